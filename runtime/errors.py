@@ -1,0 +1,77 @@
+"""Every error that latentbit expects, under one root.
+
+::
+
+    LatentbitError              exit code 1
+    ├── ModelError              a model file is missing, corrupt, of an unknown op or op version
+    ├── InputError              an input has the wrong name, rank, dtype or size, or holds NaN      (exit code 2)
+    ├── DataError               a data set or a reference file is missing, incomplete or altered
+    ├── StorageError            a file cannot be written: full disk, read-only folder
+    ├── RunDirError             a run directory is of another version, incomplete or in use
+    ├── ConfigError             an unknown key, a wrong type or an impossible value                 (exit code 2)
+    ├── UnsupportedError        a network has a layer that cannot be read, folded or exported
+    ├── MissingExtraError       a package of an extra is not installed
+    └── CheckFailed             the accuracy check ran, and its figures are out of tolerance
+
+The message is one line: what was wrong, where, and how to mend it. The command line prints it without a traceback and
+exits with ``exit_code``; any other exception is a defect of ours and keeps its traceback.
+"""
+
+__all__ = [
+    "CheckFailed",
+    "ConfigError",
+    "DataError",
+    "InputError",
+    "LatentbitError",
+    "MissingExtraError",
+    "ModelError",
+    "RunDirError",
+    "StorageError",
+    "UnsupportedError",
+]
+
+
+class LatentbitError(Exception):
+    """Root of all expected errors; ``exit_code`` is what the command line exits with."""
+
+    exit_code = 1
+
+
+class ModelError(LatentbitError):
+    """A model file is missing, corrupt, or holds an op, op version or attribute that is not known."""
+
+
+class InputError(LatentbitError):
+    """An input or an output name does not fit the model: name, rank, dtype, size, or NaN values."""
+
+    exit_code = 2
+
+
+class DataError(LatentbitError):
+    """A data set or a reference file is missing, incomplete, or not what its digest says."""
+
+
+class StorageError(LatentbitError):
+    """A file or folder cannot be written."""
+
+
+class RunDirError(LatentbitError):
+    """A run directory is of another version, incomplete, or used by another process."""
+
+
+class ConfigError(LatentbitError):
+    """A configuration has an unknown key, a wrong type or an impossible value."""
+
+    exit_code = 2
+
+
+class UnsupportedError(LatentbitError):
+    """A network has a layer that cannot be read, folded or exported; the message names it by its path."""
+
+
+class MissingExtraError(LatentbitError):
+    """A package that belongs to an extra is not installed; the message names the pip command."""
+
+
+class CheckFailed(LatentbitError):
+    """The accuracy check ran to its end and found figures out of tolerance."""
