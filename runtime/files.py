@@ -1,0 +1,107 @@
+"""Whole files or none: every file latentbit writes goes to a temporary name beside its place and is renamed.
+
+A process killed at any moment leaves the old file, or none; a full disk or a read-only folder becomes one
+:class:`StorageError` that names the path. Every wing writes through :func:`atomic_path`.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .errors import StorageError
+
+__all__ = ["atomic_path", "make_folder", "sha256_file", "write_bytes", "write_json"]
+
+_MENDS = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the disk quota is used up: free some space",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.EACCES: "no permission to write there: choose another folder or change its mode",
+    errno.EPERM: "no permission to write there: choose another folder or change its mode",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: choose another folder",
+    errno.EEXIST: "a file of that name is in the way: choose another folder",
+    errno.EISDIR: "a folder of that name is in the way: choose another name",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+}
+
+
+def _storage_error(path: Path, error: OSError) -> StorageError:
+    reason = _MENDS.get(error.errno or 0, error.strerror or str(error))
+    return StorageError(f"cannot write {path}: {reason}")
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make the folder ``path`` with its parents, if need be, and return it. Raises :class:`StorageError`."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _storage_error(folder, error) from error
+    return folder
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; when the block ends well it is flushed to disk and renamed to ``path``.
+
+    On an exception the temporary file is removed and ``path`` is as before. OSErrors become :class:`StorageError`.
+    The temporary name keeps the suffix of ``path``, because ``np.save`` and others append a missing one.
+    """
+    final = Path(path)
+    make_folder(final.parent)
+    try:
+        handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.stem}-", suffix=f".part{final.suffix}")
+        os.close(handle)
+    except OSError as error:
+        raise _storage_error(final, error) from error
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.chmod(0o666 & ~_umask())
+        part.replace(final)
+        _flush_folder(final.parent)
+    except OSError as error:
+        raise _storage_error(final, error) from error
+    finally:
+        with contextlib.suppress(OSError):  # renamed already, or the disk does not even let us clean up
+            part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the rename itself durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write ``data`` to ``path``, whole or not at all. Raises :class:`StorageError`."""
+    with atomic_path(path) as part:
+        part.write_bytes(data)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write ``value`` as indented UTF-8 JSON (NaN refused: it is no JSON), whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """Return the hexadecimal SHA-256 of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
