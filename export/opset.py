@@ -24,7 +24,7 @@ from onnxscript import opset18 as op
 
 from ..runtime.bits import DOMAIN, OPSET_VERSION
 
-__all__ = ["BinaryConv2d", "BinaryGemm", "Binarize", "ONNX_OPSET", "functions"]
+__all__ = ["ONNX_OPSET", "Binarize", "BinaryConv2d", "BinaryGemm", "functions"]
 
 ONNX_OPSET = 18
 """Version of the standard opset in which the bodies and our graphs are written."""

@@ -1,1 +1,53 @@
+"""Training: binary networks with the latent-weight branch. Names are loaded on first use, so torch is too.
 
+(`pipeline` reads :class:`.settings.Settings` for its ``[train]`` section and must start without importing torch.)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .data import Dataset, load
+    from .layers import BinaryConv2d, BinaryLinear, RPReLU, RSign
+    from .models import build_model
+    from .settings import Settings
+    from .trainer import TrainResult, load_network, train
+
+__all__ = [
+    "BinaryConv2d",
+    "BinaryLinear",
+    "Dataset",
+    "RPReLU",
+    "RSign",
+    "Settings",
+    "TrainResult",
+    "build_model",
+    "load",
+    "load_network",
+    "train",
+]
+
+_HOMES = {
+    "BinaryConv2d": "layers",
+    "BinaryLinear": "layers",
+    "Dataset": "data",
+    "RPReLU": "layers",
+    "RSign": "layers",
+    "Settings": "settings",
+    "TrainResult": "trainer",
+    "build_model": "models",
+    "load": "data",
+    "load_network": "trainer",
+    "train": "trainer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the defining module of a public name on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

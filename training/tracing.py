@@ -20,13 +20,13 @@ class Tracer(torch.fx.Tracer):
         return isinstance(m, LEAF_LAYERS) or super().is_leaf_module(m, module_qualified_name)
 
 
-def trace(network: nn.Module) -> torch.fx.GraphModule:
+def trace(network: nn.Module, tracer: Tracer | None = None) -> torch.fx.GraphModule:
     """Return the graph of ``network``; parameters and modules are shared with it, not copied.
 
     UnsupportedError if the forward pass depends on the values or shapes of its input in Python.
     """
     try:
-        graph = Tracer().trace(network)
+        graph = (tracer or Tracer()).trace(network)
     except (torch.fx.proxy.TraceError, TypeError, NotImplementedError) as error:
         raise UnsupportedError(
             f"{type(network).__name__} cannot be traced with torch.fx: {error}; keep Python control flow that depends"
