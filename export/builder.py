@@ -48,7 +48,7 @@ class GraphBuilder:
                 return self._constants[name]
         unique = self._unique(name)
         tensor = ir.tensor(np.ascontiguousarray(array), name=unique)
-        value = ir.Value(name=unique, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+        value = ir.Value(name=unique, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
         self._constants[unique] = value
         return value
 
@@ -76,7 +76,8 @@ class GraphBuilder:
     def output(self, value: ir.Value, name: str) -> None:
         """Make a value an output of the graph, under this name."""
         if value.is_graph_input() or value in self._outputs or value.const_value is not None:
-            value = self.node("Identity", [value], name, value.shape or [], dtype=value.dtype and value.dtype.numpy())
+            sizes = [] if value.shape is None else [s if isinstance(s, int) else s.value for s in value.shape]
+            value = self.node("Identity", [value], name, sizes, dtype=value.dtype and value.dtype.numpy())
         value.name = name
         self._outputs.append(value)
 

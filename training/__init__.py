@@ -6,8 +6,11 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ..export.readers import register_reader
+
 if TYPE_CHECKING:
     from .data import Dataset, load
+    from .handover import fold
     from .layers import BinaryConv2d, BinaryLinear, RPReLU, RSign
     from .models import build_model
     from .settings import Settings
@@ -22,6 +25,7 @@ __all__ = [
     "Settings",
     "TrainResult",
     "build_model",
+    "fold",
     "load",
     "load_network",
     "train",
@@ -36,10 +40,14 @@ _HOMES = {
     "Settings": "settings",
     "TrainResult": "trainer",
     "build_model": "models",
+    "fold": "handover",
     "load": "data",
     "load_network": "trainer",
     "train": "trainer",
 }
+
+# Whoever has one of our layers has imported this package: from then on `export_onnx` takes torch modules.
+register_reader("torch.nn.modules.module.Module", f"{__name__}.handover:read_module")
 
 
 def __getattr__(name: str) -> Any:

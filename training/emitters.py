@@ -94,7 +94,7 @@ def conv2d(e: Emission, module: nn.Conv2d, x: fx.Node) -> ir.Value:
         total = [0, 0] if module.padding == "valid" else spans
         pads = [total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2]
     else:
-        pads = [*module.padding, *module.padding]  # type: ignore[list-item] # a pair of ints, not a str, here
+        pads = [*module.padding, *module.padding]
     inputs = [e.value(x), weight_of(e, module)]
     if module.bias is not None:
         inputs.append(e.constant("bias", array(module.bias.float())))
@@ -129,17 +129,12 @@ def conv_transpose2d(e: Emission, module: nn.ConvTranspose2d, x: fx.Node) -> ir.
 
 def linear(e: Emission, module: nn.Linear, x: fx.Node) -> ir.Value:
     """Gemm for ``[N, K]``, MatMul and Add for more axes."""
-    bias = module.bias
+    bias = [] if module.bias is None else [e.constant("bias", array(module.bias.float()))]
     if e.rank(x) == 2:
-        inputs = [e.value(x), weight_of(e, module)]
-        if bias is not None:
-            inputs.append(e.constant("bias", array(bias.float())))
-        return e("Gemm", inputs, transB=1)
+        return e("Gemm", [e.value(x), weight_of(e, module), *bias], transB=1)
     weight = e.constant("weight", array(module.weight.float().T))
-    if bias is None:
-        return e("MatMul", [e.value(x), weight])
-    product = e("MatMul", [e.value(x), weight], "matmul")
-    return e("Add", [product, e.constant("bias", array(bias.float()))])
+    product = e("MatMul", [e.value(x), weight], "matmul" if bias else "")
+    return e("Add", [product, *bias]) if bias else product
 
 
 # --- activations -------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def fold(network: nn.Module) -> fx.GraphModule:
     channel. A folded network is returned as it is. Raises UnsupportedError for a network that cannot be traced, a batch
     norm without running statistics, or values that are not finite.
     """
-    if is_folded(network):
+    if isinstance(network, fx.GraphModule) and network.meta.get("latentbit.folded"):
         return network
     graph = trace(copy.deepcopy(network).cpu().eval(), _ExportTracer())
     modules = dict(graph.named_modules())
@@ -83,11 +83,6 @@ def fold(network: nn.Module) -> fx.GraphModule:
     graph.recompile()
     graph.meta["latentbit.folded"] = True
     return graph.eval()
-
-
-def is_folded(network: nn.Module) -> bool:
-    """Tell whether this is the result of :func:`fold`."""
-    return isinstance(network, fx.GraphModule) and bool(network.meta.get("latentbit.folded"))
 
 
 def _count_calls(graph: fx.GraphModule) -> dict[Any, int]:
@@ -125,8 +120,8 @@ def _fold_into(module: nn.Module, norm: Affine | None) -> nn.Module | None:
             pad_value=float(module.pad_value),
         )
     if norm is not None and isinstance(module, nn.Conv2d | nn.Linear):
-        bias = None if module.bias is None else array(module.bias)
-        weight, shift = fold_real(array(module.weight), bias, norm)
+        offset = None if module.bias is None else array(module.bias)
+        weight, shift = fold_real(array(module.weight), offset, norm)
         module.weight = nn.Parameter(torch.from_numpy(weight))
         module.bias = nn.Parameter(torch.from_numpy(shift))
         return module
@@ -169,7 +164,9 @@ class _SignRecorder(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         if n.op == "call_module" and isinstance(self.fetch_attr(str(n.target)), BINARY_LAYERS):
-            self.inputs[emitted_name(n)] = self.env[n.args[0]]
+            source = n.args[0]
+            assert isinstance(source, fx.Node)
+            self.inputs[emitted_name(n)] = self.env[source]
         return super().run_node(n)
 
 
