@@ -1,1 +1,1 @@
-
+"""The conductor of the stages: configuration, run directory, commands, report."""

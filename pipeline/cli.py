@@ -1,0 +1,125 @@
+"""The commands. Each one's docstring is its help; exit codes are 0 pass, 1 failure, 2 usage.
+
+An expected error (:class:`LatentbitError`) is one line on stderr; any other exception keeps its traceback.
+"""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from .. import __version__
+from ..runtime.errors import CheckFailed, LatentbitError, RunDirError
+from . import config as configuration
+from .conductor import conduct, plan_stages
+from .progress import StageProgress
+from .rundir import RunDir
+from .sections import Config
+from .stages import STAGES
+from .summary import print_check, print_stages, read_report
+
+__all__ = ["cli", "main"]
+
+_NAMES = [stage.name for stage in STAGES]
+_DEFAULT_RUN = Path("runs/digits")
+
+_set_option = click.option(
+    "-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one value: -s train.epochs=3."
+)
+_run_argument = click.argument("run", type=click.Path(path_type=Path))
+
+
+def _console() -> Console:
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 100)  # a log is no 80-column terminal
+    return console
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, package_name="latentbit")
+def cli() -> None:
+    """Binary neural networks: train, fold, export, run with popcount kernels, and prove that nothing changed."""
+
+
+@cli.command("run-all")
+@click.option("-c", "--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML).")
+@_set_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), help=f"Run directory [default: {_DEFAULT_RUN}].")
+@click.option("--from", "first", type=click.Choice(_NAMES), default=_NAMES[0], help="First stage to bring up to date.")
+@click.option("--until", "last", type=click.Choice(_NAMES), default=_NAMES[-1], help="Last stage to bring up to date.")
+@click.option("--force", is_flag=True, help="Run the stages even where they are fresh.")
+def run_all(
+    config_path: Path | None, overrides: tuple[str, ...], output: Path | None, first: str, last: str, force: bool
+) -> None:
+    """Train, fold, export, run, check, report: bring every stage of a run up to date.
+
+    Fresh stages are skipped and a killed run resumes. Without -c an existing run keeps its stored configuration,
+    changed by -s. Without -o the run directory is runs/NAME for -c NAME.toml, else runs/digits.
+    """
+    if _NAMES.index(first) > _NAMES.index(last):
+        raise click.UsageError(f"--from {first} lies behind --until {last}")
+    path = output or (Path("runs") / config_path.stem if config_path else _DEFAULT_RUN)
+    run = RunDir.open(path)
+    base = run.config if run.exists and config_path is None else None
+    config = configuration.read(config_path, overrides, base)
+    console = _console()
+    if base is not None and (changed := configuration.difference(Config(), config)):
+        console.print(f"{path} keeps its configuration: {', '.join(changed)}", markup=False, highlight=False)
+    _conduct(run, config, console, first=first, last=last, force=force)
+
+
+def _stage_command(name: str, help_text: str) -> click.Command:
+    @click.command(name, help=help_text)
+    @_run_argument
+    @_set_option
+    @click.option("--force", is_flag=True, help="Run the stage even where it is fresh.")
+    def command(run: Path, overrides: tuple[str, ...], force: bool) -> None:
+        opened = RunDir.open(run)
+        config = configuration.read(None, overrides, opened.config)
+        _conduct(opened, config, _console(), first=name, last=name, force=force)
+
+    return command
+
+
+for _stage in STAGES:
+    _text = (_stage.perform.__doc__ or "").split("\n")[0]
+    cli.add_command(
+        _stage_command(_stage.name, f"{_text}\n\nRUN is the run directory; the stages before must be complete.")
+    )
+
+
+@cli.command()
+@_run_argument
+def show(run: Path) -> None:
+    """Show a run: its stages, and the figures of its accuracy check."""
+    opened = RunDir.open(run)
+    if not opened.exists:
+        raise RunDirError(f"there is no run at {run}: make one with pipeline run-all -o {run}")
+    console = _console()
+    print_stages(console, opened, plan_stages(opened))
+    if (report := read_report(opened)) is not None:
+        print_check(console, report)
+
+
+def _conduct(run: RunDir, config: Config, console: Console, *, first: str, last: str, force: bool) -> None:
+    """Conduct the stages; where the check is among them, show its figures. Raises :class:`CheckFailed`."""
+    conduct(run, config, StageProgress(console), first=first, last=last, force=force)
+    if _NAMES.index(first) <= _NAMES.index("check") <= _NAMES.index(last):
+        report = read_report(run)
+        if report is None:
+            raise RunDirError(f"{run.path} has no readable report.json: run pipeline check {run.path} --force")
+        print_check(console, report)
+        if not report["passed"]:
+            raise CheckFailed(f"the accuracy check failed: {'; '.join(report['failures'])}")
+    if last == "report":
+        console.print(f"report  {run.path / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point: print an expected error as one line and exit with its code."""
+    try:
+        cli.main(args, standalone_mode=True)
+    except LatentbitError as error:
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise SystemExit(error.exit_code) from None

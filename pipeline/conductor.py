@@ -1,0 +1,111 @@
+"""The conductor: which stages have to run, in which order, and what the manifest says afterwards.
+
+A stage is *fresh* when its section of the configuration, the files it reads and the files it wrote all have the
+digests that the manifest holds; then nothing of it is imported. Before a stage starts, the manifest says that it is
+running with which section: a killed stage is found so, and its folder is kept for it to resume (or emptied, if the
+section changed).
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..runtime.errors import RunDirError
+from .progress import StageProgress
+from .rundir import RunDir, StageRecord, section_sha256
+from .sections import Config
+from .stages import STAGES, Stage
+
+__all__ = ["Plan", "conduct", "plan_stages"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One stage and why it has to run; ``reason`` is empty when it is fresh."""
+
+    stage: Stage
+    reason: str
+
+
+def conduct(
+    run: RunDir,
+    config: Config,
+    progress: StageProgress,
+    *,
+    first: str = STAGES[0].name,
+    last: str = STAGES[-1].name,
+    force: bool = False,
+) -> None:
+    """Bring the stages ``first`` to ``last`` of ``run`` up to date with ``config``.
+
+    ``force`` runs them even when they are fresh. A stage before ``first`` must be complete.
+    Raises :class:`RunDirError` if it is not, and whatever a stage raises.
+    """
+    names = [stage.name for stage in STAGES]
+    begin, end = names.index(first), names.index(last)
+    with run.lock():
+        run.config = config
+        for stage in STAGES[:begin]:
+            if reason := staleness(run, stage):
+                raise RunDirError(
+                    f"stage {stage.name} of {run.path} is not complete ({reason}): start at it, or earlier"
+                )
+        for stage in STAGES[begin : end + 1]:
+            reason = "forced" if force else staleness(run, stage)
+            if not reason:
+                progress.fresh(stage.name)
+                continue
+            _perform(run, stage, progress, reason)
+
+
+def plan_stages(run: RunDir) -> list[Plan]:
+    """Return every stage with the reason it is not fresh."""
+    return [Plan(stage, staleness(run, stage)) for stage in STAGES]
+
+
+def staleness(run: RunDir, stage: Stage) -> str:
+    """Return why ``stage`` has to run, or an empty string when it is fresh."""
+    record = run.stages.get(stage.name)
+    if record is None:
+        return "not done yet"
+    if not record.finished:
+        return "it was interrupted"
+    if record.section_sha256 != section_sha256(stage.section(run)):
+        return f"its section [{stage.name}] changed"
+    return _changed(run, stage.inputs, record.inputs) or _changed(run, stage.outputs, record.outputs)
+
+
+def _changed(run: RunDir, paths: Sequence[str], recorded: Mapping[str, str]) -> str:
+    for path, digest in run.digests(paths).items():
+        if digest is None:
+            return f"{path} is missing"
+        if recorded.get(path) != digest:
+            return f"{path} changed"
+    return ""
+
+
+def _perform(run: RunDir, stage: Stage, progress: StageProgress, reason: str) -> None:
+    section = section_sha256(stage.section(run))
+    record = run.stages.get(stage.name)
+    resumable = record is not None and not record.finished and record.section_sha256 == section and reason != "forced"
+    if not resumable and stage.folder:
+        run.empty(stage.folder)
+    inputs = run.digests(stage.inputs)
+    if missing := [path for path, digest in inputs.items() if digest is None]:
+        raise RunDirError(f"stage {stage.name} needs {missing[0]} in {run.path}: run the stage before it")
+    run.stages[stage.name] = StageRecord(section, finished=False)
+    run.save()
+    started = time.perf_counter()
+    with progress.stage(stage.name, reason) as step:
+        stage.perform(run, step)
+    outputs = run.digests(stage.outputs)
+    if missing := [path for path, digest in outputs.items() if digest is None]:
+        raise AssertionError(f"stage {stage.name} did not write {missing[0]}")
+    run.stages[stage.name] = StageRecord(
+        section,
+        finished=True,
+        inputs={path: digest for path, digest in inputs.items() if digest},
+        outputs={path: digest for path, digest in outputs.items() if digest},
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    run.save()

@@ -1,0 +1,178 @@
+"""``report.html``: one page with all figures of a run, complete in itself (no network, no script)."""
+
+import json
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtime.files import write_bytes
+from . import config as configuration
+from .charts import bars, curve, image_source
+from .page import STYLE
+from .rundir import RunDir
+from .stages import HISTORY, LOGITS, MODEL, PAGE, REFERENCE, REPORT, STEPS
+from .summary import check_rows
+
+__all__ = ["write_report"]
+
+
+def write_report(run: RunDir) -> None:
+    """Write the page of a run whose stages up to the check are complete. Raises :class:`StorageError`."""
+    import onnx
+
+    report = json.loads((run.path / REPORT).read_text(encoding="utf-8"))
+    steps = json.loads((run.path / STEPS).read_text(encoding="utf-8"))["steps"]
+    history = [json.loads(line) for line in (run.path / HISTORY).read_text(encoding="utf-8").splitlines()]
+    model = onnx.load(run.path / MODEL)
+    facts = {entry.key.removeprefix("latentbit."): json.loads(entry.value) for entry in model.metadata_props}
+    with np.load(run.path / REFERENCE, allow_pickle=False) as reference:
+        inputs, labels = reference["inputs"], reference["labels"]
+    predicted = np.argmax(np.load(run.path / LOGITS, allow_pickle=False), axis=1)
+    name, dataset = escape(run.path.name), facts["dataset"]
+    verdict = "passed" if report["passed"] else "failed"
+    body = [
+        f'<header><h1>{name}</h1><p class="badge {verdict}">accuracy check {verdict}</p>'
+        f"<p>{escape(run.config.train.model)} on {escape(dataset['name'])}: {dataset['train']:,} training and"
+        f" {dataset['test']:,} test images, data sha256 {dataset['sha256'][:12]}…</p></header>",
+        _failures(report),
+        _cards(report),
+        _section("Accuracy, from training to the deployed model", _accuracies(report)),
+        _section("All figures", _table(("figure", "value", "of what"), check_rows(report))),
+        _section("Training", _training(history)),
+        _section("Layers", _layers(steps, report["agreement"]["flipped_signs"])),
+        _section("Accuracy by class, deployed", _classes(labels, predicted, facts["labels"])),
+        _section("Images", _images(inputs, labels, predicted, facts, run.config.report.images)),
+        _section("Made with", _settings(run, report["environment"])),
+    ]
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark"><title>latentbit: {name}</title><style>{STYLE}</style></head>'
+        f"<body><main>{''.join(body)}</main></body></html>\n"
+    )
+    write_bytes(run.path / PAGE, page.encode())
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{content}</section>"
+
+
+def _failures(report: dict[str, Any]) -> str:
+    if report["passed"]:
+        return ""
+    return f'<ul class="failures">{"".join(f"<li>{escape(line)}</li>" for line in report["failures"])}</ul>'
+
+
+def _cards(report: dict[str, Any]) -> str:
+    agreement, size, latency = report["agreement"], report["size_bytes"], report["latency_ms"]
+    ours, theirs = latency["latentbit"]["median"], latency["onnxruntime_fp32"]["median"]
+    cards = (
+        (
+            f"{100 * report['accuracy']['deployed']:.2f} %",
+            "accuracy, deployed",
+            f"{report['samples']} reference images",
+        ),
+        (f"{agreement['oracle_integer_mismatches']}", "wrong integers", "runtime against onnx.reference"),
+        (f"{size['packed'] / 1024:.1f} KiB", "model file", f"{size['float'] / size['packed']:.1f}× smaller than float"),
+        (f"{ours:.3f} ms", "one image, median", f"onnxruntime, same file in float: {theirs:.3f} ms"),
+    )
+    inner = "".join(
+        f'<div class="card"><b>{value}</b><span>{title}</span><small>{note}</small></div>'
+        for value, title, note in cards
+    )
+    return f'<div class="cards">{inner}</div>'
+
+
+def _accuracies(report: dict[str, Any]) -> str:
+    names = (
+        ("latent_stream", "float latent stream"),
+        ("training", "trained, binary"),
+        ("folded", "folded"),
+        ("deployed", "deployed"),
+    )
+    found = report["accuracy"]
+    rows = [(title, found[key], f"{100 * found[key]:.2f} %") for key, title in names if found[key] is not None]
+    return bars(rows)
+
+
+def _training(history: list[dict[str, Any]]) -> str:
+    loss = curve([line["loss"] for line in history], title="loss")
+    accuracy = curve([line["accuracy"] for line in history], title="training images right", percent=True)
+    return f'<div class="pair">{loss}{accuracy}</div>'
+
+
+def _layers(steps: list[dict[str, Any]], flipped: dict[str, int]) -> str:
+    rows = [
+        (
+            step["name"],
+            step["kind"],
+            ", ".join(step["ops"]),
+            step["kernel"],
+            step["reason"],
+            str(flipped.get(step["name"], "")),
+        )
+        for step in steps
+    ]
+    return _table(("step", "kind", "fused operators", "kernel", "why this kernel", "flipped signs"), rows)
+
+
+def _classes(labels: NDArray[np.int64], predicted: NDArray[np.int64], names: list[str]) -> str:
+    rows = []
+    for label, name in enumerate(names):
+        members = labels == label
+        if members.any():
+            right = float(np.mean(predicted[members] == label))
+            rows.append((name, right, f"{100 * right:.1f} % of {int(members.sum())}"))
+    return bars(rows)
+
+
+def _images(
+    inputs: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    facts: dict[str, Any],
+    count: int,
+) -> str:
+    """Return the wrong answers first, then right ones spread over the sample."""
+    mean = np.asarray(facts["input"]["mean"], np.float32).reshape(-1, 1, 1)
+    std = np.asarray(facts["input"]["std"], np.float32).reshape(-1, 1, 1)
+    wrong = np.flatnonzero(predicted != labels)[: count // 2]
+    right = np.flatnonzero(predicted == labels)
+    spread = (
+        right[np.linspace(0, len(right) - 1, min(count - len(wrong), len(right))).astype(int)] if len(right) else right
+    )
+    names, tiles = facts["labels"], []
+    for index in [*wrong, *spread]:
+        answer, truth = names[predicted[index]], names[labels[index]]
+        state, text = ("right", answer) if answer == truth else ("wrong", f"{answer}, is {truth}")
+        source = image_source(inputs[index] * std + mean)
+        tiles.append(
+            f'<figure class="{state}"><img src="{source}" alt="{escape(truth)}">'
+            f"<figcaption>{escape(text)}</figcaption></figure>"
+        )
+    errors = int(np.sum(predicted != labels))
+    note = f"<p>Answers of the deployed model; {errors} of {len(labels)} are wrong and shown first.</p>"
+    return f'{note}<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _settings(run: RunDir, environment: dict[str, Any]) -> str:
+    settings = [
+        (f"{section}.{key}", str(value))
+        for section, values in configuration.to_mapping(run.config).items()
+        for key, value in values.items()
+    ]
+    seconds = [(name, f"{record.seconds:.1f} s") for name, record in run.stages.items() if record.finished]
+    versions = [(key, str(value)) for key, value in environment.items()]
+    return (
+        f"<details open><summary>environment</summary>{_table(('what', 'value'), versions)}</details>"
+        f"<details><summary>time of each stage</summary>{_table(('stage', 'time'), seconds)}</details>"
+        f"<details><summary>configuration</summary>{_table(('key', 'value'), settings)}</details>"
+    )
+
+
+def _table(head: tuple[str, ...], rows: list[Any]) -> str:
+    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -1,0 +1,70 @@
+"""The sections of a configuration: one dataclass a stage, one field a key, defaults = the digits recipe.
+
+``[train]`` is :class:`latentbit.training.settings.Settings`, the keywords of ``latentbit.training.train``. The metadata
+of a field here says which values are possible: ``minimum``, ``maximum``.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..training.settings import Settings
+
+__all__ = ["CheckSection", "Config", "ExportSection", "FoldSection", "ReportSection", "RunSection"]
+
+
+def _between(default: float, minimum: float, maximum: float | None = None) -> Any:
+    return field(default=default, metadata={"minimum": minimum, "maximum": maximum})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldSection:
+    """What the folded reference records."""
+
+    samples: int = _between(1000, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSection:
+    """How the file is written (no choices yet)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSection:
+    """How the runtime executes the model."""
+
+    threads: int = _between(1, 1, 256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckSection:
+    """Tolerances of the accuracy check, and how much it measures.
+
+    ``max_logit_difference`` and ``min_top1_agreement`` compare the runtime with the folded reference over the samples;
+    ``max_accuracy_drop`` (a fraction) is deployed against trained accuracy; ``oracle_samples`` are run through
+    ``onnx.reference``, which is slow; integers must always be equal.
+    """
+
+    max_logit_difference: float = _between(1e-3, 0.0)
+    min_top1_agreement: float = _between(0.995, 0.0, 1.0)
+    max_accuracy_drop: float = _between(0.005, 0.0, 1.0)
+    oracle_samples: int = _between(32, 1)
+    latency_runs: int = _between(200, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSection:
+    """What report.html shows."""
+
+    images: int = _between(24, 0, 400)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole configuration: a section for each stage."""
+
+    train: Settings = field(default_factory=Settings)
+    fold: FoldSection = field(default_factory=FoldSection)
+    export: ExportSection = field(default_factory=ExportSection)
+    run: RunSection = field(default_factory=RunSection)
+    check: CheckSection = field(default_factory=CheckSection)
+    report: ReportSection = field(default_factory=ReportSection)

@@ -1,0 +1,92 @@
+"""Imports point the way data flows: pipeline -> training -> export -> runtime, only to the intake of the next wing."""
+
+import sys
+
+import pytest
+
+from .source import Import, Module, imports, modules
+
+# What a wing may import of the wings below it.
+FOUNDATION = {"runtime.bits", "runtime.errors", "runtime.files"}
+INTAKE = {
+    "runtime": set[str](),
+    "export": FOUNDATION,
+    "training": FOUNDATION | {"export.builder", "export.folding", "export.readers", "export.writer"},
+}
+BASE = {"numpy", "onnx", "onnxruntime", "numba", "llvmlite"}
+THIRD_PARTY = {
+    "runtime": BASE,
+    "export": BASE | {"onnxscript", "onnx_ir"},
+    "training": BASE | {"onnx_ir", "torch", "sklearn", "PIL", "matplotlib"},
+    "pipeline": {"numpy", "click", "rich", "matplotlib", "PIL"},
+}
+MODULES = modules()
+
+
+def ids(module: Module) -> str:
+    return module.name
+
+
+def of_the_package(item: Import) -> bool:
+    return item.relative and item.module != ""
+
+
+@pytest.mark.parametrize("module", MODULES, ids=ids)
+def test_staircase(module: Module) -> None:
+    if module.wing == "pipeline":
+        return  # conducts all of them
+    allowed = INTAKE[module.wing]
+    wrong = [
+        f"line {item.line}: {item.module}"
+        for item in imports(module)
+        if of_the_package(item) and item.module.split(".")[0] != module.wing and item.module not in allowed
+    ]
+    assert not wrong, f"{module.name} reaches past the intake of a lower wing, or up: {wrong}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=ids)
+def test_inside_the_package_imports_are_relative(module: Module) -> None:
+    wrong = [item.line for item in imports(module) if not item.relative and item.module.split(".")[0] == "latentbit"]
+    assert not wrong, f"{module.name} imports latentbit absolutely in lines {wrong}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=ids)
+def test_third_party_packages_stay_in_their_wing(module: Module) -> None:
+    used = {item.module.split(".")[0] for item in imports(module) if not item.relative}
+    wrong = used - set(sys.stdlib_module_names) - THIRD_PARTY[module.wing]
+    assert not wrong, f"{module.name} imports {sorted(wrong)}; tests/house/test_imports.py says what each wing may use"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.wing == "pipeline"], ids=ids)
+def test_pipeline_imports_the_stages_lazily(module: Module) -> None:
+    light = {"pipeline", "training.settings"} | FOUNDATION
+    heavy = [
+        item.module
+        for item in imports(module)
+        if item.at_top and of_the_package(item) and item.module not in light and not item.module.startswith("pipeline")
+    ]
+    assert not heavy, f"{module.name} imports {heavy} at its top: a run in which all is fresh must not load them"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=ids)
+def test_other_modules_use_public_names_only(module: Module) -> None:
+    public = {other.name: other.exported() for other in MODULES}
+    wrong = [
+        f"{item.module}.{name}"
+        for item in imports(module)
+        if of_the_package(item)
+        for name in item.names
+        if (names := public.get(item.module)) is not None and name not in names
+    ]
+    assert not wrong, f"{module.name} imports what is not in __all__: {wrong}"
+
+
+def test_the_law_is_not_blind(tmp_path: object) -> None:
+    """The reader of imports sees what it should: upward, lazy, relative and absolute ones."""
+    import ast
+    from pathlib import Path
+
+    text = "import torch\ndef f():\n    from ..training import data\n    from . import bits\n"
+    probe = Module("runtime.probe", Path("runtime/probe.py"), ast.parse(text))
+    seen = {(item.module, item.at_top) for item in imports(probe)}
+    assert seen == {("torch", True), ("training.data", False), ("runtime.bits", False)}

@@ -1,0 +1,77 @@
+"""Where things lie: short files, complete lists, one changelog, nothing of a developer's machine."""
+
+import importlib
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import latentbit
+
+from .source import CHECKOUT, WINGS, Module, modules
+
+PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+LIMIT = 300
+MODULES = modules()
+
+
+def tracked() -> list[Path]:
+    """Return the files that git tracks, or would after ``git add``; without git, the sources."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=CHECKOUT, capture_output=True, text=True
+    )
+    if listed.returncode:
+        return [path for wing in (*WINGS, "tests", "docs") for path in (CHECKOUT / wing).rglob("*") if path.is_file()]
+    return [CHECKOUT / name for name in listed.stdout.splitlines() if (CHECKOUT / name).is_file()]
+
+
+def test_no_file_is_longer_than_a_reader_follows() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in tracked() if path.suffix == ".py"}
+    long = {str(path.relative_to(CHECKOUT)): lines for path, lines in lengths.items() if lines > LIMIT}
+    assert lengths
+    assert not long, f"longer than {LIMIT} lines: {long}; split by idea"
+
+
+def test_pyproject_lists_every_package() -> None:
+    folders = {path.parent.relative_to(CHECKOUT) for wing in WINGS for path in (CHECKOUT / wing).rglob("*.py")}
+    expected = {"latentbit"} | {".".join(("latentbit", *folder.parts)) for folder in folders}
+    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == expected
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_all_names_what_exists(module: Module) -> None:
+    """Every module but ``__main__`` says what is public (ruff holds the order), and the names are there."""
+    names = module.exported()
+    if module.name.endswith("__main__") or (module.is_package and len(module.tree.body) == 1):
+        return
+    assert names is not None, f"{module.name} has no __all__"
+    loaded = importlib.import_module(f"latentbit.{module.name}")
+    missing = [name for name in names if not hasattr(loaded, name)]
+    assert not missing, f"{module.name}.__all__ names what is not there: {missing}"
+
+
+def test_changelog_and_version_agree() -> None:
+    headings = re.findall(r"^## \[([^\]]+)\]", (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    assert headings[1] == PYPROJECT["project"]["version"] == latentbit.__version__
+
+
+def test_nothing_speaks_of_a_developers_machine() -> None:
+    allowed = {Path(".ci/run"): "../shared/data"}  # data beside the checkout, used where it exists
+    words = re.compile(r"/work/|/tmp/(?:v|team)\b|\.\./shared[/\w]*|contracts\.md|/root/|/home/(?!pi\b)\w+")
+    found = []
+    for path in tracked():
+        name = path.relative_to(CHECKOUT)
+        if path == Path(__file__) or path.suffix in {".onnx", ".npz", ".png", ".jpg"}:
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            hits = [hit for hit in words.findall(line) if not hit.startswith(allowed.get(name, "\0"))]
+            found += [f"{name}:{number}: {hit}" for hit in hits]
+    assert not found, found
+
+
+def test_base_dependencies_are_those_of_a_device() -> None:
+    names = {re.split(r"[<>=!~\[ ;]", item)[0] for item in PYPROJECT["project"]["dependencies"]}
+    assert names == {"numpy", "numba", "onnx", "onnxruntime"}
