@@ -5,15 +5,14 @@ The forward law is that of :mod:`latentbit.runtime.bits`: ``sign(x) = +1`` where
 
 from torch import Tensor
 
-from .estimators import Derivative, SignWithEstimator, approx_sign, identity_clip
+from .estimators import Derivative, approx_sign, identity_clip, signed
 
 __all__ = ["binary_weight", "sign", "weight_scale"]
 
 
 def sign(x: Tensor, derivative: Derivative = approx_sign, progress: float = 0.0) -> Tensor:
     """Return ±1 in the shape and dtype of ``x``, with ``derivative`` as gradient (see :mod:`.estimators`)."""
-    result: Tensor = SignWithEstimator.apply(x, None, derivative, progress)
-    return result
+    return signed(x, None, derivative, progress)
 
 
 def weight_scale(weight: Tensor) -> Tensor:
@@ -30,5 +29,4 @@ def binary_weight(weight: Tensor, derivative: Derivative = identity_clip, progre
     The gradient is **not** multiplied by α (Bi-Real Net and ReActNet do the same): α is small, and the real-valued
     stream of the latent branch sends an unscaled gradient into the same W.
     """
-    result: Tensor = SignWithEstimator.apply(weight, weight_scale(weight), derivative, progress)
-    return result
+    return signed(weight, weight_scale(weight), derivative, progress)

@@ -19,6 +19,7 @@ __all__ = ["LOADERS", "Dataset", "holdout", "load", "make_dataset"]
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+SQUARES = np.arange(256, dtype=np.int64) ** 2
 
 
 @dataclass(frozen=True)
@@ -74,28 +75,27 @@ def make_dataset(
     pixel_range: float = 255.0,
 ) -> Dataset:
     """Assemble a :class:`Dataset`: fix dtypes, measure mean and std on the training part, take the digest."""
-    arrays = [
-        np.ascontiguousarray(train[0], np.uint8),
-        np.ascontiguousarray(train[1], np.int64),
-        np.ascontiguousarray(test[0], np.uint8),
-        np.ascontiguousarray(test[1], np.int64),
-    ]
+    images: Images = np.ascontiguousarray(train[0], np.uint8)
+    labels: Labels = np.ascontiguousarray(train[1], np.int64)
+    test_images: Images = np.ascontiguousarray(test[0], np.uint8)
+    test_labels: Labels = np.ascontiguousarray(test[1], np.int64)
     digest = hashlib.sha256()
-    for array in arrays:
+    parts: tuple[NDArray[Any], ...] = (images, labels, test_images, test_labels)
+    for array in parts:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(array.tobytes())
     # Exact sums of integers, so that the figures do not depend on the machine or on NumPy's order of summation.
-    pixels = arrays[0].size // arrays[0].shape[1]
-    total = arrays[0].sum(axis=(0, 2, 3), dtype=np.int64)
-    squares = (np.arange(256, dtype=np.int64) ** 2)[arrays[0]].sum(axis=(0, 2, 3), dtype=np.int64)
+    pixels = images.size // images.shape[1]
+    total = images.sum(axis=(0, 2, 3), dtype=np.int64)
+    squares = np.array([np.dot(np.bincount(images[:, c].ravel(), minlength=256), SQUARES) for c in range(len(total))])
     mean = total / pixels
     std = np.sqrt(np.maximum(squares / pixels - mean**2, 1e-12))
     return Dataset(
         name=name,
-        train_images=arrays[0],
-        train_labels=arrays[1],
-        test_images=arrays[2],
-        test_labels=arrays[3],
+        train_images=images,
+        train_labels=labels,
+        test_images=test_images,
+        test_labels=test_labels,
         classes=classes,
         pixel_range=pixel_range,
         mean=tuple(round(float(m / pixel_range), 6) for m in mean),

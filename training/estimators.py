@@ -26,7 +26,17 @@ from torch import Tensor
 
 from ..runtime.errors import ConfigError
 
-__all__ = ["ESTIMATORS", "Derivative", "approx_sign", "ede", "find_estimator", "identity", "identity_clip", "reste"]
+__all__ = [
+    "ESTIMATORS",
+    "Derivative",
+    "approx_sign",
+    "ede",
+    "find_estimator",
+    "identity",
+    "identity_clip",
+    "reste",
+    "signed",
+]
 
 Derivative = Callable[[Tensor, float], Tensor]
 """``derivative(x, progress)`` -> tensor like ``x``."""
@@ -101,3 +111,8 @@ class SignWithEstimator(torch.autograd.Function):
         """Multiply the gradient by the surrogate derivative."""
         (x,) = ctx.saved_tensors
         return ctx.derivative(x, ctx.progress).mul_(grad_outputs[0]), None, None, None
+
+
+def signed(x: Tensor, scale: Tensor | None, derivative: Derivative, progress: float) -> Tensor:
+    """Return ``scale · sign(x)``; the gradient is ``derivative(x, progress)``, whatever the scale."""
+    return SignWithEstimator.apply(x, scale, derivative, progress)  # type: ignore[no-any-return, no-untyped-call]

@@ -1,0 +1,119 @@
+"""The options of training, in one place: the keywords of :func:`.trainer.train` and the ``[train]`` section of a file.
+
+Importing this module imports no torch: the command line reads and checks a configuration before it loads any stage.
+"""
+
+import difflib
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ..runtime.errors import ConfigError
+
+__all__ = ["Settings"]
+
+LATENT = ("none", "L1")
+PHI = ("identity", "hardtanh", "sign")
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine", "linear", "onecycle", "step")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All options of a training run; every field is a keyword of ``train`` and a key of ``[train]``.
+
+    ConfigError names a value that cannot be. Names of data sets, models and estimators are checked where they are
+    looked up.
+    """
+
+    # What is trained on what
+    data: str = "digits"
+    """Name of the data set."""
+    root: str = ""
+    """Folder of data sets on disk; empty: the environment variable LATENTBIT_DATA."""
+    holdout: float = 0.0
+    """Share of the training data held out to choose settings on; with it the test data are never touched."""
+    model: str = "digits_resnet"
+    """Name of the network."""
+    width: int = 0
+    """Channels of the first stage; 0: the network's own default."""
+    pad_value: int = 0
+    """What lies outside the image for binary convolutions: -1, 0 or 1."""
+
+    # The schedule
+    epochs: int = 40
+    batch_size: int = 64
+    optimizer: str = "adam"
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.0
+    """On convolution and dense weights alone, never on batch norm, biases, thresholds or slopes."""
+    schedule: str = "onecycle"
+    label_smoothing: float = 0.0
+    augment: str = "shift1"
+    """Augmentation of training images: none, shift1, crop2_flip, crop4_flip."""
+    weight_limit: float = 1.5
+    """Latent weights are clamped to ±limit after every step; 0: never."""
+    seed: int = 0
+
+    # The latent branch
+    latent: str = "L1"
+    """none, or the attempt of docs/training.md."""
+    phi: str = "identity"
+    """Activation of the latent stream: identity, hardtanh or sign."""
+    mu: float = 1.0
+    """Weight of the latent stream's own cross-entropy."""
+    beta: float = 1.0
+    """Weight of the distillation from the latent to the binary stream."""
+    temperature: float = 1.0
+    """Temperature T of that distillation."""
+
+    # The machine
+    device: str = "cpu"
+    """cpu, cuda, or auto: cuda where there is one."""
+    threads: int = 1
+    """CPU threads of torch; 0: torch's own choice. Results are equal bit for bit for equal numbers."""
+
+    def __post_init__(self) -> None:
+        """Check the values that need no table of names."""
+        for name, choices in (("latent", LATENT), ("phi", PHI), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            value = getattr(self, name)
+            if value not in choices:
+                near = difflib.get_close_matches(str(value), choices, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(choices)}"
+                raise ConfigError(f"train.{name} = {value!r} is unknown: {hint}")
+        for name, least in (("epochs", 1), ("batch_size", 2)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"train.{name} must be at least {least}, not {getattr(self, name)}")
+        for name in ("width", "threads", "weight_decay", "weight_limit", "mu", "beta", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"train.{name} must not be negative, but is {getattr(self, name)}")
+        for name in ("learning_rate", "temperature"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"train.{name} must be positive, not {getattr(self, name)}")
+        for name in ("holdout", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"train.{name} must lie in [0, 1), not {getattr(self, name)}")
+        if self.pad_value not in (-1, 0, 1):
+            raise ConfigError(f"train.pad_value must be -1, 0 or 1, not {self.pad_value}")
+
+    @classmethod
+    def from_keywords(cls, **keywords: Any) -> "Settings":
+        """Build settings; ConfigError with the nearest right name for an unknown keyword or a value of another type."""
+        known = {field.name: field for field in fields(cls)}
+        values: dict[str, Any] = {}
+        for name, value in keywords.items():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                raise ConfigError(
+                    f"unknown option {name!r} of train" + (f": did you mean {near[0]!r}?" if near else "")
+                )
+            kind = type(known[name].default)
+            if kind is float and type(value) is int:
+                value = float(value)
+            if type(value) is not kind:
+                raise ConfigError(f"train.{name} takes {kind.__name__}, not {type(value).__name__} ({value!r})")
+            values[name] = value
+        return cls(**values)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the options as plain JSON values."""
+        return asdict(self)
