@@ -47,7 +47,7 @@ class GraphBuilder:
             if known is not None and known.numpy().dtype == array.dtype and np.array_equal(known.numpy(), array):
                 return self._constants[name]
         unique = self._unique(name)
-        tensor = ir.tensor(np.ascontiguousarray(array), name=unique)
+        tensor = ir.tensor(np.asarray(array, order="C"), name=unique)
         value = ir.Value(name=unique, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
         self._constants[unique] = value
         return value
@@ -75,7 +75,7 @@ class GraphBuilder:
 
     def output(self, value: ir.Value, name: str) -> None:
         """Make a value an output of the graph, under this name."""
-        if value.is_graph_input() or value in self._outputs or value.const_value is not None:
+        if value in self._inputs or value in self._outputs or value.const_value is not None:  # needs a node of its own
             sizes = [] if value.shape is None else [s if isinstance(s, int) else s.value for s in value.shape]
             value = self.node("Identity", [value], name, sizes, dtype=value.dtype and value.dtype.numpy())
         value.name = name

@@ -118,7 +118,11 @@ def annotate_shapes(graph: fx.GraphModule, examples: Sequence[Tensor], dynamic_s
             with torch.no_grad():
                 recorder.run(*meta)
         except Exception as error:
-            what = "an input of another size" if height or batch else f"an input of shape {list(sizes[0])}"
+            what = (
+                "an input of another batch or image size"
+                if height or width or batch
+                else f"an input of shape {list(sizes[0])}"
+            )
             raise UnsupportedError(f"the network does not accept {what}: {error}") from error
         return recorder.shapes
 

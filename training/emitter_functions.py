@@ -67,8 +67,6 @@ def view(e: Emission, x: fx.Node, *shape: Any) -> ir.Value:
             target.append(-1)
         else:
             raise UnsupportedError(f"{e.name}: cannot export a reshape with more than one unknown size")
-    if e.shape and e.shape[0] == "N" and target[0] > 0:
-        raise UnsupportedError(f"{e.name}: the reshape fixes the batch to {target[0]}; write x.size(0) or flatten(1)")
     if target[1:] == [-1] and e.rank(x) > 1:
         return modules.elementwise(e, "Flatten", x, axis=1)
     return modules.reshape(e, x, target)

@@ -6,6 +6,7 @@
 
 import copy
 import io
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,10 @@ def fold(network: nn.Module) -> fx.GraphModule:
     """
     if isinstance(network, fx.GraphModule) and network.meta.get("latentbit.folded"):
         return network
-    graph = trace(copy.deepcopy(network).cpu().eval(), _ExportTracer())
+    tracer = _ExportTracer()
+    if tracer.is_leaf_module(network, ""):  # a single layer: its forward is not traced, it is one node of a network
+        network = nn.Sequential(OrderedDict([(type(network).__name__.lower(), network)]))
+    graph = trace(copy.deepcopy(network).cpu().eval(), tracer)
     modules = dict(graph.named_modules())
     calls = _count_calls(graph)
     for node in list(graph.graph.nodes):
