@@ -88,8 +88,7 @@ def _perform(run: RunDir, stage: Stage, progress: StageProgress, reason: str) ->
     section = section_sha256(stage.section(run))
     record = run.stages.get(stage.name)
     resumable = record is not None and not record.finished and record.section_sha256 == section and reason != "forced"
-    if not resumable and stage.folder:
-        run.empty(stage.folder)
+    run.prepare(stage.folder, keep=resumable or stage.folder == ".")
     inputs = run.digests(stage.inputs)
     if missing := [path for path, digest in inputs.items() if digest is None]:
         raise RunDirError(f"stage {stage.name} needs {missing[0]} in {run.path}: run the stage before it")

@@ -127,9 +127,9 @@ def _describe(value: Any) -> str:
 def _nearest(name: str, known: Iterable[str]) -> str:
     """Return the hint behind an unknown name: the nearest right one, else all of them when they are few."""
     candidates = list(known)
-    close = difflib.get_close_matches(name, candidates, n=1, cutoff=0.5)
-    if not close and "." in name:  # the right key in the wrong section
-        close = [candidate for candidate in candidates if candidate.split(".")[-1] == name.split(".")[-1]][:1]
+    key = name.rpartition(".")[2]
+    close = [candidate for candidate in candidates if "." in name and candidate.endswith(f".{key}")][:1]
+    close = close or difflib.get_close_matches(name, candidates, n=1, cutoff=0.5)
     if close:
         return f": did you mean '{close[0]}'?"
     return "" if len(candidates) > 12 else f": known are {', '.join(candidates)}"

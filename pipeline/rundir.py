@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.errors import ConfigError, RunDirError, StorageError
-from ..runtime.files import make_folder, sha256_file, write_json
+from ..runtime.files import make_folder, remove_parts, sha256_file, write_json
 from . import config as configuration
 from .sections import Config
 
@@ -65,7 +65,7 @@ class RunDir:
         """
         manifest = path / "run.json"
         if not manifest.exists():
-            if path.is_dir() and any(entry.name != ".lock" for entry in path.iterdir()):
+            if path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
                 raise RunDirError(f"{path} is no run directory (it has files but no run.json): name another with -o")
             if path.exists() and not path.is_dir():
                 raise RunDirError(f"{path} is a file, not a run directory: name another with -o")
@@ -112,14 +112,20 @@ class RunDir:
         """Return the sha256 of files of the run by their relative path, None where one is missing."""
         return {name: sha256_file(self.path / name) if (self.path / name).is_file() else None for name in paths}
 
-    def empty(self, folder: str) -> None:
-        """Remove ``folder`` with all it holds. Raises :class:`StorageError`."""
+    def prepare(self, folder: str, *, keep: bool) -> None:
+        """Make the folder of a stage ready: empty, or with ``keep`` only rid of half-written files.
+
+        Raises :class:`StorageError`.
+        """
+        place = self.path / folder
         try:
-            shutil.rmtree(self.path / folder)
-        except FileNotFoundError:
-            pass
+            if not keep and place.exists():
+                shutil.rmtree(place)
         except OSError as error:
-            raise StorageError(f"cannot remove {self.path / folder}: {error.strerror}") from error
+            raise StorageError(f"cannot remove {place}: {error.strerror}") from error
+        make_folder(place)
+        for each in (place, self.path):
+            remove_parts(each)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

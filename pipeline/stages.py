@@ -38,7 +38,7 @@ class Stage:
     """A stage: what it reads and writes (paths within the run), and the function that performs it."""
 
     name: str
-    folder: str | None
+    folder: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     perform: Callable[[RunDir, Step], None]
@@ -184,5 +184,5 @@ STAGES = (
     Stage("export", "3-export", (STRUCTURE, TRAINING, FOLDED, FOLDING), (MODEL,), export),
     Stage("run", "4-run", (MODEL, REFERENCE), (LOGITS, STEPS), execute),
     Stage("check", "5-check", (MODEL, REFERENCE), (REPORT,), check),
-    Stage("report", None, (HISTORY, MODEL, REFERENCE, LOGITS, STEPS, REPORT), (PAGE,), report),
+    Stage("report", ".", (HISTORY, MODEL, REFERENCE, LOGITS, STEPS, REPORT), (PAGE,), report),
 )

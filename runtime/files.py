@@ -16,7 +16,7 @@ from typing import Any
 
 from .errors import StorageError
 
-__all__ = ["atomic_path", "make_folder", "sha256_file", "write_bytes", "write_json"]
+__all__ = ["atomic_path", "make_folder", "remove_parts", "sha256_file", "write_bytes", "write_json"]
 
 _MENDS = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -51,7 +51,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; when the block ends well it is flushed to disk and renamed to ``path``.
 
     On an exception the temporary file is removed and ``path`` is as before. OSErrors become :class:`StorageError`.
-    The temporary name keeps the suffix of ``path``, because ``np.save`` and others append a missing one.
+    The temporary name is hidden and keeps the suffix of ``path``: ``np.save`` and others append a missing one.
     """
     final = Path(path)
     make_folder(final.parent)
@@ -73,6 +73,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # renamed already, or the disk does not even let us clean up
             part.unlink(missing_ok=True)
+
+
+def remove_parts(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files that a killed process left in ``folder`` (the caller knows that no other writes)."""
+    for part in Path(folder).glob(".*.part*"):
+        with contextlib.suppress(OSError):  # litter, and no reason to stop
+            part.unlink()
 
 
 def _umask() -> int:
