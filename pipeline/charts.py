@@ -13,7 +13,7 @@ __all__ = ["bars", "curve", "image_source"]
 
 def bars(rows: Sequence[tuple[str, float, str]], *, low: float = 0.0, high: float = 1.0) -> str:
     """Return horizontal bars: rows of (name, value, label); the axis runs from ``low`` to ``high``."""
-    width, left, right, step = 640, 150, 90, 26
+    width, left, right, step = 860, 150, 140, 26
     span = width - left - right
     parts = [f'<svg viewBox="0 0 {width} {step * len(rows) + 4}" role="img">']
     for index, (name, value, label) in enumerate(rows):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..runtime.errors import RunDirError
 from .progress import StageProgress
-from .rundir import RunDir, StageRecord, section_sha256
+from .rundir import RunDir, StageRecord
 from .sections import Config
 from .stages import STAGES, Stage
 
@@ -70,9 +70,14 @@ def staleness(run: RunDir, stage: Stage) -> str:
         return "not done yet"
     if not record.finished:
         return "it was interrupted"
-    if record.section_sha256 != section_sha256(stage.section(run)):
+    if not _same_section(run, stage, record):
         return f"its section [{stage.name}] changed"
     return _changed(run, stage.inputs, record.inputs) or _changed(run, stage.outputs, record.outputs)
+
+
+def _same_section(run: RunDir, stage: Stage, record: StageRecord) -> bool:
+    now = stage.section(run)
+    return {key: record.section.get(key, value) for key, value in now.items()} == now
 
 
 def _changed(run: RunDir, paths: Sequence[str], recorded: Mapping[str, str]) -> str:
@@ -85,9 +90,10 @@ def _changed(run: RunDir, paths: Sequence[str], recorded: Mapping[str, str]) -> 
 
 
 def _perform(run: RunDir, stage: Stage, progress: StageProgress, reason: str) -> None:
-    section = section_sha256(stage.section(run))
+    section = stage.section(run)
     record = run.stages.get(stage.name)
-    resumable = record is not None and not record.finished and record.section_sha256 == section and reason != "forced"
+    interrupted = record is not None and not record.finished and _same_section(run, stage, record)
+    resumable = interrupted and reason != "forced"
     run.prepare(stage.folder, keep=resumable or stage.folder == ".")
     inputs = run.digests(stage.inputs)
     if missing := [path for path, digest in inputs.items() if digest is None]:

@@ -30,7 +30,7 @@ section { padding: 20px 22px; margin-top: 18px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th { text-align: left; color: var(--soft); font-weight: 600; font-size: 13px; }
 th, td { padding: 6px 14px 6px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-svg { width: 100%; height: auto; max-width: 640px; display: block; }
+svg { width: 100%; height: auto; display: block; }
 svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 svg .tick { fill: var(--soft); font-size: 11px; }
 .track { fill: var(--track); } .bar, .dot { fill: var(--accent); }

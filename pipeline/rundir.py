@@ -11,7 +11,6 @@ a process is killed at, the next one sees the truth. The lock belongs to the pro
 
 import dataclasses
 import fcntl
-import hashlib
 import json
 import os
 import platform
@@ -29,7 +28,7 @@ from ..runtime.files import make_folder, remove_parts, sha256_file, write_json
 from . import config as configuration
 from .sections import Config
 
-__all__ = ["FORMAT_VERSION", "RunDir", "StageRecord", "section_sha256"]
+__all__ = ["FORMAT_VERSION", "RunDir", "StageRecord"]
 
 FORMAT_VERSION = 1
 """Version of the layout and of run.json; a folder of another version is refused."""
@@ -39,9 +38,13 @@ _PACKAGES = ("latentbit", "numpy", "onnx", "onnxruntime", "numba", "torch", "onn
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What the manifest says of one stage: ``inputs`` and ``outputs`` map paths in the run to their sha256."""
+    """What the manifest says of one stage: ``inputs`` and ``outputs`` map paths in the run to their sha256.
 
-    section_sha256: str
+    ``section`` is what it ran with. It is kept as values, not as a digest, so that a key that a later version adds
+    (with its default) does not make an old run train again.
+    """
+
+    section: Mapping[str, Any]
     finished: bool
     inputs: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
@@ -148,11 +151,6 @@ class RunDir:
             yield
         finally:
             os.close(handle)  # and with it the lock
-
-
-def section_sha256(section: Any) -> str:
-    """Return the digest of one section of a configuration."""
-    return hashlib.sha256(json.dumps(dataclasses.asdict(section), sort_keys=True).encode()).hexdigest()
 
 
 def _versions() -> dict[str, str]:

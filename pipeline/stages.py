@@ -43,9 +43,9 @@ class Stage:
     outputs: tuple[str, ...]
     perform: Callable[[RunDir, Step], None]
 
-    def section(self, run: RunDir) -> Any:
-        """Return this stage's section of the run's configuration."""
-        return getattr(run.config, self.name)
+    def section(self, run: RunDir) -> dict[str, Any]:
+        """Return this stage's section of the run's configuration as plain values."""
+        return asdict(getattr(run.config, self.name))
 
 
 def train(run: RunDir, step: Step) -> None:

@@ -1,5 +1,6 @@
 """The conductor: which stages run, and why; with stages of a few bytes in the place of the real ones."""
 
+import dataclasses
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,17 @@ def test_a_changed_section_runs_its_stage_and_what_depends_on_it(bench: Bench) -
     assert bench("train.epochs=3") == ["train", "fold"], "fold wrote the same bytes, so report stays fresh"
     assert bench("fold.samples=5") == ["fold", "report"]
     assert bench("check.oracle_samples=5") == []
+
+
+def test_a_key_that_a_later_version_added_leaves_an_old_run_fresh(bench: Bench, tmp_path: Path) -> None:
+    bench()
+    run = RunDir.open(tmp_path / "run")
+    old = run.stages["train"]
+    less = {key: value for key, value in old.section.items() if key != "label_smoothing"}
+    run.stages["train"] = dataclasses.replace(old, section=less)
+    run.save()
+    assert bench() == []
+    assert bench("train.epochs=2")[0] == "train"
 
 
 def test_a_lost_or_altered_file_is_made_again(bench: Bench, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from latentbit.runtime.errors import RunDirError, StorageError
 
 def saved(path: Path) -> RunDir:
     run = RunDir(path, configuration.read(None, ["train.epochs=3"]))
-    run.stages["train"] = StageRecord("ab", True, {}, {"1-train/network.pt": "cd"}, 1.5)
+    run.stages["train"] = StageRecord({"epochs": 3}, True, {}, {"1-train/network.pt": "cd"}, 1.5)
     run.save()
     return run
 

@@ -1,0 +1,145 @@
+"""The main job with real processes: all stages, fresh, killed and resumed."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from latentbit.pipeline.rundir import RunDir
+from latentbit.pipeline.stages import LOGITS, MODEL, NETWORK, REFERENCE, REPORT, STAGES
+from latentbit.runtime.files import sha256_file
+
+from .conftest import SHORT, pipeline
+
+FIGURES = {
+    "accuracy": {"latent_stream", "training", "folded", "deployed"},
+    "agreement": {"oracle_integer_mismatches", "top1_agreement", "max_abs_logit_difference", "flipped_signs"},
+    "size_bytes": {"packed", "float"},
+    "latency_ms": {"latentbit", "onnxruntime_fp32"},
+}
+
+
+def test_report_json_holds_the_figures(finished: Path) -> None:
+    report = json.loads((finished / REPORT).read_text(encoding="utf-8"))
+    assert {"passed", "samples", "environment"} <= set(report)
+    for group, names in FIGURES.items():
+        assert names <= set(report[group]), group
+    assert report["passed"] is True
+    assert report["failures"] == []
+    assert report["agreement"]["oracle_integer_mismatches"] == 0
+    assert report["size_bytes"]["packed"] == (finished / MODEL).stat().st_size
+    assert report["size_bytes"]["packed"] < report["size_bytes"]["float"]
+    for engine in report["latency_ms"].values():
+        assert 0 < engine["median"] <= engine["p95"]
+
+
+def test_the_file_is_a_checked_onnx_model_that_stock_onnxruntime_runs(finished: Path) -> None:
+    model = onnx.load(finished / MODEL)
+    onnx.checker.check_model(model, full_check=True)
+    assert {"BinaryConv2d", "Binarize"} <= {function.name for function in model.functions}
+    with np.load(finished / REFERENCE, allow_pickle=False) as reference:
+        inputs, logits = reference["inputs"], reference["logits"]
+    session = onnxruntime.InferenceSession(finished / MODEL, providers=["CPUExecutionProvider"])
+    answers = session.run(None, {session.get_inputs()[0].name: inputs})[0]
+    np.testing.assert_allclose(answers, logits, atol=1e-4)  # float sums in another order
+    np.testing.assert_allclose(np.load(finished / LOGITS), logits, atol=1e-4)
+
+
+def test_the_manifest_tells_what_went_in_and_out(finished: Path) -> None:
+    run = RunDir.open(finished)
+    assert list(run.stages) == [stage.name for stage in STAGES]
+    for stage in STAGES:
+        record = run.stages[stage.name]
+        assert record.finished
+        assert record.seconds > 0
+        for path, digest in {**record.inputs, **record.outputs}.items():
+            assert sha256_file(finished / path) == digest, path
+
+
+def test_a_second_run_is_fresh_within_five_seconds_and_without_torch(finished: Path) -> None:
+    code = (
+        "import sys; from latentbit.pipeline.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit as ended:\n    code = ended.code\n"
+        "print('loaded', [n for n in ('torch', 'numba', 'onnxruntime', 'sklearn') if n in sys.modules]); sys.exit(code)"
+    )
+    started = time.perf_counter()
+    arguments = ["run-all", "-o", str(finished), *SHORT]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert time.perf_counter() - started < 5
+    assert done.stdout.count("fresh") == len(STAGES)
+    assert done.stdout.endswith("loaded []\n")
+
+
+def test_the_table_ends_the_run(finished: Path) -> None:
+    done = pipeline("run-all", "-o", str(finished), *SHORT)
+    for words in ("float latent stream", "trained", "folded", "deployed", "model size", "onnxruntime fp32", "passed"):
+        assert words in done.stdout
+
+
+def test_a_check_out_of_tolerance_fails_the_run_and_says_which(finished: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    model = onnx.load(copy / MODEL)
+    bias = next(i for i in model.graph.initializer if i.name.endswith("head.bias") or i.name == "head.bias")
+    values = onnx.numpy_helper.to_array(bias).copy()
+    values[0] += 5
+    bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+    onnx.save(model, copy / MODEL)
+    run = RunDir.open(copy)  # as if export had written this file
+    record = run.stages["export"]
+    run.stages["export"] = replace(record, outputs={MODEL: sha256_file(copy / MODEL)})
+    run.save()
+    done = pipeline("run-all", "-o", str(copy))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the accuracy check failed: ")
+    assert done.stderr.count("\n") == 1
+    assert (copy / "report.html").exists()
+    again = pipeline("check", str(copy))
+    assert again.returncode == 1, "a failed check stays failed when nothing changed"
+
+
+def test_stages_as_commands(finished: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    for stage in ("fold", "export", "run", "check", "report"):
+        done = pipeline(stage, str(copy), "--force")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert sha256_file(copy / MODEL) == sha256_file(finished / MODEL), "the same weights give the same file"
+    shown = pipeline("show", str(copy))
+    assert shown.stdout.count("fresh") == len(STAGES)
+
+
+def test_killed_at_random_moments_it_resumes_to_the_same_result(finished: Path, tmp_path: Path) -> None:
+    """SIGKILL at random moments; whatever is left, the next process goes on, and the weights are those of no kill."""
+    chance = random.Random(7)
+    path = tmp_path / "run"
+    command = [sys.executable, "-m", "latentbit", "run-all", "-o", str(path), *SHORT]
+    for _ in range(6):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            time.sleep(chance.uniform(0.3, 9.0))
+            process.send_signal(signal.SIGKILL)
+        RunDir.open(path)  # never a corrupt manifest
+    done = pipeline("run-all", "-o", str(path), *SHORT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sha256_file(path / NETWORK) == sha256_file(finished / NETWORK)
+    assert sha256_file(path / MODEL) == sha256_file(finished / MODEL)
+    assert not [file for file in path.rglob("*") if ".part" in file.name], "no half-written file is left"
+
+
+@pytest.mark.slow
+def test_the_recipe_reaches_its_accuracy(tmp_path: Path) -> None:
+    """The gate of the digits recipe: 97% or better, whole run within two minutes on two cores."""
+    started = time.perf_counter()
+    done = pipeline("run-all", "-o", str(tmp_path / "digits"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / "digits" / REPORT).read_text(encoding="utf-8"))
+    assert report["accuracy"]["deployed"] >= 0.97
+    assert time.perf_counter() - started < 120
