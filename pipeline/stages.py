@@ -67,19 +67,20 @@ def train(run: RunDir, step: Step) -> None:
 
 def fold(run: RunDir, step: Step) -> None:
     """Fold the trained network and record its answers: the reference of every check."""
-    from ..training import data, handover, trainer
+    from ..training import data, reference, trainer
+    from ..training.fold import fold as fold_network
 
-    folded = handover.fold(trainer.load_network(run.path / "1-train"))
-    handover.save_folded(folded, run.path / FOLDED)
+    folded = fold_network(trainer.load_network(run.path / "1-train"))
+    reference.save_folded(folded, run.path / FOLDED)
     dataset = _dataset(run)
     # Accuracy is measured on every test image; the reference keeps a sample of each class, so that it fits a device.
-    logits = handover.record(folded, dataset.normalise(dataset.test_images))["logits"]
+    logits = reference.record(folded, dataset.normalise(dataset.test_images))["logits"]
     chosen = np.arange(len(dataset.test_labels))
     if run.config.fold.samples < len(chosen):
         fraction = run.config.fold.samples / len(chosen)
         _, chosen = data.stratified_split(dataset.test_labels, fraction, seed=run.config.train.seed)
     inputs = dataset.normalise(dataset.test_images[chosen])
-    recorded = handover.record(folded, inputs)
+    recorded = reference.record(folded, inputs)
     with atomic_path(run.path / REFERENCE) as part:
         arrays: dict[str, Any] = {"inputs": inputs, "labels": dataset.test_labels[chosen], **recorded}
         np.savez_compressed(part, **arrays)
@@ -92,10 +93,10 @@ def export(run: RunDir, step: Step) -> None:
     import torch
 
     from ..export.writer import export_onnx
-    from ..training import handover, trainer
+    from ..training import reference, trainer
 
     dataset = _dataset(run)
-    folded = handover.load_folded(trainer.load_network(run.path / "1-train"), run.path / FOLDED)
+    folded = reference.load_folded(trainer.load_network(run.path / "1-train"), run.path / FOLDED)
     training = _read(run, TRAINING)
     part = "validation" if run.config.train.holdout else "training"
     stream = "validation_latent_stream" if run.config.train.holdout else "latent_stream"

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from latentbit.pipeline import cli as commands
+from latentbit.pipeline import config as configuration
 from latentbit.pipeline.cli import cli, main
 from latentbit.pipeline.rundir import RunDir
 from latentbit.pipeline.stages import STAGES
@@ -84,7 +85,7 @@ def test_an_unexpected_error_keeps_its_traceback(tmp_path: Path, monkeypatch: py
     def broken(path: Path) -> RunDir:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(commands.RunDir, "open", broken)
+    monkeypatch.setattr(RunDir, "open", broken)
     with pytest.raises(ZeroDivisionError):
         main(["show", str(tmp_path)])
 
@@ -95,7 +96,7 @@ def test_an_error_of_many_lines_is_put_on_one(
     def fails(path: Path) -> RunDir:
         raise LatentbitError("one\n  two")
 
-    monkeypatch.setattr(commands.RunDir, "open", fails)
+    monkeypatch.setattr(RunDir, "open", fails)
     code, _, err = run("show", "x", capsys=capsys)
     assert (code, err) == (1, "error: one two\n")
 
@@ -141,7 +142,7 @@ def test_an_existing_run_keeps_its_configuration_and_says_so(
     used = []
     monkeypatch.setattr(commands, "conduct", lambda run, config, *args, **options: used.append(config))
     stored = RunDir(tmp_path)
-    stored.config = commands.configuration.read(None, ["train.epochs=3"])
+    stored.config = configuration.read(None, ["train.epochs=3"])
     stored.save()
     code, out, _ = run("run-all", "-o", str(tmp_path), "--until", "fold", "-s", "train.seed=1", capsys=capsys)
     assert code == 0

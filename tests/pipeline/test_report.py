@@ -6,6 +6,7 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from latentbit.pipeline.charts import bars, curve
@@ -110,8 +111,7 @@ def test_a_browser_shows_it(finished: Path, tmp_path: Path, dark: bool) -> None:
     from PIL import Image
 
     with Image.open(picture) as shown:
-        corner = shown.convert("L").getpixel((5, 5))
+        corner = np.asarray(shown.convert("L"))[5, 5]
         assert shown.size == (1000, 1400)
         assert len(shown.convert("RGB").getcolors(1 << 20) or []) > 50
-    assert isinstance(corner, int)
     assert (corner < 80) if dark else (corner > 200)

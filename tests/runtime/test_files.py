@@ -58,7 +58,7 @@ def test_nan_is_no_json(tmp_path: Path) -> None:
 def test_a_limit_of_the_system_is_one_line(tmp_path: Path) -> None:
     """A real refusal by the kernel, in the middle of a file: the largest file size of the process."""
     code = (
-        "import sys; from latentbit.runtime.files import write_bytes; from latentbit.runtime.errors import StorageError\n"
+        "import sys\nfrom latentbit.runtime.files import write_bytes\nfrom latentbit.runtime.errors import StorageError\n"
         "try:\n    write_bytes(sys.argv[1], b'x' * 100_000)\nexcept StorageError as error:\n    print(error)"
     )
     target = tmp_path / "a.bin"
