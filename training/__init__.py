@@ -10,7 +10,8 @@ from ..export.readers import register_reader
 
 if TYPE_CHECKING:
     from .data import Dataset, load
-    from .handover import fold
+    from .fold import fold
+    from .handover import register_emitter
     from .layers import BinaryConv2d, BinaryLinear, RPReLU, RSign
     from .models import build_model
     from .settings import Settings
@@ -28,6 +29,7 @@ __all__ = [
     "fold",
     "load",
     "load_network",
+    "register_emitter",
     "train",
 ]
 
@@ -40,9 +42,10 @@ _HOMES = {
     "Settings": "settings",
     "TrainResult": "trainer",
     "build_model": "models",
-    "fold": "handover",
+    "fold": "fold",
     "load": "data",
     "load_network": "trainer",
+    "register_emitter": "handover",
     "train": "trainer",
 }
 

@@ -11,6 +11,7 @@ over a network, for training only (:mod:`.latent`).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -63,6 +64,24 @@ class RSign(nn.Module):
         return f"{self.channels}, estimator={self.estimator!r}"
 
 
+class _PReLU(torch.autograd.Function):
+    """``F.prelu`` with a leaner backward pass: torch's own took a tenth of a CPU training step."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(x, slope)
+        return F.prelu(x, slope)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
+        x, slope = ctx.saved_tensors
+        gradient = grad_outputs[0]
+        negative = x.clamp(max=0)
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        grad_slope = (gradient * negative).sum(axes)
+        return torch.where(negative < 0, gradient * per_channel(slope, x), gradient), grad_slope
+
+
 class RPReLU(nn.Module):
     """``prelu(x − shift_in, slope) + shift_out``, all learned per channel (ReActNet, arXiv 2003.03488, eq. 2)."""
 
@@ -76,7 +95,8 @@ class RPReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the shape of ``x`` (``[N, C, …]``)."""
-        return F.prelu(x - per_channel(self.shift_in, x), self.slope.to(x.dtype)) + per_channel(self.shift_out, x)
+        moved: Tensor = _PReLU.apply(x - per_channel(self.shift_in, x), self.slope.to(x.dtype))  # type: ignore[no-untyped-call]
+        return moved + per_channel(self.shift_out, x)
 
     def extra_repr(self) -> str:
         """Describe the layer."""

@@ -40,7 +40,7 @@ class Settings:
     """What lies outside the image for binary convolutions: -1, 0 or 1."""
 
     # The schedule
-    epochs: int = 40
+    epochs: int = 30
     batch_size: int = 64
     optimizer: str = "adam"
     learning_rate: float = 3e-3
@@ -77,8 +77,9 @@ class Settings:
         for name, choices in (("latent", LATENT), ("phi", PHI), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             value = getattr(self, name)
             if value not in choices:
-                near = difflib.get_close_matches(str(value), choices, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(choices)}"
+                spelled = {choice.lower(): choice for choice in choices}
+                near = difflib.get_close_matches(str(value).lower(), spelled, 1)
+                hint = f"did you mean {spelled[near[0]]!r}?" if near else f"choose one of {', '.join(choices)}"
                 raise ConfigError(f"train.{name} = {value!r} is unknown: {hint}")
         for name, least in (("epochs", 1), ("batch_size", 2)):
             if getattr(self, name) < least:
