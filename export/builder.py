@@ -47,7 +47,13 @@ class GraphBuilder:
             if known is not None and known.numpy().dtype == array.dtype and np.array_equal(known.numpy(), array):
                 return self._constants[name]
         unique = self._unique(name)
-        tensor = ir.tensor(np.asarray(array, order="C"), name=unique)
+        plain = np.asarray(array, order="C")
+        if plain.dtype == object:
+            tensor: ir.TensorProtocol = ir.StringTensor(
+                [str(text).encode() for text in plain.flat], shape=ir.Shape(plain.shape), name=unique
+            )
+        else:
+            tensor = ir.tensor(plain, name=unique)
         value = ir.Value(name=unique, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
         self._constants[unique] = value
         return value
@@ -64,22 +70,35 @@ class GraphBuilder:
         **attributes: Any,
     ) -> ir.Value:
         """Add a node with one output of this shape and numpy dtype, and return that output, called ``<name>.out``."""
-        unique = self._unique(name)
-        node = ir.node(op_type, inputs, attributes=attributes, domain=domain, name=unique)
-        output = node.outputs[0]
-        output.name = f"{unique}.out"
-        output.shape = ir.Shape(shape)
-        output.type = _tensor_type(dtype)
-        self._nodes.append(node)
+        (output,) = self.nodes(op_type, inputs, name, [("out", shape, dtype)], domain=domain, **attributes)
         return output
 
-    def output(self, value: ir.Value, name: str) -> None:
-        """Make a value an output of the graph, under this name."""
+    def nodes(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        name: str,
+        outputs: Sequence[tuple[str, Shape, Any]],
+        *,
+        domain: str = "",
+        **attributes: Any,
+    ) -> Sequence[ir.Value]:
+        """Add a node with several outputs, each (suffix, shape, numpy dtype), called ``<name>.<suffix>``."""
+        unique = self._unique(name)
+        node = ir.node(op_type, inputs, attributes=attributes, domain=domain, name=unique, num_outputs=len(outputs))
+        for value, (suffix, shape, dtype) in zip(node.outputs, outputs, strict=True):
+            value.name, value.shape, value.type = f"{unique}.{suffix}", ir.Shape(shape), _tensor_type(dtype)
+        self._nodes.append(node)
+        return node.outputs
+
+    def output(self, value: ir.Value, name: str) -> ir.Value:
+        """Make a value an output of the graph, under this name, and return it."""
         if value in self._inputs or value in self._outputs or value.const_value is not None:  # needs a node of its own
             sizes = [] if value.shape is None else [s if isinstance(s, int) else s.value for s in value.shape]
             value = self.node("Identity", [value], name, sizes, dtype=value.dtype and value.dtype.numpy())
         value.name = name
         self._outputs.append(value)
+        return value
 
     def model(self, metadata: dict[str, str], doc: str = "") -> ir.Model:
         """Return the model with the operators of ``ai.latentbit`` in it and ``metadata`` as its properties."""
@@ -115,4 +134,6 @@ class GraphBuilder:
 
 
 def _tensor_type(dtype: Any) -> ir.TensorType:
-    return ir.TensorType(ir.DataType.from_numpy(np.dtype(dtype)))
+    """Return the ONNX type of a numpy dtype; ``object`` stands for strings."""
+    kind = np.dtype(dtype)
+    return ir.TensorType(ir.DataType.STRING if kind.hasobject else ir.DataType.from_numpy(kind))

@@ -89,7 +89,49 @@ def BinaryGemm(X: FLOAT, W: UINT8, scale: FLOAT, bias: FLOAT, weight_shape: Sequ
     return op.Add(op.Mul(acc, scale), bias)
 
 
-OPERATORS = (Binarize, BinaryConv2d, BinaryGemm)
+@script(_opset, default_opset=op)
+def BinaryWeightConv2d(  # noqa: N802 - an operator's name
+    X: FLOAT,
+    W: UINT8,
+    scale: FLOAT,
+    bias: FLOAT,
+    weight_shape: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+    group: int,
+) -> FLOAT:
+    """Y = Conv(X, signs W)·scale + bias for a real X [N,C,H,W], padded with zeros: one bit a weight, real activations.
+
+    W, scale, bias and the attributes are as in BinaryConv2d. The sum is of floats: its last bits depend on its order.
+    """
+    shifted = op.BitShift(op.Unsqueeze(W, op.Constant(value_ints=[-1])), op.Constant(value=_SHIFTS), direction="RIGHT")
+    bits = op.BitwiseAnd(shifted, op.Constant(value=_ONE))
+    oihw = op.Transpose(op.Reshape(bits, op.Constant(value_ints=[0, 0, 0, -1])), perm=[0, 3, 1, 2])
+    start = op.Constant(value_ints=[0, 0, 0, 0])
+    axes = op.Constant(value_ints=[0, 1, 2, 3])
+    live = op.Cast(op.Slice(oihw, start, op.Constant(value_ints=weight_shape), axes), to=1)
+    w = op.Sub(op.Add(live, live), op.Constant(value_float=1.0))
+    conv = op.Conv(X, w, strides=strides, pads=pads, dilations=dilations, group=group)
+    spatial = op.Constant(value_ints=[1, 2])
+    return op.Add(op.Mul(conv, op.Unsqueeze(scale, spatial)), op.Unsqueeze(bias, spatial))
+
+
+@script(_opset, default_opset=op)
+def BinaryWeightGemm(  # noqa: N802 - an operator's name
+    X: FLOAT, W: UINT8, scale: FLOAT, bias: FLOAT, weight_shape: Sequence[int]
+) -> FLOAT:
+    """Y = (X·Wᵀ)·scale + bias for a real X [N,K] and the signs W [O,K]; the rest is as in BinaryGemm."""
+    shifted = op.BitShift(op.Unsqueeze(W, op.Constant(value_ints=[-1])), op.Constant(value=_SHIFTS), direction="RIGHT")
+    bits = op.Reshape(op.BitwiseAnd(shifted, op.Constant(value=_ONE)), op.Constant(value_ints=[0, -1]))
+    start = op.Constant(value_ints=[0, 0])
+    axes = op.Constant(value_ints=[0, 1])
+    live = op.Cast(op.Slice(bits, start, op.Constant(value_ints=weight_shape), axes), to=1)
+    w = op.Sub(op.Add(live, live), op.Constant(value_float=1.0))
+    return op.Add(op.Mul(op.MatMul(X, op.Transpose(w, perm=[1, 0])), scale), bias)
+
+
+OPERATORS = (Binarize, BinaryConv2d, BinaryGemm, BinaryWeightConv2d, BinaryWeightGemm)
 
 
 def functions() -> list[onnx.FunctionProto]:

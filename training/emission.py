@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from ..export.builder import GraphBuilder, Shape
 from ..runtime.errors import UnsupportedError
 
-__all__ = ["Emission", "Emitter", "annotate_shapes", "array", "emit_graph", "emitted_name"]
+__all__ = ["Emission", "Emitter", "annotate_shapes", "array", "elementwise", "emit_graph", "emitted_name", "pair"]
 
 Emitter = Callable[..., ir.Value]
 """Called with an :class:`Emission` and, for a module, the module; for a function or method, its arguments."""
@@ -21,6 +21,11 @@ Emitter = Callable[..., ir.Value]
 def array(tensor: Tensor) -> np.ndarray[Any, Any]:
     """Return a tensor's values as a contiguous numpy array, detached."""
     return np.ascontiguousarray(tensor.detach().cpu().numpy())
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """Return a setting of a layer as (rows, columns): one number stands for both."""
+    return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
 
 
 class Emission:
@@ -76,6 +81,11 @@ class Emission:
         return self.builder.node(op_type, inputs, name, sizes, dtype=dtype, domain=domain, **attributes)
 
 
+def elementwise(e: Emission, op_type: str, x: fx.Node, **attributes: Any) -> ir.Value:
+    """Write one ONNX node of one input, of the fx node's shape."""
+    return e(op_type, [e.value(x)], **attributes)
+
+
 def emitted_name(node: fx.Node) -> str:
     """Return the node's name in the file: the module's path, or for a function ``<path of its module>.<function>``."""
     if node.op == "call_module":
@@ -107,11 +117,14 @@ def annotate_shapes(graph: fx.GraphModule, examples: Sequence[Tensor], dynamic_s
     ``dynamic_spatial``: what differs is symbolic. Raises UnsupportedError where the network allows no second size.
     """
     weightless = copy.deepcopy(graph).to("meta")
+    rows = 1 if examples[0].dtype == torch.uint8 else 2  # pixels lie channels last
 
     def shapes(batch: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
-        sizes = [(e.shape[0] + batch, *e.shape[1:]) for e in examples]
-        if height or width:
-            sizes = [(*s[:2], s[2] + height, s[3] + width) if len(s) == 4 else s for s in sizes]
+        sizes = [[e.shape[0] + batch, *e.shape[1:]] for e in examples]
+        for size in sizes:
+            if len(size) == 4:
+                size[rows] += height
+                size[rows + 1] += width
         recorder = _ShapeRecorder(weightless)
         meta = [torch.empty(size, dtype=e.dtype, device="meta") for size, e in zip(sizes, examples, strict=True)]
         try:
@@ -121,7 +134,7 @@ def annotate_shapes(graph: fx.GraphModule, examples: Sequence[Tensor], dynamic_s
             what = (
                 "an input of another batch or image size"
                 if height or width or batch
-                else f"an input of shape {list(sizes[0])}"
+                else f"an input of shape {sizes[0]}"
             )
             raise UnsupportedError(f"the network does not accept {what}: {error}") from error
         return recorder.shapes
@@ -140,30 +153,38 @@ def annotate_shapes(graph: fx.GraphModule, examples: Sequence[Tensor], dynamic_s
                 symbolic.append(size)
             elif grown == (size + 1, size, size) and size == batch:
                 symbolic.append("N")
-            elif grown == (size, size + 32, size) and size == examples[0].shape[2]:
+            elif grown == (size, size + 32, size) and size == examples[0].shape[rows]:
                 symbolic.append("H")
-            elif grown == (size, size, size + 32) and size == examples[0].shape[3]:
+            elif grown == (size, size, size + 32) and size == examples[0].shape[rows + 1]:
                 symbolic.append("W")
             else:
                 symbolic.append(None)
         node.meta["onnx_shape"] = symbolic
 
 
-def emit_graph(graph: fx.GraphModule, builder: GraphBuilder, emitters: Mapping[Any, Emitter], output: str) -> None:
-    """Write every node of an annotated graph; one UnsupportedError names all that no emitter knows."""
+def emit_graph(
+    graph: fx.GraphModule,
+    builder: GraphBuilder,
+    emitters: Mapping[Any, Emitter],
+    examples: Sequence[Tensor],
+    output: str,
+) -> list[ir.Value]:
+    """Write every node of an annotated graph and return its outputs; one UnsupportedError names all unknown nodes."""
     values: dict[fx.Node, ir.Value] = {}
     modules = dict(graph.named_modules())
     placeholders = [node for node in graph.graph.nodes if node.op == "placeholder"]
+    dtypes = {node: array(example).dtype for node, example in zip(placeholders, examples, strict=True)}
+    outputs: list[ir.Value] = []
     unknown: list[str] = []
     for node in graph.graph.nodes:
         if node.op == "placeholder":
             name = "input" if len(placeholders) == 1 else str(node.target)
-            values[node] = builder.input(name, node.meta["onnx_shape"])
+            values[node] = builder.input(name, node.meta["onnx_shape"], dtypes[node])
         elif node.op == "get_attr":
             tensor = _attribute(graph, str(node.target))
             values[node] = builder.constant(str(node.target), array(tensor))
         elif node.op == "output":
-            _emit_outputs(node.args[0], builder, values, output, unknown)
+            outputs = [] if unknown else _emit_outputs(node.args[0], builder, values, output)
         elif "onnx_shape" in node.meta:
             key = type(modules[str(node.target)]) if node.op == "call_module" else node.target
             if key not in emitters:
@@ -179,22 +200,17 @@ def emit_graph(graph: fx.GraphModule, builder: GraphBuilder, emitters: Mapping[A
     if unknown:
         raise UnsupportedError(
             f"no emitter for {', '.join(unknown)}; register one with "
-            "latentbit.training.handover.EMITTERS[TheType] = emitter (docs/export.md shows how)"
+            "latentbit.training.register_emitter (docs/export.md shows how)"
         )
+    return outputs
 
 
-def _emit_outputs(
-    result: Any, builder: GraphBuilder, values: Mapping[fx.Node, ir.Value], name: str, unknown: list[str]
-) -> None:
-    if unknown:
-        return
+def _emit_outputs(result: Any, builder: GraphBuilder, values: Mapping[fx.Node, ir.Value], name: str) -> list[ir.Value]:
     if isinstance(result, fx.Node):
-        builder.output(values[result], name)
-    elif isinstance(result, tuple | list) and all(isinstance(part, fx.Node) for part in result):
-        for index, part in enumerate(result):
-            builder.output(values[part], f"{name}.{index}")
-    else:
-        raise UnsupportedError("the network returns something else than a tensor or a tuple of tensors")
+        return [builder.output(values[result], name)]
+    if isinstance(result, tuple | list) and all(isinstance(part, fx.Node) for part in result):
+        return [builder.output(values[part], f"{name}.{index}") for index, part in enumerate(result)]
+    raise UnsupportedError("the network returns something else than a tensor or a tuple of tensors")
 
 
 def _attribute(graph: fx.GraphModule, path: str) -> Tensor:

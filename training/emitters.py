@@ -1,88 +1,34 @@
-"""Emitters of modules: how each layer of a folded network is written as ONNX. The list is :data:`MODULES`."""
+"""Emitters of layers: how each module of a folded network is written as ONNX. The list is :data:`MODULES`."""
 
 import math
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
-from ..export.builder import Shape
-from ..runtime.bits import DOMAIN, pack_conv_weight, pack_signs
 from ..runtime.errors import UnsupportedError
-from .emission import Emission, Emitter, array
-from .folded import Binarize, ChannelAffine, FoldedBinaryConv2d, FoldedBinaryLinear
-from .layers import RPReLU
+from .emission import Emission, Emitter, array, elementwise, pair
+from .emitters_binary import BINARY_MODULES
+from .emitters_shape import adaptive_pool, average_pool, flatten, max_pool, pixel_shuffle, resize
 
-__all__ = ["MODULES", "average_pool", "elementwise", "global_mean", "max_pool", "resize"]
-
-
-# --- binary layers -----------------------------------------------------------------------------------------------
+__all__ = ["MODULES", "clip", "gelu", "silu"]
 
 
-def binarize(e: Emission, module: Binarize, x: fx.Node) -> ir.Value:
-    """Binarize with the threshold shaped for its input: ``[C,1,1]`` or ``[C]``."""
-    return e("Binarize", [e.value(x), e.channels("threshold", module.threshold)], domain=DOMAIN)
-
-
-def binary_conv2d(e: Emission, module: FoldedBinaryConv2d, x: fx.Node) -> ir.Value:
-    """BinaryConv2d with one bit a weight."""
-    signs = array(module.signs)
-    constants = [
-        e.constant("weight", pack_conv_weight(signs)),
-        e.constant("scale", array(module.scale)),
-        e.constant("bias", array(module.bias)),
-    ]
-    return e(
-        "BinaryConv2d",
-        [e.value(x), *constants],
-        domain=DOMAIN,
-        weight_shape=list(signs.shape),
-        strides=list(module.strides),
-        pads=list(module.pads),
-        dilations=list(module.dilations),
-        group=module.groups,
-        pad_value=float(module.pad_value),
-    )
-
-
-def binary_linear(e: Emission, module: FoldedBinaryLinear, x: fx.Node) -> ir.Value:
-    """BinaryGemm with one bit a weight; inputs of rank 2 alone."""
-    if e.rank(x) != 2:
-        raise UnsupportedError(f"{e.name}: a binary linear layer takes [N, K]; flatten its input first")
-    signs = array(module.signs)
-    constants = [
-        e.constant("weight", pack_signs(signs)),
-        e.constant("scale", array(module.scale)),
-        e.constant("bias", array(module.bias)),
-    ]
-    return e("BinaryGemm", [e.value(x), *constants], domain=DOMAIN, weight_shape=list(signs.shape))
-
-
-def rprelu(e: Emission, module: RPReLU, x: fx.Node) -> ir.Value:
-    """Subtract, PReLU, add: in this order, which the runtime keeps."""
-    y = e("Sub", [e.value(x), e.channels("shift_in", module.shift_in)], "sub")
-    y = e("PRelu", [y, e.channels("slope", module.slope)], "prelu")
-    return e("Add", [y, e.channels("shift_out", module.shift_out)])
-
-
-def channel_affine(e: Emission, module: ChannelAffine, x: fx.Node) -> ir.Value:
-    """Multiply, then add, per channel."""
-    y = e("Mul", [e.value(x), e.channels("scale", module.scale)], "mul")
-    return e("Add", [y, e.channels("shift", module.shift)])
-
-
-# --- real layers -------------------------------------------------------------------------------------------------
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
-
-
-def weight_of(e: Emission, module: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> ir.Value:
-    """The layer's weight constant."""
-    return e.constant("weight", array(module.weight.float()))
+def weight_of(e: Emission, module: nn.Module, transpose: bool = False) -> ir.Value:
+    """The layer's weight: a float constant, or int8 behind DequantizeLinear (:mod:`.int8_weights`)."""
+    quantised = getattr(module, "weight_int8", None)
+    stored = module.weight if quantised is None else quantised
+    assert isinstance(stored, Tensor)
+    weight = array(stored)
+    if transpose:
+        weight = np.ascontiguousarray(weight.T)
+    if quantised is None:
+        return e.constant("weight", weight)
+    scale = module.weight_scale
+    assert isinstance(scale, Tensor)
+    constants = [e.constant("weight", weight), e.constant("weight_scale", array(scale))]
+    return e("DequantizeLinear", constants, "dequantize", shape=list(weight.shape), axis=1 if transpose else 0)
 
 
 def conv2d(e: Emission, module: nn.Conv2d, x: fx.Node) -> ir.Value:
@@ -111,7 +57,7 @@ def conv2d(e: Emission, module: nn.Conv2d, x: fx.Node) -> ir.Value:
 
 def conv_transpose2d(e: Emission, module: nn.ConvTranspose2d, x: fx.Node) -> ir.Value:
     """ConvTranspose."""
-    padding = _pair(module.padding)
+    padding = pair(module.padding)
     inputs = [e.value(x), weight_of(e, module)]
     if module.bias is not None:
         inputs.append(e.constant("bias", array(module.bias.float())))
@@ -123,7 +69,7 @@ def conv_transpose2d(e: Emission, module: nn.ConvTranspose2d, x: fx.Node) -> ir.
         pads=[*padding, *padding],
         dilations=list(module.dilation),
         group=module.groups,
-        output_padding=list(_pair(module.output_padding)),
+        output_padding=list(pair(module.output_padding)),
     )
 
 
@@ -132,17 +78,8 @@ def linear(e: Emission, module: nn.Linear, x: fx.Node) -> ir.Value:
     bias = [] if module.bias is None else [e.constant("bias", array(module.bias.float()))]
     if e.rank(x) == 2:
         return e("Gemm", [e.value(x), weight_of(e, module), *bias], transB=1)
-    weight = e.constant("weight", array(module.weight.float().T))
-    product = e("MatMul", [e.value(x), weight], "matmul" if bias else "")
+    product = e("MatMul", [e.value(x), weight_of(e, module, transpose=True)], "matmul" if bias else "")
     return e("Add", [product, *bias]) if bias else product
-
-
-# --- activations -------------------------------------------------------------------------------------------------
-
-
-def elementwise(e: Emission, op_type: str, x: fx.Node, **attributes: Any) -> ir.Value:
-    """One ONNX node of one input and its shape."""
-    return e(op_type, [e.value(x)], **attributes)
 
 
 def clip(e: Emission, x: fx.Node, low: float, high: float) -> ir.Value:
@@ -176,103 +113,6 @@ def prelu(e: Emission, module: nn.PReLU, x: fx.Node) -> ir.Value:
     return e("PRelu", [e.value(x), constant])
 
 
-# --- pools and shapes --------------------------------------------------------------------------------------------
-
-
-def _window(kernel_size: Any, stride: Any, padding: Any) -> dict[str, list[int]]:
-    kernel, pad = _pair(kernel_size), _pair(padding)
-    return {
-        "kernel_shape": list(kernel),
-        "strides": list(_pair(stride) if stride is not None and stride != [] else kernel),
-        "pads": [*pad, *pad],
-    }
-
-
-def max_pool(
-    e: Emission, x: fx.Node, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
-) -> ir.Value:
-    """MaxPool."""
-    window = _window(kernel_size, stride, padding)
-    return elementwise(e, "MaxPool", x, **window, dilations=list(_pair(dilation)), ceil_mode=int(ceil))
-
-
-def average_pool(
-    e: Emission, x: fx.Node, kernel_size: Any, stride: Any, padding: Any, ceil: bool, count_include_pad: bool
-) -> ir.Value:
-    """AveragePool."""
-    window = _window(kernel_size, stride, padding)
-    return elementwise(e, "AveragePool", x, **window, ceil_mode=int(ceil), count_include_pad=int(count_include_pad))
-
-
-def global_mean(
-    e: Emission, x: fx.Node, axes: list[int], keepdims: bool, suffix: str = "", shape: Shape | None = None
-) -> ir.Value:
-    """ReduceMean over ``axes``; GlobalAveragePool where these are the two image axes."""
-    rank = e.rank(x)
-    axes = sorted(axis % rank for axis in axes)
-    if rank == 4 and axes == [2, 3] and keepdims:
-        return e("GlobalAveragePool", [e.value(x)], suffix, shape=shape)
-    constant = e.constant("axes", np.array(axes, np.int64))
-    return e("ReduceMean", [e.value(x), constant], suffix, shape=shape, keepdims=int(keepdims))
-
-
-def adaptive_pool(e: Emission, x: fx.Node, output_size: Any, op_type: str) -> ir.Value:
-    """A global pool for output size 1, a plain pool where the input divides evenly; else refused."""
-    if output_size in (1, (1, 1), [1, 1]):
-        return elementwise(e, f"Global{op_type}Pool", x)
-    size = e.shape_of(x)[2:]
-    target = [have if want is None else want for want, have in zip(_maybe_pair(output_size), size, strict=True)]
-    if not all(isinstance(a, int) and isinstance(b, int) and a % b == 0 for a, b in zip(size, target, strict=True)):
-        raise UnsupportedError(f"{e.name}: adaptive pooling of {size} to {output_size} is no pool of one fixed window")
-    kernel = [a // b for a, b in zip(size, target, strict=True)]  # type: ignore[operator] # ints, checked above
-    if op_type == "Max":
-        return max_pool(e, x, kernel, kernel, 0, 1, False)
-    return average_pool(e, x, kernel, kernel, 0, False, True)
-
-
-def _maybe_pair(value: Any) -> tuple[int | None, int | None]:
-    return (value, value) if isinstance(value, int) or value is None else (value[0], value[1])
-
-
-def flatten(e: Emission, x: fx.Node, start_dim: int = 0, end_dim: int = -1) -> ir.Value:
-    """Flatten behind the batch; a Reshape for other axes."""
-    rank = e.rank(x)
-    start, end = start_dim % rank, end_dim % rank
-    if start == 1 and end == rank - 1:
-        return elementwise(e, "Flatten", x, axis=1)
-    return reshape(e, x, [0] * start + [-1] + [int(size) for size in e.shape[start + 1 :] if isinstance(size, int)])
-
-
-def reshape(e: Emission, x: fx.Node, target: list[int]) -> ir.Value:
-    """Reshape to ``target`` in ONNX's form (0 keeps a size, −1 is inferred)."""
-    return e("Reshape", [e.value(x), e.constant("shape", np.array(target, np.int64))])
-
-
-def pixel_shuffle(e: Emission, x: fx.Node, factor: int) -> ir.Value:
-    """DepthToSpace in torch's channel order."""
-    return elementwise(e, "DepthToSpace", x, blocksize=factor, mode="CRD")
-
-
-def resize(e: Emission, x: fx.Node, mode: str, align_corners: bool | None) -> ir.Value:
-    """Resize by the ratio of the shapes, with torch's rule of coordinates."""
-    modes = {"nearest": "nearest", "bilinear": "linear", "bicubic": "cubic"}
-    if mode not in modes:
-        raise UnsupportedError(f"{e.name}: upsampling mode {mode!r} cannot be exported, use one of {sorted(modes)}")
-    have, want = e.shape_of(x), list(e.shape)
-    if not all(isinstance(size, int) for size in [*have[2:], *want[2:]]):
-        raise UnsupportedError(f"{e.name}: upsampling needs a fixed image size, export without dynamic_spatial")
-    scales = [1.0, 1.0, *(b / a for a, b in zip(have[2:], want[2:], strict=True))]  # type: ignore[operator]
-    rule = "asymmetric" if mode == "nearest" else "align_corners" if align_corners else "half_pixel"
-    return e(
-        "Resize",
-        [e.value(x), None, e.constant("scales", np.array(scales, np.float32))],
-        mode=modes[mode],
-        coordinate_transformation_mode=rule,
-        nearest_mode="floor",
-        cubic_coeff_a=-0.75,
-    )
-
-
 def zero_pad(e: Emission, module: nn.ZeroPad2d, x: fx.Node) -> ir.Value:
     """Pad with zeros around the image."""
     left, right, top, bottom = module.padding
@@ -285,11 +125,7 @@ def _same(e: Emission, module: nn.Module, x: fx.Node) -> ir.Value:
 
 
 MODULES: dict[Any, Emitter] = {
-    Binarize: binarize,
-    ChannelAffine: channel_affine,
-    FoldedBinaryConv2d: binary_conv2d,
-    FoldedBinaryLinear: binary_linear,
-    RPReLU: rprelu,
+    **BINARY_MODULES,
     nn.AdaptiveAvgPool2d: lambda e, m, x: adaptive_pool(e, x, m.output_size, "Average"),
     nn.AdaptiveMaxPool2d: lambda e, m, x: adaptive_pool(e, x, m.output_size, "Max"),
     nn.AvgPool2d: lambda e, m, x: average_pool(
@@ -320,6 +156,6 @@ MODULES: dict[Any, Emitter] = {
     nn.Tanh: lambda e, m, x: elementwise(e, "Tanh", x),
     nn.Upsample: lambda e, m, x: resize(e, x, m.mode, m.align_corners),
     nn.ZeroPad2d: zero_pad,
-    torch.nn.UpsamplingNearest2d: lambda e, m, x: resize(e, x, "nearest", None),
+    nn.UpsamplingNearest2d: lambda e, m, x: resize(e, x, "nearest", None),
 }
 """Module type -> its emitter. Add a line here to teach the exporter another layer."""

@@ -8,10 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Binarize", "ChannelAffine", "FoldedBinaryConv2d", "FoldedBinaryLinear"]
+__all__ = [
+    "Binarize",
+    "ChannelAffine",
+    "FoldedBinaryConv2d",
+    "FoldedBinaryLinear",
+    "FoldedWeightConv2d",
+    "FoldedWeightLinear",
+    "over_channels",
+]
 
 
-def _over_channels(values: Tensor, rank: int) -> Tensor:
+def over_channels(values: Tensor, rank: int) -> Tensor:
     """View ``[C]`` so that it broadcasts over axis 1 of a tensor of this rank."""
     return values.view(-1, *[1] * (rank - 2))
 
@@ -27,7 +35,7 @@ class Binarize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return float ±1 of the shape of ``x``; NaN gives −1."""
-        return torch.where(x >= _over_channels(self.threshold, x.ndim), 1.0, -1.0)
+        return torch.where(x >= over_channels(self.threshold, x.ndim), 1.0, -1.0)
 
 
 class ChannelAffine(nn.Module):
@@ -43,7 +51,7 @@ class ChannelAffine(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``fl(fl(x·scale) + shift)``, same shape as ``x`` ``[N, C, ...]``."""
-        return x * _over_channels(self.scale, x.ndim) + _over_channels(self.shift, x.ndim)
+        return x * over_channels(self.scale, x.ndim) + over_channels(self.shift, x.ndim)
 
 
 class FoldedBinaryConv2d(nn.Module):
@@ -86,7 +94,7 @@ class FoldedBinaryConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``fl(fl(acc·scale) + bias)``, ``[N, O, H', W']``."""
-        return self.accumulate(x) * _over_channels(self.scale, 4) + _over_channels(self.bias, 4)
+        return self.accumulate(x) * over_channels(self.scale, 4) + over_channels(self.bias, 4)
 
 
 class FoldedBinaryLinear(nn.Module):
@@ -109,3 +117,21 @@ class FoldedBinaryLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``fl(fl(acc·scale) + bias)``, ``[N, O]``."""
         return self.accumulate(x) * self.scale + self.bias
+
+
+class FoldedWeightConv2d(FoldedBinaryConv2d):
+    """Convolution of a real input with signs: ``conv(x, signs)·scale + bias``; a float sum, so no rounding."""
+
+    def accumulate(self, x: Tensor) -> Tensor:
+        """Return the float sums ``[N, O, H', W']`` for real x ``[N, C, H, W]``, padded with zeros."""
+        top, left, bottom, right = self.pads
+        padded = F.pad(x, (left, right, top, bottom))
+        return F.conv2d(padded, self.signs.to(x.dtype), None, self.strides, 0, self.dilations, self.groups)
+
+
+class FoldedWeightLinear(FoldedBinaryLinear):
+    """Dense layer of a real input with signs: ``(x·signsᵀ)·scale + bias``."""
+
+    def accumulate(self, x: Tensor) -> Tensor:
+        """Return the float sums ``[N, O]`` for real x ``[N, K]``."""
+        return F.linear(x, self.signs.to(x.dtype))

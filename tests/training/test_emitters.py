@@ -15,11 +15,20 @@ from torch import Tensor, nn
 
 from latentbit.export import export_onnx
 from latentbit.runtime.errors import UnsupportedError
-from latentbit.training import emitter_functions, emitters
+from latentbit.training import emitters, emitters_functions
 from latentbit.training.emission import Emission
-from latentbit.training.folded import Binarize, ChannelAffine, FoldedBinaryConv2d, FoldedBinaryLinear
-from latentbit.training.handover import EMITTERS
+from latentbit.training.folded import (
+    Binarize,
+    ChannelAffine,
+    FoldedBinaryConv2d,
+    FoldedBinaryLinear,
+    FoldedWeightConv2d,
+    FoldedWeightLinear,
+)
+from latentbit.training.handover import register_emitter
 from latentbit.training.layers import BinaryConv2d, BinaryLinear, RPReLU, RSign
+from latentbit.training.pixels import IntegerStem, PixelInput
+from latentbit.training.weight_only import BinaryWeightConv2d, BinaryWeightLinear
 
 # Float sums (convolutions, means, exponentials) may be ordered differently in the two executors: a few ulps of 1.
 TOLERANCE = {"rtol": 2e-5, "atol": 2e-6}
@@ -55,6 +64,8 @@ MODULE_CASES: list[tuple[type[nn.Module], nn.Module, tuple[int, ...]]] = [
     (FoldedBinaryConv2d, binary_chain(BinaryConv2d(4, 5, 3, padding=1, stride=2, pad_value=-1)), IMAGE),
     (FoldedBinaryConv2d, binary_chain(BinaryConv2d(4, 6, (2, 3), padding=(0, 2), dilation=(1, 2), groups=2)), IMAGE),
     (FoldedBinaryLinear, binary_chain(BinaryLinear(4, 7)), (3, 4)),
+    (FoldedWeightConv2d, nn.Sequential(BinaryWeightConv2d(4, 6, 3, padding=1, groups=2), nn.BatchNorm2d(6)), IMAGE),
+    (FoldedWeightLinear, BinaryWeightLinear(4, 7), (3, 4)),
     (RPReLU, RPReLU(4), IMAGE),
     (RPReLU, RPReLU(4), (3, 4)),
     (nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool2d(1), IMAGE),
@@ -187,8 +198,9 @@ def test_function(kind: Any, function: Callable[[Tensor], Tensor], shape: tuple[
 
 
 def test_every_emitter_has_a_case() -> None:
-    assert {kind for kind, *_ in MODULE_CASES} == set(emitters.MODULES)
-    listed = {**emitter_functions.FUNCTIONS, **emitter_functions.METHODS}
+    elsewhere = {IntegerStem, PixelInput}  # they read bytes: test_pixels.py
+    assert {kind for kind, *_ in MODULE_CASES} | elsewhere == set(emitters.MODULES)
+    listed = {**emitters_functions.FUNCTIONS, **emitters_functions.METHODS}
     assert {kind for kind, *_ in FUNCTION_CASES} == set(listed)
 
 
@@ -202,17 +214,20 @@ class Swirl(nn.Module):
 def test_unknown_layers_are_all_named_at_once(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Conv2d(4, 4, 1), Call(torch.cumsum), nn.Mish(), nn.ReLU(), nn.LogSigmoid())
     network[1].function = lambda x: torch.cumsum(x, 1)
-    with pytest.raises(UnsupportedError, match=r"1\.cumsum \(cumsum\), 2 \(Mish\), 4 \(LogSigmoid\).*EMITTERS"):
+    with pytest.raises(UnsupportedError, match=r"1\.cumsum \(cumsum\), 2 \(Mish\), 4 \(LogSigmoid\).*register_emitter"):
         export_onnx(network, torch.zeros(IMAGE), tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
 
 
-def test_a_user_teaches_a_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_teaches_a_layer(tmp_path: Path) -> None:
     def swirl(e: Emission, module: Swirl, x: Any) -> Any:
         return e("CumSum", [e.value(x), e.constant("axis", np.array(1, np.int64))])
 
-    monkeypatch.setitem(EMITTERS, Swirl, swirl)
-    model = answer(nn.Sequential(nn.ReLU(), Swirl()), IMAGE, tmp_path)
+    register_emitter(Swirl, swirl)
+    try:
+        model = answer(nn.Sequential(nn.ReLU(), Swirl()), IMAGE, tmp_path)
+    finally:
+        del emitters.MODULES[Swirl]
     assert [node.name for node in model.graph.node] == ["0", "1"]
 
 

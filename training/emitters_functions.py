@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import fx
 
 from ..runtime.errors import UnsupportedError
-from . import emitters as modules
-from .emission import Emission, Emitter
+from . import emitters as layers
+from . import emitters_shape as shapes
+from .emission import Emission, Emitter, elementwise
 
 __all__ = ["FUNCTIONS", "METHODS"]
 
@@ -32,7 +33,7 @@ def unary(op_type: str) -> Emitter:
     """Return the emitter of an elementwise function of one operand."""
 
     def emit(e: Emission, x: fx.Node, inplace: bool = False) -> ir.Value:
-        return modules.elementwise(e, op_type, x)
+        return elementwise(e, op_type, x)
 
     return emit
 
@@ -47,9 +48,9 @@ def mean(e: Emission, x: fx.Node, dim: Any = None, keepdim: bool = False) -> ir.
     rank = e.rank(x)
     axes = list(range(rank)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
     if rank == 4 and sorted(axis % rank for axis in axes) == [2, 3] and not keepdim:
-        pooled = modules.global_mean(e, x, axes, True, "pool", [*e.shape, 1, 1])
+        pooled = shapes.global_mean(e, x, axes, True, "pool", [*e.shape, 1, 1])
         return e("Flatten", [pooled], axis=1)
-    return modules.global_mean(e, x, axes, keepdim)
+    return shapes.global_mean(e, x, axes, keepdim)
 
 
 def view(e: Emission, x: fx.Node, *shape: Any) -> ir.Value:
@@ -68,14 +69,14 @@ def view(e: Emission, x: fx.Node, *shape: Any) -> ir.Value:
         else:
             raise UnsupportedError(f"{e.name}: cannot export a reshape with more than one unknown size")
     if target[1:] == [-1] and e.rank(x) > 1:
-        return modules.elementwise(e, "Flatten", x, axis=1)
-    return modules.reshape(e, x, target)
+        return elementwise(e, "Flatten", x, axis=1)
+    return shapes.reshape(e, x, target)
 
 
 def permute(e: Emission, x: fx.Node, *dims: Any) -> ir.Value:
     """Transpose."""
     order = list(dims[0]) if len(dims) == 1 and isinstance(dims[0], list | tuple) else list(dims)
-    return modules.elementwise(e, "Transpose", x, perm=[axis % e.rank(x) for axis in order])
+    return elementwise(e, "Transpose", x, perm=[axis % e.rank(x) for axis in order])
 
 
 def transpose(e: Emission, x: fx.Node, dim0: int, dim1: int) -> ir.Value:
@@ -94,14 +95,14 @@ def clamp(e: Emission, x: fx.Node, min: float | None = None, max: float | None =
 
 def hardtanh(e: Emission, x: fx.Node, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> ir.Value:
     """Clip."""
-    return modules.clip(e, x, min_val, max_val)
+    return layers.clip(e, x, min_val, max_val)
 
 
 def softmax(op_type: str) -> Emitter:
     """Return the emitter of softmax or its logarithm."""
 
     def emit(e: Emission, x: fx.Node, dim: int = -1, _stacklevel: int = 3, dtype: None = None) -> ir.Value:
-        return modules.elementwise(e, op_type, x, axis=dim)
+        return elementwise(e, op_type, x, axis=dim)
 
     return emit
 
@@ -117,7 +118,7 @@ def avg_pool2d(
     divisor_override: None = None,
 ) -> ir.Value:
     """AveragePool."""
-    return modules.average_pool(e, x, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    return shapes.average_pool(e, x, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
 def max_pool2d(
@@ -131,7 +132,7 @@ def max_pool2d(
     return_indices: bool = False,
 ) -> ir.Value:
     """MaxPool."""
-    return modules.max_pool(e, x, kernel_size, stride, padding, dilation, ceil_mode)
+    return shapes.max_pool(e, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 def interpolate(
@@ -147,7 +148,7 @@ def interpolate(
     """Resize."""
     if antialias:
         raise UnsupportedError(f"{e.name}: antialias=True cannot be exported")
-    return modules.resize(e, x, mode, align_corners)
+    return shapes.resize(e, x, mode, align_corners)
 
 
 def dropout(e: Emission, x: fx.Node, *_: Any, **__: Any) -> ir.Value:
@@ -167,21 +168,19 @@ def squeeze(e: Emission, x: fx.Node, dim: Any) -> ir.Value:
 
 
 FUNCTIONS: dict[Any, Emitter] = {
-    F.adaptive_avg_pool2d: lambda e, x, output_size: modules.adaptive_pool(e, x, output_size, "Average"),
+    F.adaptive_avg_pool2d: lambda e, x, output_size: shapes.adaptive_pool(e, x, output_size, "Average"),
     F.avg_pool2d: avg_pool2d,
     F.dropout: dropout,
-    F.gelu: lambda e, x, approximate="none": modules.gelu(e, x, approximate),
+    F.gelu: lambda e, x, approximate="none": layers.gelu(e, x, approximate),
     F.hardtanh: hardtanh,
     F.interpolate: interpolate,
-    F.leaky_relu: lambda e, x, negative_slope=0.01, inplace=False: modules.elementwise(
-        e, "LeakyRelu", x, alpha=negative_slope
-    ),
+    F.leaky_relu: lambda e, x, negative_slope=0.01, inplace=False: elementwise(e, "LeakyRelu", x, alpha=negative_slope),
     F.log_softmax: softmax("LogSoftmax"),
     F.max_pool2d: max_pool2d,
-    F.pixel_shuffle: modules.pixel_shuffle,
+    F.pixel_shuffle: shapes.pixel_shuffle,
     F.relu: unary("Relu"),
-    F.relu6: lambda e, x, inplace=False: modules.clip(e, x, 0.0, 6.0),
-    F.silu: lambda e, x, inplace=False: modules.silu(e, x),
+    F.relu6: lambda e, x, inplace=False: layers.clip(e, x, 0.0, 6.0),
+    F.silu: lambda e, x, inplace=False: layers.silu(e, x),
     F.softmax: softmax("Softmax"),
     operator.add: binary("Add"),
     operator.iadd: binary("Add"),
@@ -193,7 +192,7 @@ FUNCTIONS: dict[Any, Emitter] = {
     torch.cat: cat,
     torch.clamp: clamp,
     torch.div: binary("Div"),
-    torch.flatten: modules.flatten,
+    torch.flatten: shapes.flatten,
     torch.mean: mean,
     torch.mul: binary("Mul"),
     torch.permute: permute,
@@ -209,7 +208,7 @@ METHODS: dict[Any, Emitter] = {
     "clamp": clamp,
     "contiguous": lambda e, x, *_, **__: e.value(x),
     "div": binary("Div"),
-    "flatten": modules.flatten,
+    "flatten": shapes.flatten,
     "mean": mean,
     "mul": binary("Mul"),
     "permute": permute,
