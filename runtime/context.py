@@ -1,0 +1,206 @@
+"""A context: one plan bound to one set of input shapes. All buffers are made once; a run allocates nothing big.
+
+The first run happens while binding, for only onnxruntime knows the shapes that its segments give. A context serves one
+thread at a time; the session keeps several.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from .descriptor import Conv, Pack
+from .errors import ModelError
+from .floats import channel_last, plain_output
+from .fusion import Unit
+from .layout import PackedImage, aligned, decode_image, new_image
+from .plan import BinarySegment, FloatSegment, Plan
+from .steps import PreparedUnit, Step, conv_step, identity_step, pack_step
+
+__all__ = ["Context"]
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Context:
+    """Buffers and bound steps for one set of input shapes."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        sessions: Mapping[int, Any],
+        prepared: Mapping[Unit, PreparedUnit],
+        feeds: Mapping[str, NDArray[Any]],
+    ) -> None:
+        self._plan, self._prepared = plan, prepared
+        self._feeds = dict(feeds)
+        self.values: Arrays = {}
+        self._images: dict[Unit, PackedImage] = {}
+        self._programs: list[_FloatProgram | _BinaryProgram] = []
+        self._batches: dict[Unit, int] = {}
+        for index, segment in enumerate(plan.segments):
+            program: _FloatProgram | _BinaryProgram
+            if isinstance(segment, FloatSegment):
+                program = _FloatProgram(sessions[index], segment, self)
+            else:
+                program = _BinaryProgram(segment, self)
+            self._programs.append(program)
+            program.run(self._feeds)
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> None:
+        """Run every segment on feeds of the shapes of this context; results lie in ``values``."""
+        self._feeds = dict(feeds)
+        for program in self._programs:
+            program.run(self._feeds)
+
+    def trace(self, feeds: Mapping[str, NDArray[Any]]) -> dict[Unit, tuple[NDArray[np.int8], NDArray[np.int32]]]:
+        """Run, and return for every unit the signs it read ``[N, C, H, W]`` and its accumulators ``[N, O, H, W]``."""
+        self._feeds = dict(feeds)
+        found: dict[Unit, tuple[NDArray[np.int8], NDArray[np.int32]]] = {}
+        for program in self._programs:
+            if isinstance(program, _BinaryProgram):
+                found.update(program.trace())
+            else:
+                program.run(self._feeds)
+        return found
+
+    def result(self, name: str) -> NDArray[Any]:
+        """Return a copy of a graph output."""
+        return self.values[name].copy()
+
+    def take(self, name: str) -> NDArray[Any]:
+        """Return a buffer by port name, or the fed input of that name."""
+        return self._feeds[name] if name in self._feeds else self.values[name]
+
+
+class _FloatProgram:
+    """A float segment with its outputs bound to buffers of the context."""
+
+    def __init__(self, session: Any, segment: FloatSegment, context: Context) -> None:
+        self._session, self._context = session, context
+        self._inputs = [*segment.plain_in, *(channel_last(name) for name in segment.channel_last_in)]
+        ports = [(plain_output(n), n) for n in segment.plain_out]
+        ports += [(channel_last(n), channel_last(n)) for n in segment.channel_last_out]
+        # The buffers that kernels write have no name of their own in the file's layout: look them up as NHWC.
+        for port, value in zip(
+            (p for p, _ in ports),
+            session.run([p for p, _ in ports], {n: context.take(n) for n in self._inputs}),
+            strict=True,
+        ):
+            name = dict(ports)[port]
+            if not isinstance(value, np.ndarray):
+                raise ModelError(f"value {name} is no tensor; sequences and maps are not supported")
+            buffer = value
+            if value.dtype.hasobject is False:
+                buffer = aligned(value.size, value.dtype).reshape(value.shape)
+                buffer[...] = value
+            context.values[name] = buffer
+        self._binding = session.io_binding()
+        self._fed = [name for name in self._inputs if name in context._feeds]
+        for name in self._inputs:
+            if name not in self._fed:
+                self._binding.bind_ortvalue_input(name, _ort_value(context.values[name]))
+        for port, name in ports:
+            self._binding.bind_ortvalue_output(port, _ort_value(context.values[name]))
+
+    def run(self, feeds: Arrays) -> None:
+        for name in self._fed:
+            self._binding.bind_cpu_input(name, feeds[name])
+        self._session.run_with_iobinding(self._binding)
+
+
+def _ort_value(array: NDArray[Any]) -> Any:
+    return ort.OrtValue.ortvalue_from_numpy(array)
+
+
+class _BinaryProgram:
+    """A binary segment: for each image of the batch its steps one after another."""
+
+    def __init__(self, segment: BinarySegment, context: Context) -> None:
+        self._context = context
+        self.steps: list[Step] = []
+        self.units: dict[int, Unit] = {}
+        self._fed: list[tuple[Step, int, str]] = []  # words that hold the address of a fed array
+        self.batch = 0
+        for unit in segment.units:
+            self._bind(unit, segment)
+
+    def _bind(self, unit: Unit, segment: BinarySegment) -> None:
+        context, layer = self._context, unit.layer
+        ready = context._prepared[unit]
+        image = context._images.get(unit)
+        if image is None:
+            source = self._nhwc(unit.source, unit)
+            image = new_image(layer, ready.kernel.format, source.shape[1], source.shape[2], 1)
+            context._images[unit], context._batches[unit] = image, len(source)
+            step = pack_step(layer, unit.threshold, source, image)
+            if self._port(unit.source, unit) in context._feeds:
+                self._fed.append((step, Pack.SOURCE, unit.source))
+            self.steps.append(step)
+        batch = context._batches[unit]
+        if self.batch not in (0, batch):
+            raise ModelError(f"node {layer.name}: a batch of {batch} beside one of {self.batch} is not supported")
+        self.batch = batch
+        height, width = layer.output_size(image.height, image.width)
+        if height < 1 or width < 1:
+            raise ModelError(f"node {layer.name}: an input of {image.height}×{image.width} is smaller than its window")
+        target = None
+        reader = unit.bits_for
+        if reader is not None:
+            count = 1 if reader in segment.units else batch
+            form = context._prepared[reader].kernel.format
+            target = new_image(reader.layer, form, height, width, count)
+            context._images[reader], context._batches[reader] = target, batch
+        out = None
+        if unit.stored:
+            out = aligned(batch * height * width * unit.channels_out, np.float32)
+            out = out.reshape(batch, height, width, unit.channels_out)
+            conv = layer.op_type == "BinaryConv2d"
+            context.values[channel_last(unit.output) if conv else unit.output] = out if conv else out[:, 0, 0]
+        residual = None if unit.residual is None else self._nhwc(unit.residual, unit)
+        if residual is not None and residual.shape != (batch, height, width, unit.channels_out):
+            raise ModelError(f"node {layer.name}: the residual {unit.residual} has another shape than the output")
+        step = conv_step(ready, image, target, out, residual)
+        if unit.residual is not None and self._port(unit.residual, unit) in context._feeds:
+            self._fed.append((step, Conv.RESIDUAL, unit.residual))
+        self.units[len(self.steps)] = unit
+        self.steps.append(step)
+
+    def _nhwc(self, name: str, unit: Unit) -> NDArray[np.float32]:
+        """Return a value as ``[count, H, W, C]``."""
+        value = self._context.take(self._port(name, unit))
+        return value if value.ndim == 4 else value[:, None, None, :]
+
+    @staticmethod
+    def _port(name: str, unit: Unit) -> str:
+        """Return the name of a value in the layout of the kernels; a dense value has but one layout."""
+        return channel_last(name) if unit.layer.op_type == "BinaryConv2d" else name
+
+    def run(self, feeds: Arrays) -> None:
+        for step, word, name in self._fed:
+            step.words[word] = feeds[name].ctypes.data
+        for image in range(self.batch):
+            for step in self.steps:
+                step.run(image)
+
+    def trace(self) -> dict[Unit, tuple[NDArray[np.int8], NDArray[np.int32]]]:
+        """Run like :meth:`run` and after each convolution once more with an identity epilogue."""
+        context = self._context
+        for step, word, name in self._fed:
+            step.words[word] = context._feeds[name].ctypes.data
+        signs: dict[Unit, list[NDArray[np.int8]]] = {unit: [] for unit in self.units.values()}
+        sums: dict[Unit, list[NDArray[np.int32]]] = {unit: [] for unit in self.units.values()}
+        for index in range(self.batch):
+            for place, step in enumerate(self.steps):
+                step.run(index)
+                unit = self.units.get(place)
+                if unit is None:
+                    continue
+                image = context._images[unit]
+                signs[unit].append(decode_image(image, index if len(image.data) > 1 else 0))
+                out = np.zeros((1, *unit.layer.output_size(image.height, image.width), unit.channels_out), np.float32)
+                identity_step(context._prepared[unit], step, out).run(index)
+                sums[unit].append(np.moveaxis(out[0], -1, 0).astype(np.int32))
+        return {unit: (np.stack(signs[unit]), np.stack(sums[unit])) for unit in signs}

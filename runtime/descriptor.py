@@ -1,0 +1,78 @@
+"""The words of a step's descriptor: an int64 array that holds everything a kernel needs, by address.
+
+Every kernel is one function ``kernel(descriptor, image, begin, end)``: it does units ``begin … end − 1`` of the work on
+image ``image`` of the batch. ``*_STEP`` words are bytes from one image to the next, 0 where a buffer is used again.
+"""
+
+from enum import IntEnum, IntFlag
+
+__all__ = ["PIXEL_WORDS", "Conv", "Flag", "Pack"]
+
+
+class Conv(IntEnum):
+    """Words of a convolution step. A unit is one tile of pixels × one block of channels, pixels running fastest."""
+
+    ACT = 0  # packed input image, at the corner of the window of output pixel (0, 0)
+    ACT_STEP = 1
+    PIXELS = 2  # pixel table, PIXEL_WORDS words a row; see layout.py
+    TILES = 3  # tiles of pixels per block
+    PIECES = 4  # runs of bytes under the window: (offset, length) each
+    PIECE_COUNT = 5
+    BLOCKS = 6  # (offset in a pixel, address of weights, first channel, channels) each
+    BASE = 7  # int32 [classes, O]: accumulator = base − 2 · mismatches
+    SCALE = 8
+    BIAS = 9
+    RESIDUAL = 10
+    RESIDUAL_STEP = 11
+    SHIFT_IN = 12
+    SLOPE = 13
+    SHIFT_OUT = 14
+    OUT = 15  # float32 NHWC
+    OUT_STEP = 16
+    THRESHOLD = 17  # float32 [O]
+    BITS = 18  # packed output image, at its pixel (0, 0)
+    BITS_STEP = 19
+    LIMITS = 20  # int32 [classes, O]: bit = mismatches < limit
+    CHANNELS = 21  # O
+    FLAGS = 22
+    TABLE = 23  # look-up table of the kernel
+    PAIRS = 24  # scratch image of the kernel
+    PAIR_SHIFT = 25
+    ACT_BYTES = 26
+    SIZE = 27
+
+
+class Pack(IntEnum):
+    """Words of a packing step, float32 → bits. A unit is one row of pixels."""
+
+    SOURCE = 0
+    SOURCE_STEP = 1
+    ROW_STRIDE = 2  # strides of the source in elements
+    PIXEL_STRIDE = 3
+    CHANNEL_STRIDE = 4
+    THRESHOLD = 5
+    TARGET = 6  # packed image, at its pixel (0, 0)
+    TARGET_STEP = 7
+    WIDTH = 8
+    ROW_BYTES = 9
+    PIXEL_BYTES = 10
+    GROUPS = 11
+    GROUP_CHANNELS = 12
+    GROUP_BYTES = 13
+    NIBBLES = 14  # 1: four channels in a byte, times two; 0: eight channels in a byte
+    SIZE = 15
+
+
+class Flag(IntFlag):
+    """What the epilogue of a convolution does."""
+
+    RESIDUAL = 1
+    ACTIVATION = 2
+    STORE = 4
+    BITS8 = 8
+    BITS4 = 16
+    LIMITS = 32
+
+
+PIXEL_WORDS = 4
+"""Words of a row of the pixel table: input offset, output pixel or −1, offset in the output image, border class · O."""

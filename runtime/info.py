@@ -1,0 +1,58 @@
+"""What the plan decided, in words: one line a step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .bits import DOMAIN
+from .fusion import Unit
+from .plan import FloatSegment, Plan
+from .steps import PreparedUnit
+
+__all__ = ["StepInfo", "describe"]
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """A step of a session.
+
+    ``kind`` is ``binary`` (packed, by ``kernel``) or ``float`` (onnxruntime); ``ops`` are the operators in it in order;
+    ``reason`` says why this kernel, or why a binary operator runs float (empty for what is float by nature).
+    """
+
+    name: str
+    kind: str
+    ops: tuple[str, ...]
+    kernel: str
+    reason: str
+
+
+def describe(plan: Plan, prepared: Mapping[Unit, PreparedUnit]) -> list[StepInfo]:
+    """Return the steps of a plan in order of execution."""
+    nodes = plan.model.proto.graph.node
+    steps = []
+    for segment in plan.segments:
+        if isinstance(segment, FloatSegment):
+            ops = tuple(nodes[index].op_type for index in segment.nodes)
+            reasons = [
+                f"{nodes[index].name or nodes[index].output[0]}: {plan.reasons.get(index, _why_binarize(plan, index))}"
+                for index in segment.nodes
+                if nodes[index].domain == DOMAIN
+            ]
+            name = nodes[segment.nodes[-1]].name or nodes[segment.nodes[-1]].output[0] if segment.nodes else "layout"
+            steps.append(StepInfo(name, "float", ops or ("Transpose",), "onnxruntime", "; ".join(reasons)))
+            continue
+        for unit in segment.units:
+            ready = prepared[unit]
+            steps.append(StepInfo(unit.layer.name, "binary", tuple(_ops(unit)), ready.kernel.name, ready.reason))
+    return steps
+
+
+def _ops(unit: Unit) -> list[str]:
+    return [*unit.ops, *(["Binarize"] if unit.bits_for is not None else [])]
+
+
+def _why_binarize(plan: Plan, index: int) -> str:
+    found = plan.model.binarizes[index]
+    if found.threshold is None:
+        return "its threshold is no constant"
+    return "its signs are used by float operators"

@@ -1,0 +1,233 @@
+"""Where bits lie: packed images, packed weights, and the tables that lead a kernel over them.
+
+A packed image has the pads of its layer stored around it, so that a window never leaves it::
+
+    image   [top + H + bottom][left + W + right][groups][group bytes]
+
+:data:`BYTES` keeps eight channels in a byte; :data:`NIBBLES` keeps four channels in a byte as 2 · nibble, and 32 for a
+zero-padded nibble (an index into the tables of the LUT kernels). All functions here run once per model or shape.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bits import pack_signs
+from .model import BinaryLayer
+
+__all__ = ["BYTES", "NIBBLES", "ImageFormat", "PackedImage", "Pieces", "aligned", "block_table", "border_bases",
+           "decode_image", "new_image", "pack_weights", "pieces", "pixel_table"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """``per_byte`` channels lie in a byte; a group of channels takes a multiple of ``unit`` bytes."""
+
+    name: str
+    per_byte: int
+    unit: int
+
+    def group_bytes(self, channels: int) -> int:
+        """Return the bytes of one group of ``channels`` channels of a pixel."""
+        return -(-channels // (self.per_byte * self.unit)) * self.unit
+
+    def encode(self, signs: NDArray[np.int8]) -> NDArray[np.uint8]:
+        """Pack signs ``[..., channels]`` to ``[..., group bytes]`` without the factor 2 of nibble images."""
+        packed = pack_signs(signs)
+        if self.per_byte == 4:
+            packed = np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
+        missing = self.group_bytes(signs.shape[-1]) - packed.shape[-1]
+        return np.pad(packed, [(0, 0)] * (packed.ndim - 1) + [(0, missing)])
+
+    def pad_bytes(self, channels: int, pad_value: int) -> NDArray[np.uint8]:
+        """Return the bytes of one group of a padded position."""
+        pattern = self.encode(np.full(channels, 1 if pad_value == 1 else -1, np.int8))
+        if self.per_byte == 4:
+            pattern *= 2
+            if pad_value == 0:
+                pattern[: channels // 4] = 32  # the row that counts two of four: it adds exactly nothing
+        return pattern
+
+    def pad_error(self, weight: NDArray[np.int8], pad_value: int) -> NDArray[np.int64]:
+        """Return ``[O, kh, kw]``: what a padded tap should add to the accumulator minus what the stored bytes add."""
+        if pad_value != 0:
+            return np.zeros((weight.shape[0], *weight.shape[2:]), np.int64)
+        exact = weight.shape[1] // 4 * 4 if self.per_byte == 4 else 0
+        return weight[:, exact:].sum(axis=1, dtype=np.int64)  # these channels act as −1
+
+
+BYTES = ImageFormat("bytes", 8, 1)
+NIBBLES = ImageFormat("nibbles", 4, 2)
+
+
+def aligned(count: int, dtype: Any = np.uint8) -> NDArray[Any]:
+    """Return zeros at an address that is a multiple of 64, with 64 spare bytes behind them."""
+    size = count * np.dtype(dtype).itemsize
+    raw = np.zeros(size + 128, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype)
+
+
+@dataclass(frozen=True)
+class PackedImage:
+    """The packed input of a layer for ``count`` images: ``data`` uint8 ``[count, image bytes]``."""
+
+    layer: BinaryLayer
+    format: ImageFormat
+    height: int
+    width: int
+    data: NDArray[np.uint8]
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of one pixel, all groups."""
+        return self.layer.group * self.format.group_bytes(self.layer.weight.shape[1])
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row, borders included."""
+        return (self.width + self.layer.pads[1] + self.layer.pads[3]) * self.pixel_bytes
+
+    @property
+    def origin(self) -> int:
+        """Offset of pixel (0, 0) behind the border."""
+        return self.layer.pads[0] * self.row_bytes + self.layer.pads[1] * self.pixel_bytes
+
+
+def new_image(layer: BinaryLayer, form: ImageFormat, height: int, width: int, count: int) -> PackedImage:
+    """Return an image of pad positions; packing overwrites the inside, the border stays."""
+    pattern = np.tile(form.pad_bytes(layer.weight.shape[1], layer.pad_value), layer.group)
+    top, left, bottom, right = layer.pads
+    pixels = (height + top + bottom) * (width + left + right)
+    data = aligned(count * pixels * pattern.size).reshape(count, pixels * pattern.size)
+    data[:] = np.tile(pattern, pixels)
+    return PackedImage(layer, form, height, width, data)
+
+
+def decode_image(image: PackedImage, index: int) -> NDArray[np.int8]:
+    """Return the signs ``[C, H, W]`` of one image without its border."""
+    layer, group_channels = image.layer, image.layer.weight.shape[1]
+    rows = image.data[index].reshape(-1, image.row_bytes)[layer.pads[0] : layer.pads[0] + image.height]
+    pixels = rows.reshape(image.height, -1, layer.group, image.format.group_bytes(group_channels))
+    pixels = pixels[:, layer.pads[1] : layer.pads[1] + image.width]
+    shift = 1 if image.format.per_byte == 4 else 0
+    bits = pixels[..., None] >> (np.arange(image.format.per_byte, dtype=np.uint8) + shift) & 1
+    signs = bits.reshape(*bits.shape[:3], -1)[..., :group_channels].reshape(image.height, image.width, -1)
+    return np.ascontiguousarray(np.moveaxis(signs, -1, 0)).astype(np.int8) * np.int8(2) - np.int8(1)
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Runs of bytes under a window: offset from its corner, length, and the taps (row-major) they cover."""
+
+    table: NDArray[np.int64]
+
+
+def pieces(image: PackedImage, limit: int) -> Pieces:
+    """Cut the window into runs of at most ``limit`` bytes (a multiple of the format's unit): whole rows if possible."""
+    layer, unit = image.layer, image.format.unit
+    group_bytes = image.format.group_bytes(layer.weight.shape[1])
+    kh, kw = layer.weight.shape[2:]
+    whole_rows = layer.group == 1 and layer.dilations[1] == 1
+    runs = [
+        (ky * layer.dilations[0] * image.row_bytes + kx * layer.dilations[1] * image.pixel_bytes,
+         kw * group_bytes if whole_rows else group_bytes)
+        for ky in range(kh)
+        for kx in range(1 if whole_rows else kw)
+    ]  # fmt: skip
+    table = []
+    for offset, length in runs:
+        count = -(-length // limit)
+        size = -(-length // (count * unit)) * unit  # as even as units allow
+        table += [(offset + start, min(size, length - start)) for start in range(0, length, size)]
+    return Pieces(np.array(table, np.int64))
+
+
+def _lane_order() -> NDArray[np.int64]:
+    """Return the output channel of each of 32 lanes: even bytes widen to 0…15, odd ones to 16…31."""
+    return np.array([lane // 2 + 16 * (lane % 2) for lane in range(32)])
+
+
+def pack_weights(layer: BinaryLayer, form: ImageFormat, vectors: int) -> NDArray[np.uint8]:
+    """Return uint8 ``[groups · blocks, kh · kw · group bytes, vectors, 32]``, absent output channels as zeros."""
+    outputs, group_channels = layer.weight.shape[:2]
+    per_group = outputs // layer.group
+    packed = form.encode(np.ascontiguousarray(layer.weight.transpose(0, 2, 3, 1))).reshape(layer.group, per_group, -1)
+    lanes = 32 * vectors
+    blocks = -(-per_group // lanes)
+    padded = np.zeros((layer.group, blocks * lanes, packed.shape[2]), np.uint8)
+    padded[:, :per_group] = packed
+    ordered = padded.reshape(layer.group * blocks, vectors, 32, -1)[:, :, _lane_order()]
+    result = aligned(ordered.size).reshape(ordered.shape[0], ordered.shape[3], vectors, 32)
+    result[:] = ordered.transpose(0, 3, 1, 2)
+    return result
+
+
+def block_table(layer: BinaryLayer, form: ImageFormat, weights: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return per block: offset of its group in a pixel, address of its weights, first output channel, channels."""
+    per_group, lanes = layer.weight.shape[0] // layer.group, weights.shape[2] * 32
+    blocks = weights.shape[0] // layer.group
+    size = weights[0].size
+    return np.array(
+        [
+            (
+                group * form.group_bytes(layer.weight.shape[1]),
+                weights.ctypes.data + (group * blocks + block) * size,
+                group * per_group + block * lanes,
+                min(lanes, per_group - block * lanes),
+            )
+            for group in range(layer.group)
+            for block in range(blocks)
+        ],
+        np.int64,
+    )
+
+
+def border_bases(image: PackedImage) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return ``base`` int32 ``[classes, O]`` (accumulator = base − 2 · mismatches) and the class of each output pixel.
+
+    A border class is a set of taps that fall on the border; an output pixel needs its own base where padded positions
+    add something else to the count than they should (zero padding in a format that knows only ±1).
+    """
+    layer = image.layer
+    height, width = layer.output_size(image.height, image.width)
+    error = image.format.pad_error(layer.weight, layer.pad_value)
+    inside, classes = [], []
+    for axis, (length, count) in enumerate(((image.height, height), (image.width, width))):
+        taps = np.arange(layer.weight.shape[2 + axis]) * layer.dilations[axis] - layer.pads[axis]
+        positions = np.arange(count)[:, None] * layer.strides[axis] + taps
+        patterns, which = np.unique((positions >= 0) & (positions < length), axis=0, return_inverse=True)
+        inside.append(patterns)
+        classes.append(which.reshape(-1))
+    if not error.any():
+        return np.full((1, layer.weight.shape[0]), layer.window, np.int32), np.zeros((height, width), np.int64)
+    padded = ~(inside[0][:, None, :, None] & inside[1][None, :, None, :])  # [row class, column class, kh, kw]
+    base = layer.window + np.einsum("rchw,ohw->rco", padded.astype(np.int64), error)
+    which = classes[0][:, None] * inside[1].shape[0] + classes[1][None, :]
+    return np.ascontiguousarray(base.reshape(-1, layer.weight.shape[0]), np.int32), which
+
+
+def pixel_table(
+    image: PackedImage,
+    classes: NDArray[np.int64],
+    target: PackedImage | None,
+    order: Callable[[int, int], NDArray[Any]],
+) -> NDArray[np.int64]:
+    """Return int64 ``[rows, 4]``: input offset, output pixel or −1, offset in the target image, class · O.
+
+    ``order(height, width)`` gives the output pixels in the order in which tiles hold them, −1 for an empty place.
+    """
+    layer = image.layer
+    height, width = layer.output_size(image.height, image.width)
+    index = order(height, width).reshape(-1)
+    live = np.where(index >= 0, index, index.max(initial=0))
+    y, x = live // width, live % width
+    table = np.empty((index.size, 4), np.int64)
+    table[:, 0] = y * layer.strides[0] * image.row_bytes + x * layer.strides[1] * image.pixel_bytes
+    table[:, 1] = index
+    table[:, 2] = 0 if target is None else y * target.row_bytes + x * target.pixel_bytes
+    table[:, 3] = classes[y, x] * layer.weight.shape[0]
+    return table

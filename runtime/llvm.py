@@ -1,0 +1,109 @@
+"""The few LLVM building blocks of the kernels, as numba intrinsics over plain addresses (int64).
+
+Kernels take addresses, not arrays: the same function then serves the just-in-time path and a shared library built ahead
+of time, and needs nothing of numba's runtime. Vector code is written as LLVM IR, since numba has no vector types.
+Intrinsics must be module globals: captured in a closure they never hit numba's cache and grow it at each process.
+"""
+
+from typing import Any
+
+import llvmlite.ir as ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+__all__ = [
+    "F32",
+    "I8",
+    "I16",
+    "I32",
+    "I64",
+    "VOID",
+    "const",
+    "emit_load",
+    "emit_store",
+    "load_f32",
+    "load_i64",
+    "load_u8",
+    "pointer",
+    "scratch",
+    "splat",
+    "store_f32",
+    "store_u8",
+    "vector",
+]  # fmt: skip
+
+I8, I16, I32, I64, F32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
+VOID = types.void
+
+
+def const(value: int) -> ir.Constant:
+    """Return an i64 constant."""
+    return ir.Constant(I64, value)
+
+
+def splat(kind: ir.VectorType, value: float) -> ir.Constant:
+    """Return a constant vector of one value."""
+    return ir.Constant(kind, [value] * kind.count)
+
+
+def vector(element: ir.Type, lanes: int) -> ir.Type:
+    """Return a vector type, or the scalar itself for one lane."""
+    return element if lanes == 1 else ir.VectorType(element, lanes)
+
+
+def pointer(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
+    """Turn an i64 address into a pointer."""
+    return builder.inttoptr(address, kind.as_pointer())
+
+
+def emit_load(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type, align: int = 1) -> ir.Value:
+    """Emit a load of ``kind`` from an i64 address."""
+    loaded = builder.load(pointer(builder, address, kind))
+    loaded.align = align
+    return loaded
+
+
+def emit_store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value, align: int = 1) -> None:
+    """Emit a store to an i64 address."""
+    builder.store(value, pointer(builder, address, value.type)).align = align
+
+
+def _loader(kind: ir.Type, size: int, numba_type: Any) -> Any:
+    def typed(typing_context: Any, address: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return emit_load(builder, builder.add(arguments[0], builder.mul(arguments[1], const(size))), kind)
+
+        return numba_type(types.int64, types.int64), generate
+
+    return typed
+
+
+def _storer(kind: ir.Type, size: int, numba_type: Any) -> Any:
+    def typed(typing_context: Any, address: Any, index: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            emit_store(builder, builder.add(arguments[0], builder.mul(arguments[1], const(size))), arguments[2])
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, numba_type), generate
+
+    return typed
+
+
+load_i64 = intrinsic(_loader(I64, 8, types.int64))
+load_f32 = intrinsic(_loader(F32, 4, types.float32))
+load_u8 = intrinsic(_loader(I8, 1, types.uint8))
+store_f32 = intrinsic(_storer(F32, 4, types.float32))
+store_u8 = intrinsic(_storer(I8, 1, types.uint8))
+
+
+@intrinsic
+def scratch(typing_context: Any, size: Any) -> Any:
+    """Return the address of ``size`` (a literal) bytes on the stack of the kernel, on a 64-byte border."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        room = cgutils.alloca_once(builder, ir.ArrayType(I8, size.literal_value))
+        room.align = 64
+        return builder.ptrtoint(room, I64)
+
+    return (types.int64(size), generate) if isinstance(size, types.IntegerLiteral) else None

@@ -1,0 +1,142 @@
+"""Steps of a binary segment bound to buffers: a kernel, its descriptor, and everything the descriptor points to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .descriptor import Conv, Flag, Pack
+from .fusion import Unit
+from .kernels import Kernel, choose, entry_point
+from .layout import PackedImage, block_table, border_bases, pack_weights, pieces, pixel_table
+from .model import BinaryLayer
+
+__all__ = ["PreparedUnit", "Step", "conv_step", "identity_step", "pack_step", "prepare"]
+
+
+@dataclass(frozen=True)
+class PreparedUnit:
+    """What a unit needs for any input size: its kernel, packed weights and constants of the epilogue."""
+
+    unit: Unit
+    kernel: Kernel
+    reason: str
+    weights: NDArray[np.uint8]
+    blocks: NDArray[np.int64]
+    constants: dict[Conv, NDArray[np.float32]]
+
+
+@dataclass
+class Step:
+    """One call of a kernel; ``units`` is the amount of work on an image, ``keep`` holds the buffers alive."""
+
+    name: str
+    call: Callable[[int, int, int, int], None]
+    words: NDArray[np.int64]
+    units: int
+    keep: list[Any] = field(default_factory=list)
+
+    def run(self, image: int) -> None:
+        """Do the step on one image."""
+        self.call(self.words.ctypes.data, image, 0, self.units)
+
+
+def prepare(unit: Unit, wanted: str | None) -> PreparedUnit:
+    """Choose the kernel and pack the weights; neutral constants change no bit (x − 0, 1 · x, x + −0)."""
+    kernel, reason = choose(unit.layer, wanted)
+    weights = pack_weights(unit.layer, kernel.format, kernel.vectors)
+    channels = unit.channels_out
+    neutral = {
+        Conv.SHIFT_IN: (unit.shift_in, 0.0),
+        Conv.SLOPE: (unit.slope, 1.0),
+        Conv.SHIFT_OUT: (unit.shift_out, -0.0),
+    }
+    constants = {Conv.SCALE: _copy(unit.layer.scale), Conv.BIAS: _copy(unit.layer.bias)}
+    for word, (value, missing) in neutral.items():
+        constants[word] = _copy(np.full(channels, missing, np.float32) if value is None else value)
+    if unit.bits_for is not None:
+        constants[Conv.THRESHOLD] = _copy(unit.bits_for.threshold)
+    return PreparedUnit(unit, kernel, reason, weights, block_table(unit.layer, kernel.format, weights), constants)
+
+
+def _copy(value: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(value, np.float32)
+
+
+def conv_step(
+    ready: PreparedUnit,
+    image: PackedImage,
+    target: PackedImage | None,
+    out: NDArray[np.float32] | None,
+    residual: NDArray[np.float32] | None,
+) -> Step:
+    """Bind a unit: packed input, packed output (or None), float output and residual ``[count, H, W, O]`` (or None)."""
+    unit, kernel = ready.unit, ready.kernel
+    flags = Flag(0)
+    if unit.residual is not None:
+        flags |= Flag.RESIDUAL
+    if unit.shift_in is not None or unit.slope is not None or unit.shift_out is not None:
+        flags |= Flag.ACTIVATION
+    if out is not None:
+        flags |= Flag.STORE
+    if target is not None:
+        flags |= Flag.BITS8 if target.format.per_byte == 8 else Flag.BITS4
+    base, classes = border_bases(image)
+    window = pieces(image, kernel.piece).table
+    pixels = pixel_table(image, classes, target, kernel.order)
+    words = np.zeros(Conv.SIZE, np.int64)
+    words[Conv.ACT], words[Conv.ACT_STEP] = _place(image.data)
+    words[Conv.PIXELS], words[Conv.TILES] = pixels.ctypes.data, len(pixels) // kernel.pixels
+    words[Conv.PIECES], words[Conv.PIECE_COUNT] = window.ctypes.data, len(window)
+    words[Conv.BLOCKS], words[Conv.BASE] = ready.blocks.ctypes.data, base.ctypes.data
+    for word, value in ready.constants.items():
+        words[word] = value.ctypes.data
+    if residual is not None:
+        words[Conv.RESIDUAL], words[Conv.RESIDUAL_STEP] = _place(residual)
+    if out is not None:
+        words[Conv.OUT], words[Conv.OUT_STEP] = _place(out)
+    if target is not None:
+        words[Conv.BITS], words[Conv.BITS_STEP] = _place(target.data)
+        words[Conv.BITS] += target.origin
+    words[Conv.CHANNELS], words[Conv.FLAGS] = unit.channels_out, int(flags)
+    keep = [ready, image, target, out, residual, base, window, pixels]
+    units = len(pixels) // kernel.pixels * len(ready.blocks)
+    return Step(unit.layer.name, entry_point(kernel.module, kernel.symbol), words, units, keep)
+
+
+def identity_step(ready: PreparedUnit, step: Step, out: NDArray[np.float32]) -> Step:
+    """Return ``step`` with an epilogue that stores the accumulators as float32 (exact) to ``out`` ``[1, H, W, O]``."""
+    ones, zeros = np.ones(ready.unit.channels_out, np.float32), np.zeros(ready.unit.channels_out, np.float32)
+    words = step.words.copy()
+    words[Conv.SCALE], words[Conv.BIAS] = ones.ctypes.data, zeros.ctypes.data
+    words[Conv.OUT], words[Conv.OUT_STEP] = out.ctypes.data, 0
+    words[Conv.FLAGS] = int(Flag.STORE)
+    return Step(step.name, step.call, words, step.units, [step, ones, zeros, out])
+
+
+def pack_step(
+    layer: BinaryLayer, threshold: NDArray[np.float32], source: NDArray[np.float32], image: PackedImage
+) -> Step:
+    """Bind the packing of a float32 buffer ``[count, H, W, C]`` to the packed input of ``layer``."""
+    threshold = _copy(threshold)
+    height, row, pixel, channel = source.shape[1], *(stride // 4 for stride in source.strides[1:])
+    words = np.zeros(Pack.SIZE, np.int64)
+    words[Pack.SOURCE], words[Pack.SOURCE_STEP] = _place(source)
+    words[Pack.ROW_STRIDE], words[Pack.PIXEL_STRIDE], words[Pack.CHANNEL_STRIDE] = row, pixel, channel
+    words[Pack.THRESHOLD] = threshold.ctypes.data
+    words[Pack.TARGET], words[Pack.TARGET_STEP] = _place(image.data)
+    words[Pack.TARGET] += image.origin
+    words[Pack.WIDTH], words[Pack.ROW_BYTES], words[Pack.PIXEL_BYTES] = image.width, image.row_bytes, image.pixel_bytes
+    words[Pack.GROUPS], words[Pack.GROUP_CHANNELS] = layer.group, layer.weight.shape[1]
+    words[Pack.GROUP_BYTES] = image.format.group_bytes(layer.weight.shape[1])
+    words[Pack.NIBBLES] = image.format.per_byte == 4
+    return Step(
+        f"{layer.name}:pack", entry_point("kernel_pack", "pack_floats"), words, height, [threshold, source, image]
+    )
+
+
+def _place(buffer: NDArray[Any]) -> tuple[int, int]:
+    """Return address and bytes from one image to the next, 0 for a buffer of one image that all share."""
+    return buffer.ctypes.data, 0 if len(buffer) == 1 else buffer.strides[0]
