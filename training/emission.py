@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from ..export.builder import GraphBuilder, Shape
 from ..runtime.errors import UnsupportedError
@@ -116,7 +116,10 @@ def annotate_shapes(graph: fx.GraphModule, examples: Sequence[Tensor], dynamic_s
     The graph is run without data (on meta tensors) for a second batch size, and for a second image size where
     ``dynamic_spatial``: what differs is symbolic. Raises UnsupportedError where the network allows no second size.
     """
-    weightless = copy.deepcopy(graph).to("meta")
+    # Handed to deepcopy as copies made already, the weights are not copied.
+    tensors: dict[int, Any] = {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in graph.parameters()}
+    tensors |= {id(buffer): buffer.to("meta") for buffer in graph.buffers()}
+    weightless = copy.deepcopy(graph, tensors)
     rows = 1 if examples[0].dtype == torch.uint8 else 2  # pixels lie channels last
 
     def shapes(batch: int, height: int, width: int) -> dict[str, tuple[int, ...]]:

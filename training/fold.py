@@ -121,7 +121,7 @@ def _fold_into(module: nn.Module, norm: Affine | None) -> nn.Module | None:
     if isinstance(module, BinaryConv2d | BinaryLinear):
         alpha = array(weight_scale(module.weight)).reshape(-1)
         scale, bias = (torch.from_numpy(v) for v in fold_binary(alpha, None, norm))
-        signs = torch.where(module.weight.detach() >= 0, 1, -1)
+        signs = (module.weight.detach() >= 0).to(torch.int8) * 2 - 1
         if isinstance(module, BinaryLinear):
             dense = FoldedWeightLinear if isinstance(module, BinaryWeightLinear) else FoldedBinaryLinear
             return dense(signs, scale, bias)
