@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 
 from ..export.folding import Affine, batch_norm_affine, fold_binary, fold_real
 from ..runtime.errors import UnsupportedError
-from .binarize import weight_scale
+from .signs import weight_scale
 from .emission import array
 from .emitters import MODULES
 from .folded import (

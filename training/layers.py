@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..runtime.errors import ConfigError
-from .binarize import binary_weight, sign
+from .signs import binary_weight, sign
 from .estimators import find_estimator
 
 __all__ = ["BinaryConv2d", "BinaryLinear", "RPReLU", "RSign", "per_channel", "set_progress"]
@@ -52,12 +52,12 @@ class RSign(nn.Module):
         super().__init__()
         _positive("RSign", channels=channels)
         self.channels, self.estimator, self.progress = channels, estimator, 0.0
-        self._derivative = find_estimator(estimator)
+        self.derivative = find_estimator(estimator)
         self.threshold = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ±1 of the shape of ``x``."""
-        return sign(x - per_channel(self.threshold, x), self._derivative, self.progress)
+        return sign(x - per_channel(self.threshold, x), self.derivative, self.progress)
 
     def extra_repr(self) -> str:
         """Describe the layer."""
@@ -139,7 +139,7 @@ class BinaryConv2d(nn.Module):
         self.padding = _pair("BinaryConv2d", "padding", padding, 0)
         self.dilation = _pair("BinaryConv2d", "dilation", dilation, 1)
         self.pad_value, self.estimator, self.progress = int(pad_value), estimator, 0.0
-        self._derivative = find_estimator(estimator)
+        self.derivative = find_estimator(estimator)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
         self.reset_parameters()
 
@@ -149,17 +149,24 @@ class BinaryConv2d(nn.Module):
         with torch.no_grad():
             self.weight.mul_(0.5)
 
+    def pad(self, x: Tensor) -> Tensor:
+        """Pad with −1 or +1; zero padding is left to the convolution."""
+        if self.pad_value == 0 or not any(self.padding):
+            return x
+        height, width = self.padding
+        return F.pad(x, (width, width, height, height), value=float(self.pad_value))
+
+    def geometry(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]:
+        """Return stride, padding, dilation and groups as a convolution takes them behind :meth:`pad`."""
+        return self.stride, self.padding if self.pad_value == 0 else (0, 0), self.dilation, self.groups
+
     def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         """Convolve ``x`` with a given weight under this layer's geometry and pad value (both streams use this)."""
-        padding = self.padding
-        if self.pad_value != 0 and any(padding):
-            x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]), value=float(self.pad_value))
-            padding = (0, 0)
-        return F.conv2d(x, weight, None, self.stride, padding, self.dilation, self.groups)
+        return F.conv2d(self.pad(x), weight, None, *self.geometry())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[N, out_channels, H', W']``: exact integers times α."""
-        return self.convolve(x, binary_weight(self.weight, self._derivative, self.progress).to(x.dtype))
+        return self.convolve(x, binary_weight(self.weight, self.derivative, self.progress).to(x.dtype))
 
     def extra_repr(self) -> str:
         """Describe the layer."""
@@ -177,7 +184,7 @@ class BinaryLinear(nn.Module):
         _positive("BinaryLinear", in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         self.estimator, self.progress = estimator, 0.0
-        self._derivative = find_estimator(estimator)
+        self.derivative = find_estimator(estimator)
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         self.reset_parameters()
 
@@ -189,7 +196,7 @@ class BinaryLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[…, out_features]``."""
-        return F.linear(x, binary_weight(self.weight, self._derivative, self.progress).to(x.dtype))
+        return F.linear(x, binary_weight(self.weight, self.derivative, self.progress).to(x.dtype))
 
     def extra_repr(self) -> str:
         """Describe the layer."""

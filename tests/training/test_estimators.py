@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from latentbit.runtime.bits import sign as bit_sign
 from latentbit.runtime.errors import ConfigError
-from latentbit.training.binarize import binary_weight, sign, weight_scale
+from latentbit.training.signs import binary_weight, sign, weight_scale
 from latentbit.training.estimators import ESTIMATORS, find_estimator
 
 POINTS = st.floats(-3, 3, width=32)
