@@ -36,10 +36,10 @@ manifest.json holds the sha256 of every file; an altered file is refused by name
 """
 
 
-def make_bundle(run: RunDir, output: Path, *, samples: int, targets: tuple[str, ...]) -> Path:
+def make_bundle(run: RunDir, output: Path, *, samples: int | None = None) -> Path:
     """Write the bundle of a run whose stages up to export are complete, to a folder or, if it ends so, a ``.zip``.
 
-    samples: reference images to take, the same share of every class. targets: classes of CPU to compile kernels for.
+    samples: reference images to take, the same share of every class; None: all, at most 1,000.
     Raises :class:`InputError` if the run has fewer samples, :class:`StorageError` if ``output`` is in the way.
     """
     if output.exists():
@@ -47,7 +47,7 @@ def make_bundle(run: RunDir, output: Path, *, samples: int, targets: tuple[str, 
     make_folder(output.parent)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}-") as scratch:
         folder = make_folder(Path(scratch) / "bundle")
-        _fill(run, folder, samples, targets)
+        _fill(run, folder, samples)
         if output.suffix == ".zip":
             _zip(folder, output)
         else:
@@ -67,7 +67,7 @@ def stratified(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return np.sort(np.argsort(position, kind="stable")[:count])
 
 
-def _fill(run: RunDir, folder: Path, samples: int, targets: tuple[str, ...]) -> None:
+def _fill(run: RunDir, folder: Path, samples: int | None) -> None:
     shutil.copyfile(run.path / MODEL, folder / "model.onnx")
     kept = _reference(run, folder / "reference.npz", samples)
     version = metadata.version("latentbit")
@@ -82,17 +82,18 @@ def _fill(run: RunDir, folder: Path, samples: int, targets: tuple[str, ...]) -> 
         "latentbit": version,
         "run": run.path.name,
         "samples": kept,
-        "targets": list(targets),
         "tolerances": check,
         "files": {name: sha256_file(folder / name) for name in names},
     }
     write_bytes(folder / MANIFEST, manifest_bytes(entries))
 
 
-def _reference(run: RunDir, target: Path, samples: int) -> int:
+def _reference(run: RunDir, target: Path, samples: int | None) -> int:
     """Write the sample of the run's reference; returns how many images it holds."""
     with np.load(run.path / REFERENCE, allow_pickle=False) as stored:
         labels = stored["labels"]
+        if samples is None:
+            samples = min(len(labels), 1000)
         if samples > len(labels):
             raise InputError(
                 f"the run's reference holds {len(labels)} images, not {samples}: take fewer with --samples,"

@@ -102,6 +102,24 @@ def show(run: Path) -> None:
         print_check(console, report)
 
 
+@cli.command("bundle")
+@_run_argument
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to make, or FILE.zip.")
+@click.option(
+    "--samples", type=click.IntRange(1), help="Reference images, spread over the classes [default: at most 1000]."
+)
+def bundle_command(run: Path, output: Path, samples: int | None) -> None:
+    """Pack what a device needs to check a finished run: model, reference, digests."""
+    opened = RunDir.open(run)
+    for plan in plan_stages(opened):
+        if plan.reason and plan.stage.name in ("train", "fold", "export"):
+            raise RunDirError(f"stage {plan.stage.name} of {run} is not complete ({plan.reason}): run it first")
+    from .bundle import make_bundle
+
+    made = make_bundle(opened, output, samples=samples)
+    click.echo(f"{made}: on the device, python -m latentbit.runtime check {made.name}")
+
+
 def _conduct(run: RunDir, config: Config, console: Console, *, first: str, last: str, force: bool) -> None:
     """Conduct the stages; where the check is among them, show its figures. Raises :class:`CheckFailed`."""
     conduct(run, config, StageProgress(console), first=first, last=last, force=force)
