@@ -2,128 +2,43 @@
 
 Our reconstruction from the abstract of "Improving Binary Neural Networks through Fully Utilizing Latent Weights"
 (arXiv 2110.05850), whose code and recipe are not published. Notation: a = sign(x − t), B(W) = α·sign(W), ⊛ a
-convolution, ρ = RPReLU, S a shortcut, sg = stop-gradient, z logits, b the binary and w the latent stream.
+convolution, φ = identity, hardtanh or sign, ρ = RPReLU, S a shortcut, sg = stop-gradient, z logits, b the binary and
+w the latent stream, λ falls from 1 to 0 along a cosine by the share ``fade`` of the schedule and is 0 from then on.
 
 * **L1, two streams.** ``x_b' = ρ(BN_b(a ⊛ B(W)) + S(x_b))`` and ``x_w' = ρ(BN_w(φ(x_w − t) ⊛ W) + S_w(x_w))``.
   Stem, W, t, ρ, classifier and shortcut convolutions are shared; every batch norm behind the first binary layer is
   separate. Loss = CE(z_b) + μ·CE(z_w) + β·T²·KL(sg softmax(z_w/T) ‖ softmax(z_b/T)).
+* **L2, L1 and features.** Adds γ·Σ_stages ‖f_b/‖f_b‖ − sg(f_w/‖f_w‖)‖² and a centre loss on the pooled f_b.
+* **L3, block fusion, fading.** ``u = BN_b(a ⊛ B(W)) + λ·BN_w(φ(x − t) ⊛ W)``; loss = CE.
+* **L4, self-cancelling.** ``u = BN_b(y_b + λ_g·(y_w − sg y_w))`` with y_b = a ⊛ B(W), y_w = φ(x − t) ⊛ W and
+  λ_g = η·‖g_b‖/(‖g_w‖ + ε), g the gradients that the two paths send into W: the value is the binary one, the gradient
+  gains the latent path. Loss = CE.
+* **L5, logit ensemble.** Loss = CE((1 − λ)·z_b + λ·z_w) + CE(z_b) over the streams of L1.
 
-The branch is built *over* a finished network with ``torch.fx`` and shares its modules. The network knows nothing of
+The branch is built *over* a finished network (:mod:`.streams`) and shares its modules. The network knows nothing of
 it: what is exported is the network, so nothing of the branch can remain.
 """
 
-import copy
-from collections.abc import Callable
-from typing import Generic, TypeVar
+import math
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..runtime.errors import UnsupportedError
-from .binarize import sign
-from .layers import BinaryConv2d, BinaryLinear, RSign, per_channel
+from ..runtime.errors import ConfigError, UnsupportedError
+from .layers import BinaryConv2d, BinaryLinear, RSign, set_progress
+from .selfcancel import SelfCancel
 from .settings import Settings
-from .supervision import distillation
-from .tracing import trace
+from .streams import LatentSign, fused, latent_layer, two_streams
+from .supervision import CentreLoss, distillation, feature_distance
 
-__all__ = ["Objective", "build_objective", "two_streams"]
-
-PHI: dict[str, Callable[[Tensor], Tensor]] = {"identity": lambda x: x, "hardtanh": F.hardtanh, "sign": sign}
+__all__ = ["OBJECTIVES", "Objective", "build_objective", "fading"]
 
 
-Layer = TypeVar("Layer", bound=nn.Module)
-
-
-class _Shared(nn.Module, Generic[Layer]):
-    """A latent counterpart of a layer: holds the layer without registering it, so its parameters count once."""
-
-    def __init__(self, layer: Layer) -> None:
-        super().__init__()
-        self._layer = (layer,)
-
-
-class LatentSign(_Shared[RSign]):
-    """φ(x − t) with the threshold of an RSign."""
-
-    def __init__(self, layer: RSign, phi: str) -> None:
-        super().__init__(layer)
-        self.phi = PHI[phi]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[N, C, …]`` to the same shape, real-valued."""
-        return self.phi(x - per_channel(self._layer[0].threshold, x))
-
-
-class LatentConv2d(_Shared[BinaryConv2d]):
-    """The convolution of a BinaryConv2d with its real-valued W; its geometry and pad value too."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[N, C, H, W]`` to ``[N, O, H', W']``."""
-        layer = self._layer[0]
-        return layer.convolve(x, layer.weight.to(x.dtype))
-
-
-class LatentLinear(_Shared[BinaryLinear]):
-    """The product of a BinaryLinear with its real-valued W."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[…, K]`` to ``[…, O]``."""
-        return F.linear(x, self._layer[0].weight.to(x.dtype))
-
-
-def counterpart(module: nn.Module, phi: str) -> nn.Module | None:
-    """Return what stands for ``module`` in the latent stream; None where the module itself is shared."""
-    if isinstance(module, RSign):
-        return LatentSign(module, phi)
-    if isinstance(module, BinaryConv2d):
-        return LatentConv2d(module)
-    if isinstance(module, BinaryLinear):
-        return LatentLinear(module)
-    if isinstance(module, _BatchNorm):
-        return copy.deepcopy(module)
-    return None
-
-
-def two_streams(network: nn.Module, phi: str) -> tuple[fx.GraphModule, nn.ModuleDict]:
-    """Return the graph of both streams, ``images -> (z_b, z_w)``, and the modules that the latent stream adds.
-
-    Every node behind the first binary layer gets a twin; what lies before it (the stem) is computed once and feeds
-    both. Twins of shared modules call the very same module. UnsupportedError if no output depends on a binary layer.
-    """
-    source = trace(network)
-    root, added = nn.Module(), nn.ModuleDict()
-    root.network, root.latent = network, added
-    graph = fx.Graph()
-    own: dict[fx.Node, fx.Node] = {}
-    twin: dict[fx.Node, fx.Node] = {}
-    for node in source.graph.nodes:
-        if node.op == "output":
-            result = node.args[0]
-            if not isinstance(result, fx.Node) or result not in twin:
-                raise UnsupportedError(
-                    f"{type(network).__name__} cannot have a latent branch: its output must be one tensor that depends"
-                    " on a binary layer"
-                )
-            graph.output((own[result], twin[result]))
-            continue
-        own[node] = graph.node_copy(node, lambda n: own[n])
-        replacement = None
-        if node.op in ("call_module", "get_attr"):
-            own[node].target = f"network.{node.target}"
-        if node.op == "call_module":
-            replacement = counterpart(network.get_submodule(str(node.target)), phi)
-        binary = isinstance(replacement, _Shared)
-        if not binary and not any(n in twin for n in node.all_input_nodes):
-            continue
-        twin[node] = graph.node_copy(node, lambda n: twin.get(n, own[n]))
-        if node.op in ("call_module", "get_attr"):
-            twin[node].target = f"network.{node.target}"
-        if replacement is not None:
-            name = node.name
-            added[name] = replacement
-            twin[node].target = f"latent.{name}"
-    return fx.GraphModule(root, graph, "TwoStreams"), added
+def fading(progress: float, until: float) -> float:
+    """λ: 1 at the start, 0 from ``until`` on, half a cosine between."""
+    return 0.5 * (1 + math.cos(math.pi * progress / until)) if progress < until else 0.0
 
 
 class Objective(nn.Module):
@@ -133,10 +48,31 @@ class Objective(nn.Module):
     """
 
     has_latent_stream = False
+    strength: Tensor
+    """Float32 ``[4]``: μ, β, γ after their ramps, and λ. A tensor, so that a compiled step need not be recompiled."""
 
     def __init__(self, network: nn.Module, settings: Settings) -> None:
         super().__init__()
         self.network, self.settings = network, settings
+        self.register_buffer(
+            "strength", torch.tensor([settings.mu, settings.beta, settings.gamma, 1.0]), persistent=False
+        )
+        self.fade = 1.0
+
+    def set_progress(self, progress: float, step: int) -> None:
+        """Tell the share of the schedule that has passed and the number of the step, before each step."""
+        settings = self.settings
+        set_progress(self.network, progress)
+        self.fade = fading(progress, settings.fade)
+        ramped = [
+            value * (min(1.0, progress / ramp) if ramp else 1.0)
+            for value, ramp in (
+                (settings.mu, settings.mu_ramp),
+                (settings.beta, settings.beta_ramp),
+                (settings.gamma, settings.gamma_ramp),
+            )
+        ]
+        self.strength.copy_(torch.tensor([*ramped, self.fade]))
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy in float32 with the configured label smoothing."""
@@ -153,24 +89,45 @@ class Objective(nn.Module):
 
 
 class TwoStreams(Objective):
-    """L1: the binary and the latent stream side by side."""
+    """L1: the binary and the latent stream side by side.
+
+    Cheaper forms: the stream reads a share of the batch, runs on every n-th step, or in the first part of the schedule.
+    """
 
     has_latent_stream = True
 
     def __init__(self, network: nn.Module, settings: Settings) -> None:
         super().__init__(network, settings)
-        streams, self.latent = two_streams(network, settings.phi)
+        streams = two_streams(network, settings.phi, settings.latent_share)
+        self.latent, self.classifier_shape = streams.added, streams.classifier_shape
         # Not registered: its modules are those of the network and of self.latent, which hold the parameters.
-        self._streams = (streams,)
+        self._streams = (streams.graph,)
+        self.active = True
+
+    def set_progress(self, progress: float, step: int) -> None:
+        """Decide whether the latent stream runs in this step."""
+        super().set_progress(progress, step)
+        self.active = progress < self.settings.latent_until and step % self.settings.latent_every == 0
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """CE(z_b) + μ·CE(z_w) + β·T²·KL(sg softmax(z_w/T) ‖ softmax(z_b/T))."""
-        settings = self.settings
-        binary, latent = self._streams[0](images)
-        loss = self.cross_entropy(binary, labels) + settings.mu * self.cross_entropy(latent, labels)
-        if settings.beta:
-            loss = loss + settings.beta * distillation(binary, latent, settings.temperature)
-        return loss, binary
+        if not self.active:
+            return super().forward(images, labels)
+        binary, latent, own, other, pooled = self._streams[0](images)
+        loss = self.cross_entropy(binary, labels) + self.extra_loss(binary, latent, labels)
+        return loss + self.feature_loss(own, other, pooled, labels), binary
+
+    def extra_loss(self, binary: Tensor, latent: Tensor, labels: Tensor) -> Tensor:
+        """Return what the latent logits add; they may be of the first part of the batch only."""
+        part = len(latent)
+        taught = distillation(binary[:part], latent, self.settings.temperature)
+        return self.strength[0] * self.cross_entropy(latent, labels[:part]) + self.strength[1] * taught
+
+    def feature_loss(
+        self, own: tuple[Tensor, ...], other: tuple[Tensor, ...], pooled: Tensor, labels: Tensor
+    ) -> Tensor | float:
+        """Return what the features add: nothing here."""
+        return 0.0
 
     def latent_logits(self, images: Tensor) -> Tensor:
         """Logits of the stream that runs on W itself."""
@@ -178,7 +135,102 @@ class TwoStreams(Objective):
         return logits
 
 
-OBJECTIVES: dict[str, type[Objective]] = {"none": Objective, "L1": TwoStreams}
+class FeatureSupervised(TwoStreams):
+    """L2: L1 with supervision of the features."""
+
+    def __init__(self, network: nn.Module, settings: Settings) -> None:
+        super().__init__(network, settings)
+        self.centres: CentreLoss | None = None
+        if settings.centre:
+            if not self.classifier_shape:
+                raise UnsupportedError("the centre loss needs a network that ends in a dense layer: use centre = 0")
+            self.centres = CentreLoss(*self.classifier_shape)
+
+    def feature_loss(
+        self, own: tuple[Tensor, ...], other: tuple[Tensor, ...], pooled: Tensor, labels: Tensor
+    ) -> Tensor | float:
+        """γ·Σ_stages ‖f_b/‖f_b‖ − sg(f_w/‖f_w‖)‖² + centre loss."""
+        distances = [feature_distance(a[: len(b)], b) for a, b in zip(own, other, strict=True)]
+        if not distances:
+            raise ConfigError("this network has no stages to supervise: use L1 in place of L2")
+        loss = self.strength[2] * torch.stack(distances).sum()
+        return loss if self.centres is None else loss + self.settings.centre * self.centres(pooled, labels)
+
+
+class LogitEnsemble(TwoStreams):
+    """L5: cross-entropy on a mixture of both streams' logits, fading to the binary stream alone."""
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """CE((1 − λ)·z_b + λ·z_w) + CE(z_b)."""
+        if not self.active or not self.fade:
+            loss, binary = Objective.forward(self, images, labels)
+            return 2 * loss, binary
+        binary, latent, *_ = self._streams[0](images)
+        return self.cross_entropy(binary, labels) + self.extra_loss(binary, latent, labels), binary
+
+    def extra_loss(self, binary: Tensor, latent: Tensor, labels: Tensor) -> Tensor:
+        """CE((1 − λ)·z_b + λ·z_w)."""
+        part, weight = len(latent), self.strength[3]
+        return self.cross_entropy((1 - weight) * binary[:part] + weight * latent, labels[:part])
+
+
+class _FusedBlock(nn.Module):
+    """λ·BN_w(φ(x − t) ⊛ W) added to what the binary path gives."""
+
+    def __init__(self, sign: RSign, layer: BinaryConv2d | BinaryLinear, norm: _BatchNorm, objective: Objective) -> None:
+        super().__init__()
+        self.path = nn.Sequential(
+            LatentSign(sign, objective.settings.phi), latent_layer(layer), type(norm)(norm.num_features)
+        )
+        self._objective = (objective,)
+
+    def forward(self, binary: Tensor, x: Tensor) -> Tensor:
+        latent: Tensor = self.path(x)
+        return binary + self._objective[0].strength[3] * latent
+
+
+class BlockFusion(Objective):
+    """L3: every block adds the latent features, ever less of them."""
+
+    def __init__(self, network: nn.Module, settings: Settings) -> None:
+        super().__init__(network, settings)
+        graph, self.latent = fused(network, self._build, behind_norm=True)
+        self._graph = (graph,)
+
+    def _build(self, sign: RSign, layer: BinaryConv2d | BinaryLinear, norm: _BatchNorm) -> nn.Module:
+        return _FusedBlock(sign, layer, norm, self)
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """CE of the fused network; of the bare network once λ is 0."""
+        logits = self._graph[0](images) if self.fade else self.network(images)
+        return self.cross_entropy(logits, labels), logits
+
+
+class SelfCancelling(Objective):
+    """L4: binary values, gradients of both paths."""
+
+    def __init__(self, network: nn.Module, settings: Settings) -> None:
+        super().__init__(network, settings)
+        graph, self.latent = fused(network, self._build, behind_norm=False)
+        self._graph = (graph,)
+
+    def _build(self, sign: RSign, layer: BinaryConv2d | BinaryLinear, norm: _BatchNorm) -> nn.Module:
+        return SelfCancel(LatentSign(sign, self.settings.phi), layer, self.settings.eta)
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """CE of logits that are the bare network's."""
+        logits = self._graph[0](images)
+        return self.cross_entropy(logits, labels), logits
+
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "none": Objective,
+    "L1": TwoStreams,
+    "L2": FeatureSupervised,
+    "L3": BlockFusion,
+    "L4": SelfCancelling,
+    "L5": LogitEnsemble,
+}
 
 
 def build_objective(network: nn.Module, settings: Settings) -> Objective:

@@ -11,7 +11,7 @@ from ..runtime.errors import ConfigError
 
 __all__ = ["Settings"]
 
-LATENT = ("none", "L1")
+LATENT = ("none", "L1", "L2", "L3", "L4", "L5")
 PHI = ("identity", "hardtanh", "sign")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "linear", "onecycle", "step")
@@ -65,6 +65,24 @@ class Settings:
     """Weight of the distillation from the latent to the binary stream."""
     temperature: float = 1.0
     """Temperature T of that distillation."""
+    gamma: float = 0.1
+    """L2: weight of the supervision of features."""
+    centre: float = 0.0
+    """L2: weight of the centre loss on pooled features."""
+    eta: float = 0.3
+    """L4: size of the latent gradient relative to the binary one."""
+    fade: float = 0.8
+    """L3 and L5: share of the schedule by which the latent part has faded to zero."""
+    mu_ramp: float = 0.0
+    """Share of the schedule over which mu rises from 0; 0: at once. So for beta_ramp and gamma_ramp."""
+    beta_ramp: float = 0.0
+    gamma_ramp: float = 0.0
+    latent_share: float = 1.0
+    """Share of each batch that the latent stream reads (L1, L2, L5)."""
+    latent_every: int = 1
+    """The latent stream runs on every n-th step (L1, L2, L5)."""
+    latent_until: float = 1.0
+    """The latent stream runs in this first part of the schedule (L1, L2, L5)."""
 
     # The machine
     device: str = "cpu"
@@ -81,16 +99,30 @@ class Settings:
                 near = difflib.get_close_matches(str(value).lower(), spelled, 1)
                 hint = f"did you mean {spelled[near[0]]!r}?" if near else f"choose one of {', '.join(choices)}"
                 raise ConfigError(f"train.{name} = {value!r} is unknown: {hint}")
-        for name, least in (("epochs", 1), ("batch_size", 2)):
+        for name, least in (("epochs", 1), ("batch_size", 2), ("latent_every", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"train.{name} must be at least {least}, not {getattr(self, name)}")
-        for name in ("width", "threads", "weight_decay", "weight_limit", "mu", "beta", "seed"):
+        for name in (
+            "width",
+            "threads",
+            "weight_decay",
+            "weight_limit",
+            "mu",
+            "beta",
+            "gamma",
+            "centre",
+            "eta",
+            "seed",
+        ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name} must not be negative, but is {getattr(self, name)}")
         for name in ("learning_rate", "temperature"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"train.{name} must be positive, not {getattr(self, name)}")
-        for name in ("holdout", "label_smoothing"):
+        for name in ("fade", "latent_share", "latent_until"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(f"train.{name} must lie in (0, 1], not {getattr(self, name)}")
+        for name in ("holdout", "label_smoothing", "mu_ramp", "beta_ramp", "gamma_ramp"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} must lie in [0, 1), not {getattr(self, name)}")
         if self.pad_value not in (-1, 0, 1):

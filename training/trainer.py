@@ -21,7 +21,6 @@ from .augment import find_augmentation
 from .data import Dataset, holdout, load
 from .evaluate import accuracy
 from .latent import Objective, build_objective
-from .layers import set_progress
 from .models import build_model
 from .optimize import build_optimizer, choose_device, clamp_weights
 from .schedules import factor
@@ -159,7 +158,7 @@ class _Run:
     def _train_step(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """One optimiser step; returns loss and number of right answers as float64 scalars on the device."""
         settings, passed = self.settings, step / self.steps
-        set_progress(self.network, passed)
+        self.objective.set_progress(passed, step)
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * factor(settings.schedule, passed)
         images, labels = self.augment(self.images[rows], _generator(settings.seed, 1, step)), self.labels[rows]
