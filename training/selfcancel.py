@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .signs import weight_scale
 from .estimators import Derivative
 from .layers import BinaryConv2d, BinaryLinear
+from .signs import weight_scale
 
 __all__ = ["SelfCancel"]
 
@@ -16,7 +16,10 @@ EPSILON = 1e-12
 
 
 class _BothGradients(torch.autograd.Function):
-    """y = a ⊛ α·sign(W) (a product where geometry is None); backward as if y were y_b + λ·(y_w − sg y_w), y_w = x ⊛ W, λ = η·‖g_b‖/(‖g_w‖ + ε)."""
+    """y = a ⊛ α·sign(W), a product where geometry is None.
+
+    Backward as if y were y_b + λ·(y_w − sg y_w), y_w = x ⊛ W, λ = η·‖g_b‖/(‖g_w‖ + ε).
+    """
 
     @staticmethod
     def forward(
