@@ -164,12 +164,18 @@ def _settings(run: RunDir, environment: dict[str, Any]) -> str:
         for key, value in values.items()
     ]
     seconds = [(name, f"{record.seconds:.1f} s") for name, record in run.stages.items() if record.finished]
-    versions = [(key, str(value)) for key, value in environment.items()]
+    versions = [(key, _text(value)) for key, value in environment.items()]
     return (
         f"<details open><summary>environment</summary>{_table(('what', 'value'), versions)}</details>"
         f"<details><summary>time of each stage</summary>{_table(('stage', 'time'), seconds)}</details>"
         f"<details><summary>configuration</summary>{_table(('key', 'value'), settings)}</details>"
     )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(entry)}" for key, entry in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _table(head: tuple[str, ...], rows: list[Any]) -> str:

@@ -24,41 +24,30 @@ def read_report(run: RunDir) -> dict[str, Any] | None:
 
 
 def check_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return the figures as (name, value, what it compares), in the order in which data flows."""
+    """Return the figures as (name, value, what it compares), in the order in which data flow."""
     accuracy, agreement = report["accuracy"], report["agreement"]
     size, latency = report["size_bytes"], report["latency_ms"]
     ours, theirs = latency["latentbit"], latency["onnxruntime_fp32"]
-    flipped = sum(agreement["flipped_signs"].values())
-    latent = accuracy["latent_stream"]
+    flipped, difference = agreement["flipped_signs"], agreement["max_abs_logit_difference"]
+    folded = "runtime against the folded reference"
+    smaller = f"{size['float'] / size['packed']:.1f}x smaller than {size['float'] / 1024:.1f} KiB float"
     return [
-        (
-            "accuracy, float latent stream",
-            _percent(latent) if latent is not None else "no latent branch",
-            "test images",
-        ),
+        ("accuracy, float latent stream", _percent(accuracy["latent_stream"]), "test images"),
         ("accuracy, trained", _percent(accuracy["training"]), "test images"),
         ("accuracy, folded", _percent(accuracy["folded"]), "test images"),
         ("accuracy, deployed", _percent(accuracy["deployed"]), f"{report['samples']} reference images"),
         ("integer mismatches", str(agreement["oracle_integer_mismatches"]), "runtime against onnx.reference"),
-        ("top-1 agreement", _percent(agreement["top1_agreement"]), "runtime against the folded reference"),
-        (
-            "largest logit difference",
-            f"{agreement['max_abs_logit_difference']:.2g}",
-            "runtime against the folded reference",
-        ),
-        ("flipped signs", str(flipped), f"in {len(agreement['flipped_signs'])} binary layers"),
-        (
-            "model size",
-            f"{size['packed'] / 1024:.1f} KiB",
-            f"{size['float'] / size['packed']:.1f}x smaller than {size['float'] / 1024:.1f} KiB float",
-        ),
+        ("top-1 agreement", _percent(agreement["top1_agreement"]), folded),
+        ("largest logit difference", "not finite" if difference is None else f"{difference:.2g}", folded),
+        ("flipped signs", str(sum(flipped.values())), f"in {len(flipped)} binary layers"),
+        ("model size", f"{size['packed'] / 1024:.1f} KiB", smaller),
         ("latency, latentbit", _latency(ours), "one image, median (95th percentile)"),
         ("latency, onnxruntime fp32", _latency(theirs), f"{theirs['median'] / ours['median']:.2f}x of latentbit"),
     ]
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f} %"
+def _percent(value: float | None) -> str:
+    return "none" if value is None else f"{100 * value:.2f} %"
 
 
 def _latency(value: dict[str, float]) -> str:

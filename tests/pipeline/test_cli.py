@@ -130,7 +130,7 @@ def test_a_check_out_of_tolerance_is_exit_code_1_even_when_fresh(
     monkeypatch.setattr(commands, "conduct", lambda *args, **options: None)
     code, out, err = run("run-all", "-o", str(tmp_path), capsys=capsys)
     assert code == (0 if passed else CheckFailed.exit_code)
-    assert "no latent branch" in out
+    assert "none" in out
     assert "4.0x smaller" in out
     assert "in 2 binary layers" in out
     assert ("agreement 0.5 is below" in err) is not passed
