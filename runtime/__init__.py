@@ -1,5 +1,6 @@
 """The runtime wing: load a packed model, run it with popcount kernels, check it against the oracle."""
 
+from .check import check
 from .errors import (
     CheckFailed,
     ConfigError,
@@ -26,4 +27,5 @@ __all__ = [
     "RunDirError",
     "StorageError",
     "UnsupportedError",
+    "check",
 ]

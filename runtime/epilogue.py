@@ -18,11 +18,10 @@ from typing import Any
 
 import llvmlite.ir as ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .descriptor import PIXEL_WORDS, Conv, Flag
-from .llvm import F32, I8, I16, I32, I64, const, emit_load, emit_store, vector
+from .llvm import F32, I8, I16, I32, I64, cg, const, emit_load, emit_store, vector
 
 __all__ = ["epilogue"]
 
@@ -87,15 +86,15 @@ class _Emitter:
     def emit(self, flags: Flag) -> None:
         b, eight = self.b, const(8)
         whole = b.and_(self.pixel["count"], const(-8))
-        with cgutils.for_range_slice(b, const(0), whole, eight, I64, inc=True) as (i, _):
+        with cg.for_range_slice(b, const(0), whole, eight, I64, inc=True) as (i, _):
             mask = self.bits(flags, i, 8)
             if mask is not None:
                 self.write(flags, i, b.bitcast(mask, I8))
         rest = b.sub(self.pixel["count"], whole)
         with b.if_then(b.icmp_signed(">", rest, const(0)), likely=False):
-            byte = cgutils.alloca_once(b, I8)
+            byte = cg.alloca_once(b, I8)
             b.store(ir.Constant(I8, 0), byte)
-            with cgutils.for_range(b, rest) as loop:
+            with cg.for_range(b, rest) as loop:
                 bit = self.bits(flags, b.add(whole, loop.index), 1)
                 if bit is not None:
                     moved = b.shl(b.zext(bit, I8), b.trunc(loop.index, I8))
@@ -108,11 +107,11 @@ class _Emitter:
 def epilogue(
     typing_context: Any, step: Any, image: Any, block: Any, pixels: Any, count: Any, tile: Any, width: Any
 ) -> Any:
-    """Finish ``count`` pixels (rows at ``pixels``) of a tile of uint16 ``[count, width]`` for the block at ``block``."""
+    """Finish ``count`` pixels (rows at ``pixels``) of a tile, uint16 ``[count, width]``, for the block ``block``."""
 
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
         step, image, block, pixels, count, tile, width = arguments
-        words = {word: emit_load(b, b.add(step, const(8 * word)), I64) for word in Conv if word is not Conv.SIZE}
+        words = {word: emit_load(b, b.add(step, const(8 * word)), I64) for word in list(Conv)[: Conv.SIZE]}
 
         def moved(start: Conv, stride: Conv) -> Any:
             return b.add(words[start], b.mul(image, words[stride]))
@@ -121,7 +120,7 @@ def epilogue(
         out, bits = moved(Conv.OUT, Conv.OUT_STEP), moved(Conv.BITS, Conv.BITS_STEP)
         first = emit_load(b, b.add(block, const(16)), I64)
         channels = emit_load(b, b.add(block, const(24)), I64)
-        with cgutils.for_range(b, count) as loop:
+        with cg.for_range(b, count) as loop:
             row = b.add(pixels, b.mul(loop.index, const(8 * PIXEL_WORDS)))
             index = emit_load(b, b.add(row, const(8)), I64)
             with b.if_then(b.icmp_signed(">=", index, const(0)), likely=True):

@@ -80,7 +80,7 @@ def is_sign_value(model: Model, name: str, producer: dict[str, int]) -> bool:
         return False
     node = model.proto.graph.node[producer[name]]
     if node.domain == DOMAIN:
-        return node.op_type == "Binarize"
+        return bool(node.op_type == "Binarize")
     if node.op_type not in _SIGN_KEEPING:
         return False
     count = len(node.input) if node.op_type == "Concat" else 1

@@ -16,12 +16,11 @@ from typing import Any
 
 import llvmlite.ir as ir
 from numba import cfunc, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .descriptor import PIXEL_WORDS, Conv
 from .epilogue import epilogue
-from .llvm import I8, I16, I32, I64, const, emit_load, emit_store, load_i64, scratch, splat
+from .llvm import I8, I16, I32, I64, cg, const, emit_load, emit_store, load_i64, scratch, splat
 
 __all__ = ["PIXELS", "VECTORS", "conv_ctp"]
 
@@ -36,7 +35,7 @@ def _count(typing_context: Any, act: Any, pixels: Any, weights: Any, pieces: Any
 
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
         act, pixels, weights, pieces, piece_count, tile = arguments
-        ctpop = cgutils.get_or_insert_function(b.module, ir.FunctionType(_BYTES, [_BYTES]), "llvm.ctpop.v32i8")
+        ctpop = cg.get_or_insert_function(b.module, ir.FunctionType(_BYTES, [_BYTES]), "llvm.ctpop.v32i8")
         tiles = range(PIXELS * VECTORS)
         for t in range(2 * len(tiles)):
             emit_store(b, b.add(tile, const(32 * t)), splat(_WORDS, 0))

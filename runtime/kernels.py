@@ -63,7 +63,7 @@ def choose(layer: BinaryLayer, wanted: str | None = None) -> tuple[Kernel, str]:
     Raises ModelError for a kernel that does not exist or that this CPU cannot run.
     """
     features = cpu_features()
-    refusals = []
+    refusals: list[str] = []
     if wanted is not None and wanted not in {kernel.name for kernel in KERNELS}:
         raise ModelError(f"there is no kernel {wanted}; there are {', '.join(kernel.name for kernel in KERNELS)}")
     for kernel in sorted(KERNELS, key=lambda kernel: kernel.name != wanted):

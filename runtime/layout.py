@@ -56,7 +56,8 @@ class ImageFormat:
         if pad_value != 0:
             return np.zeros((weight.shape[0], *weight.shape[2:]), np.int64)
         exact = weight.shape[1] // 4 * 4 if self.per_byte == 4 else 0
-        return weight[:, exact:].sum(axis=1, dtype=np.int64)  # these channels act as −1
+        acting: NDArray[np.int64] = weight[:, exact:].sum(axis=1, dtype=np.int64)
+        return acting  # these channels act as −1
 
 
 BYTES = ImageFormat("bytes", 8, 1)
@@ -153,7 +154,7 @@ def _lane_order() -> NDArray[np.int64]:
 
 def pack_weights(layer: BinaryLayer, form: ImageFormat, vectors: int) -> NDArray[np.uint8]:
     """Return uint8 ``[groups · blocks, kh · kw · group bytes, vectors, 32]``, absent output channels as zeros."""
-    outputs, group_channels = layer.weight.shape[:2]
+    outputs = layer.weight.shape[0]
     per_group = outputs // layer.group
     packed = form.encode(np.ascontiguousarray(layer.weight.transpose(0, 2, 3, 1))).reshape(layer.group, per_group, -1)
     lanes = 32 * vectors

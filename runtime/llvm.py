@@ -9,7 +9,7 @@ from typing import Any
 
 import llvmlite.ir as ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "I16",
     "I32",
     "I64",
-    "VOID",
+    "cg",
     "const",
     "emit_load",
     "emit_store",
@@ -33,8 +33,8 @@ __all__ = [
     "vector",
 ]  # fmt: skip
 
+cg: Any = _cgutils  # numba's code generation helpers, which carry no types
 I8, I16, I32, I64, F32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
-VOID = types.void
 
 
 def const(value: int) -> ir.Constant:
@@ -90,11 +90,11 @@ def _storer(kind: ir.Type, size: int, numba_type: Any) -> Any:
     return typed
 
 
-load_i64 = intrinsic(_loader(I64, 8, types.int64))
-load_f32 = intrinsic(_loader(F32, 4, types.float32))
-load_u8 = intrinsic(_loader(I8, 1, types.uint8))
-store_f32 = intrinsic(_storer(F32, 4, types.float32))
-store_u8 = intrinsic(_storer(I8, 1, types.uint8))
+load_i64: Any = intrinsic(_loader(I64, 8, types.int64))
+load_f32: Any = intrinsic(_loader(F32, 4, types.float32))
+load_u8: Any = intrinsic(_loader(I8, 1, types.uint8))
+store_f32: Any = intrinsic(_storer(F32, 4, types.float32))
+store_u8: Any = intrinsic(_storer(I8, 1, types.uint8))
 
 
 @intrinsic
@@ -102,7 +102,7 @@ def scratch(typing_context: Any, size: Any) -> Any:
     """Return the address of ``size`` (a literal) bytes on the stack of the kernel, on a 64-byte border."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        room = cgutils.alloca_once(builder, ir.ArrayType(I8, size.literal_value))
+        room = cg.alloca_once(builder, ir.ArrayType(I8, size.literal_value))
         room.align = 64
         return builder.ptrtoint(room, I64)
 

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from .bits import DOMAIN, OPSET_VERSION, unpack_conv_weight, unpack_signs
 from .errors import ModelError
 
-__all__ = ["BinarizeNode", "BinaryLayer", "Model", "ValueType", "load"]
+__all__ = ["BinarizeNode", "BinaryLayer", "Model", "ValueType", "load", "packed_size"]
 
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", DOMAIN}
 _ATTRIBUTES = {
@@ -69,7 +69,7 @@ class BinaryLayer:
     @property
     def channels(self) -> int:
         """Input channels C."""
-        return self.weight.shape[1] * self.group
+        return int(self.weight.shape[1]) * self.group
 
     @property
     def window(self) -> int:
@@ -121,6 +121,12 @@ def load(source: str | PathLike[str] | bytes) -> Model:
         else:
             layers[index] = _layer(node, label, attributes, constants)
     return Model(proto, constants, _types(proto), layers, binarizes)
+
+
+def packed_size(layer: BinaryLayer) -> int:
+    """Return the bytes of a layer's packed weight in the file."""
+    outputs, channels, height, width = layer.weight.shape
+    return int(outputs * height * width * -(-channels // 8))
 
 
 def _parse(source: str | PathLike[str] | bytes) -> onnx.ModelProto:
@@ -223,7 +229,7 @@ def _layer(
     if rank == 2:
         weight = unpack_signs(packed, shape[1])[:, :, None, None]
         return BinaryLayer(label, node.op_type, node.input[0], node.output[0], weight, scale, bias)
-    geometry = {
+    geometry: dict[str, Any] = {
         name: _sizes(attributes[name], label, name, count, least)
         for name, count, least in (("strides", 2, 1), ("pads", 4, 0), ("dilations", 2, 1))
     }

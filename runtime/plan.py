@@ -73,7 +73,7 @@ class _Planner:
         self.native = {unit.output: unit for unit in units}
         self.floats = self._float_nodes()
         self.reads = {index: _reads(model, index) for index in self.floats}
-        self.level: dict[str, int] = dict.fromkeys(self.inputs, 0)
+        self.level: dict[str, int] = dict.fromkeys([*self.inputs, *model.constants], 0)
         self.unit_level: dict[int, int] = {}
         self.node_level: dict[int, int] = {}
         self._assign_levels()
@@ -153,14 +153,15 @@ class _Planner:
                 self._bring(floats, name, level)  # the segment that hands a kernel's or the caller's value on
             _put(floats[level].plain_out, name)
         for unit in self.units:
-            for name in (unit.source, unit.residual):
-                if name is not None and name not in self.native and self.rank(name) == 4:
-                    level = self.level[name]
-                    if name in self.inputs:
-                        self._bring(floats, name, level)
-                    _put(floats[level].channel_last_out, name)
-                elif name is not None and name not in self.native and name not in self.inputs:
-                    _put(floats[self.level[name]].plain_out, name)
+            for read in (unit.source, unit.residual):
+                if read is None or read in self.native:
+                    continue
+                if self.rank(read) == 4:
+                    if read in self.inputs:
+                        self._bring(floats, read, self.level[read])
+                    _put(floats[self.level[read]].channel_last_out, read)
+                elif read not in self.inputs:
+                    _put(floats[self.level[read]].plain_out, read)
         ordered: list[FloatSegment | BinarySegment] = []
         for level in range(top + 1):
             segment = floats[level] if level % 2 == 0 else binaries[level]

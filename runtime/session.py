@@ -1,5 +1,6 @@
 """InferenceSession: a packed model, run by popcount kernels and onnxruntime, with the calls of onnxruntime."""
 
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,11 @@ import onnx
 from numpy.typing import NDArray
 
 from .context import Context
-from .errors import InputError, LatentbitError
-from .feeds import check_feeds, input_specs
+from .errors import InputError, LatentbitError, ModelError
+from .feeds import check_feeds, input_specs, type_name
 from .floats import make_session
 from .info import StepInfo, describe
-from .model import load
+from .model import load, packed_size
 from .plan import FloatSegment, make_plan
 from .steps import prepare
 
@@ -105,7 +106,7 @@ class InferenceSession:
             self._give_back(context, arrays)
 
     def trace(self, feeds: Mapping[str, NDArray[Any]]) -> list[LayerTrace]:
-        """Run, and return for every binary layer the signs it read and its integer accumulators, by the same kernels."""
+        """Run, and return for every packed layer the signs it read and its accumulators, by the same kernels."""
         arrays = check_feeds(self._inputs, feeds)
         context, _ = self._borrow(arrays)
         try:
@@ -134,6 +135,19 @@ class InferenceSession:
     def get_steps(self) -> list[StepInfo]:
         """Return the steps in order: what runs packed on which kernel, what runs float, and why."""
         return list(self._steps)
+
+    def get_metrics(self) -> dict[str, float | None]:
+        """Return the accuracies that training and folding wrote into the file (``latentbit.metrics``), if any."""
+        try:
+            metrics = json.loads(self._meta.custom_metadata_map.get("latentbit.metrics", "{}"))
+        except ValueError:
+            raise ModelError("the metadata latentbit.metrics of the model is no JSON; export it again") from None
+        return metrics if isinstance(metrics, dict) else {}
+
+    def saved_bytes(self) -> int:
+        """Return how many bytes larger the file would be with float32 instead of packed weights."""
+        layers = self._plan.model.layers.values()
+        return sum(4 * layer.weight.size - packed_size(layer) for layer in layers)
 
     def _names(self, wanted: Sequence[str] | None) -> list[str]:
         known = [info.name for info in self._outputs]
@@ -170,7 +184,6 @@ def _key(arrays: Mapping[str, NDArray[Any]]) -> tuple[Any, ...]:
 
 
 def _described(info: onnx.ValueInfoProto) -> tuple[str, str, list[int | str | None]]:
-    from .feeds import type_name
 
     shape = [
         dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None)

@@ -1,0 +1,147 @@
+"""The commands of a device: ``python -m latentbit.runtime run|check|info|bench``.
+
+Exit code 0: passed; 1: failed (an accuracy out of tolerance included); 2: wrong usage. An expected error is one line.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .bench import bench
+from .check import check
+from .errors import CheckFailed, DataError, InputError, LatentbitError
+from .files import atomic_path
+from .session import InferenceSession
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except LatentbitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m latentbit.runtime", description="Run packed binary networks.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a model on an array of a .npy file")
+    run.add_argument("model", type=Path)
+    run.add_argument("input", type=Path, help="input array, .npy")
+    run.add_argument("-o", "--output", type=Path, help="write the first output here (.npy) instead of printing classes")
+    run.set_defaults(command=_run)
+
+    test = commands.add_parser("check", help="check a bundle: model.onnx and reference.npz in one folder")
+    test.add_argument("bundle", type=Path)
+    test.add_argument("--max-logit-difference", type=float, default=1e-3)
+    test.add_argument("--min-top1-agreement", type=float, default=0.995)
+    test.add_argument("--max-accuracy-drop", type=float, default=0.005)
+    test.add_argument("--oracle-samples", type=int, default=32)
+    test.add_argument("--latency-runs", type=int, default=200)
+    test.set_defaults(command=_check)
+
+    info = commands.add_parser("info", help="tell what runs packed on which kernel, what runs float, and why")
+    info.add_argument("model", type=Path)
+    info.set_defaults(command=_info)
+
+    speed = commands.add_parser("bench", help="time a model here beside stock onnxruntime")
+    speed.add_argument("model", type=Path)
+    speed.add_argument("--runs", type=int, default=100)
+    speed.set_defaults(command=_bench)
+
+    for command in (run, test, info):
+        command.add_argument("--threads", type=int, default=1)
+    speed.add_argument("--threads", default="1", help="numbers of threads, for example 1,2")
+    for command in (test, info, speed):
+        command.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    session = InferenceSession(options.model, num_threads=options.threads)
+    try:
+        array = np.load(options.input, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"cannot read {options.input}: {error}; give an array saved by numpy.save") from None
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise InputError(f"the model has {len(inputs)} inputs; run takes models with one, use the library for others")
+    result = session.run(None, {inputs[0].name: array})[0]
+    if options.output is None:
+        for row in result.reshape(len(result), -1):
+            print(int(row.argmax()))
+        return
+    with atomic_path(options.output) as part:
+        np.save(part, result)
+
+
+def _check(options: argparse.Namespace) -> None:
+    report = check(
+        options.bundle / "model.onnx",
+        options.bundle / "reference.npz",
+        max_logit_difference=options.max_logit_difference,
+        min_top1_agreement=options.min_top1_agreement,
+        max_accuracy_drop=options.max_accuracy_drop,
+        oracle_samples=options.oracle_samples,
+        num_threads=options.threads,
+        latency_runs=options.latency_runs,
+    )
+    if options.json:
+        print(json.dumps(report, indent=2))
+    else:
+        _print_tree(report)
+    if not report["passed"]:
+        raise CheckFailed("; ".join(report["failures"]))
+
+
+def _info(options: argparse.Namespace) -> None:
+    session = InferenceSession(options.model, num_threads=options.threads)
+    steps = session.get_steps()
+    if options.json:
+        print(json.dumps([vars(step) for step in steps], indent=2))
+        return
+    for info in (*session.get_inputs(), *session.get_outputs()):
+        print(f"{info.name}: {info.type} {info.shape}")
+    width = max(len(step.name) for step in steps)
+    for step in steps:
+        print(f"{step.name:{width}}  {step.kind:6}  {step.kernel:11}  {' '.join(step.ops)}  {step.reason}".rstrip())
+
+
+def _bench(options: argparse.Namespace) -> None:
+    try:
+        threads = [int(count) for count in options.threads.split(",")]
+    except ValueError:
+        raise InputError(f"--threads {options.threads!r}: give numbers, for example 1,2") from None
+    report = bench(options.model, threads=threads, runs=options.runs)
+    if options.json:
+        print(json.dumps(report, indent=2))
+        return
+    print(f"{'engine':16} threads  median ms   p95 ms  ratio")
+    for row in report["results"]:
+        print(f"{row['engine']:16} {row['threads']:7} {row['median']:10.3f} {row['p95']:8.3f} {row['ratio']:6.2f}")
+
+
+def _print_tree(value: dict[str, Any], indent: str = "") -> None:
+    for key, entry in value.items():
+        if isinstance(entry, dict):
+            print(f"{indent}{key}")
+            _print_tree(entry, indent + "  ")
+        elif isinstance(entry, list):
+            print(f"{indent}{key}: {', '.join(str(item) for item in entry) or 'none'}")
+        else:
+            print(f"{indent}{key}: {entry:.6g}" if isinstance(entry, float) else f"{indent}{key}: {entry}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
