@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..export.readers import register_reader
 
 if TYPE_CHECKING:
+    from .conversion import binarize
     from .data import Dataset, load
     from .fold import fold
     from .handover import register_emitter
@@ -25,6 +26,7 @@ __all__ = [
     "RSign",
     "Settings",
     "TrainResult",
+    "binarize",
     "build_model",
     "fold",
     "load",
@@ -41,6 +43,7 @@ _HOMES = {
     "RSign": "layers",
     "Settings": "settings",
     "TrainResult": "trainer",
+    "binarize": "conversion",
     "build_model": "models",
     "fold": "fold",
     "load": "data",
