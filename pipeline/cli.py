@@ -65,7 +65,7 @@ def run_all(
     config = configuration.read(config_path, overrides, base)
     console = _console()
     if base is not None and (changed := configuration.difference(Config(), config)):
-        console.print(f"{path} keeps its configuration: {', '.join(changed)}", markup=False, highlight=False)
+        click.echo(f"{path} keeps its configuration: {', '.join(changed)}")
     _conduct(run, config, console, first=first, last=last, force=force)
 
 
@@ -131,7 +131,7 @@ def _conduct(run: RunDir, config: Config, console: Console, *, first: str, last:
         if not report["passed"]:
             raise CheckFailed(f"the accuracy check failed: {'; '.join(report['failures'])}")
     if last == "report":
-        console.print(f"report  {run.path / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+        click.echo(f"report  {run.path / 'report.html'}")
 
 
 def main(args: list[str] | None = None) -> None:

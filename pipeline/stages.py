@@ -17,7 +17,18 @@ from .rundir import RunDir
 if TYPE_CHECKING:
     from ..training.data import Dataset
 
-__all__ = ["MODEL", "REFERENCE", "REPORT", "STAGES", "Stage"]
+__all__ = [
+    "HISTORY",
+    "LOGITS",
+    "MODEL",
+    "NETWORK",
+    "PAGE",
+    "REFERENCE",
+    "REPORT",
+    "STAGES",
+    "STEPS",
+    "Stage",
+]
 
 NETWORK = "1-train/network.pt"
 STRUCTURE = "1-train/network.json"
