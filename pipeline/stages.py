@@ -167,7 +167,7 @@ def execute(run: RunDir, step: Step) -> None:
 
 def check(run: RunDir, step: Step) -> None:
     """Compare the runtime with the oracle, the folded reference and training; out of tolerance is a result too."""
-    from ..runtime.check import check as check_model
+    from ..runtime.accuracy import check as check_model
 
     section = run.config.check
     report = check_model(

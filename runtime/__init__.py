@@ -1,6 +1,7 @@
 """The runtime wing: load a packed model, run it with popcount kernels, check it against the oracle."""
 
-from .check import check
+from typing import TYPE_CHECKING, Any
+
 from .errors import (
     CheckFailed,
     ConfigError,
@@ -13,7 +14,10 @@ from .errors import (
     StorageError,
     UnsupportedError,
 )
-from .session import InferenceSession
+
+if TYPE_CHECKING:
+    from .accuracy import check
+    from .session import InferenceSession
 
 __all__ = [
     "CheckFailed",
@@ -29,3 +33,16 @@ __all__ = [
     "UnsupportedError",
     "check",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # onnxruntime and the kernels take a second to import: only when used, so that the errors stay light.
+    if name == "InferenceSession":
+        from .session import InferenceSession
+
+        return InferenceSession
+    if name == "check":
+        from .accuracy import check
+
+        return check
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

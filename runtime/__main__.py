@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .bench import bench
-from .check import check
+from .accuracy import check
 from .errors import CheckFailed, DataError, InputError, LatentbitError
 from .files import atomic_path
 from .session import InferenceSession

@@ -97,8 +97,7 @@ store_f32: Any = intrinsic(_storer(F32, 4, types.float32))
 store_u8: Any = intrinsic(_storer(I8, 1, types.uint8))
 
 
-@intrinsic
-def scratch(typing_context: Any, size: Any) -> Any:
+def _scratch(typing_context: Any, size: Any) -> Any:
     """Return the address of ``size`` (a literal) bytes on the stack of the kernel, on a 64-byte border."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -107,3 +106,6 @@ def scratch(typing_context: Any, size: Any) -> Any:
         return builder.ptrtoint(room, I64)
 
     return (types.int64(size), generate) if isinstance(size, types.IntegerLiteral) else None
+
+
+scratch: Any = intrinsic(_scratch)

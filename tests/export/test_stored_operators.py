@@ -1,0 +1,17 @@
+"""The stored file of operators, with which tests/runtime runs on a device, is what export/opset.py defines today."""
+
+import importlib.util
+from pathlib import Path
+
+import onnx
+
+FOLDER = Path(__file__).parents[1] / "data"
+
+
+def test_operators_onnx_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("make_operators", FOLDER / "make_operators.py")
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    stored = onnx.load(FOLDER / "operators.onnx")
+    assert stored == maker.operators_model(), "run: python tests/data/make_operators.py"
+    onnx.checker.check_model(stored, full_check=True)

@@ -1,0 +1,131 @@
+"""Every operator against plain integers, onnx.reference and onnxruntime, on the very file, bit for bit."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+
+from latentbit.runtime.kernels import KERNELS
+from latentbit.runtime.session import InferenceSession
+
+from .graphs import GraphMaker
+
+
+@dataclass(frozen=True)
+class Case:
+    batch: int
+    group: int
+    inputs: int  # channels per group
+    outputs: int  # channels per group
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    dilations: tuple[int, int]
+    size: tuple[int, int]
+    pad_value: int
+
+
+@st.composite
+def cases(draw: Any) -> Case:
+    kernel = draw(st.tuples(*[st.integers(1, 7)] * 2))
+    dilations = draw(st.tuples(*[st.integers(1, 3)] * 2)) if max(kernel) <= 3 else (1, 1)
+    pads = draw(st.tuples(*[st.integers(0, 3)] * 4))
+    spans = [dilation * (length - 1) + 1 for dilation, length in zip(dilations, kernel, strict=True)]
+    size = tuple(max(1, span + draw(st.integers(-1, 6))) for span in spans)
+    pads = tuple(max(pad, 1 if size[axis % 2] < spans[axis % 2] else 0) for axis, pad in enumerate(pads))
+    group = draw(st.sampled_from([1, 1, 1, 2, 3, 8]))
+    return Case(
+        batch=draw(st.integers(1, 3)),
+        group=group,
+        inputs=draw(st.sampled_from([1, 2, 3, 4, 5, 8, 12, 16, 33, 64])),
+        outputs=draw(st.sampled_from([1, 2, 3, 5, 8, 31, 32, 64, 70])),
+        kernel=kernel,
+        strides=draw(st.tuples(*[st.integers(1, 3)] * 2)),
+        pads=pads,
+        dilations=dilations,
+        size=size,
+        pad_value=draw(st.sampled_from([-1, 0, 1])),
+    )
+
+
+def integers(case: Case, x: NDArray[Any], w: NDArray[Any]) -> NDArray[np.int64]:
+    """The definition: pad, then sum products tap by tap."""
+    top, left, bottom, right = case.pads
+    x = np.pad(x.astype(np.int64), ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=case.pad_value)
+    (kh, kw), (sh, sw), (dh, dw) = case.kernel, case.strides, case.dilations
+    height, width = (x.shape[2] - dh * (kh - 1) - 1) // sh + 1, (x.shape[3] - dw * (kw - 1) - 1) // sw + 1
+    total = np.zeros((len(x), len(w), height, width), np.int64)
+    for g in range(case.group):
+        outs = slice(g * case.outputs, (g + 1) * case.outputs)
+        part = x[:, g * case.inputs : (g + 1) * case.inputs]
+        for ky in range(kh):
+            for kx in range(kw):
+                window = part[:, :, ky * dh :, kx * dw :][:, :, : sh * height : sh, : sw * width : sw]
+                total[:, outs] += np.einsum("nchw,oc->nohw", window, w[outs, :, ky, kx].astype(np.int64))
+    return total
+
+
+@pytest.mark.parametrize("kernel", [kernel.name for kernel in KERNELS])
+@given(case=cases(), seed=st.integers(0, 2**31))
+@settings(max_examples=40, deadline=None)
+def test_convolution(kernel: str, case: Case, seed: int) -> None:
+    maker = GraphMaker(seed)
+    channels = case.group * case.inputs
+    w = maker.signs(case.group * case.outputs, case.inputs, *case.kernel)
+    options: dict[str, Any] = {
+        name: getattr(case, name) for name in ("strides", "pads", "dilations", "group", "pad_value")
+    }
+    signs = maker.node("Binarize", ["input", maker.constant(np.zeros((1, 1, 1), np.float32))], "ai.latentbit")
+    sums, scaled = maker.conv(signs, w, unit=True, **options), maker.conv(signs, w, **options)
+    model = maker.model({"input": ["N", channels, *case.size]}, [sums, scaled])
+    x = maker.signs(case.batch, channels, *case.size)
+    feeds = {"input": x.astype(np.float32)}
+    session = InferenceSession(model.SerializeToString(), kernel=kernel)
+    found = session.run(None, feeds)
+    np.testing.assert_array_equal(found[0], integers(case, x, w))
+    for other in (ReferenceEvaluator(model), ort.InferenceSession(model.SerializeToString())):
+        for ours, theirs in zip(found, other.run(None, feeds), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert session.get_steps()[1].kernel in {kernel, "ctp"}, "every shape is packed"
+
+
+@given(st.integers(1, 300), st.integers(1, 140), st.integers(1, 5), st.integers(0, 2**31))
+@settings(max_examples=25, deadline=None)
+def test_dense(inputs: int, outputs: int, batch: int, seed: int) -> None:
+    maker = GraphMaker(seed)
+    w = maker.signs(outputs, inputs)
+    signs = maker.binarize("input", inputs, rank=2)
+    model = maker.model({"input": ["N", inputs]}, [maker.dense(signs, w, unit=True), maker.dense(signs, w)])
+    x = maker.floats(batch, inputs)
+    found = InferenceSession(model.SerializeToString()).run(None, {"input": x})
+    threshold = onnx.numpy_helper.to_array(maker.constants[0])
+    np.testing.assert_array_equal(found[0], np.where(x >= threshold, 1, -1) @ w.astype(np.int64).T)
+    for ours, theirs in zip(
+        found, ort.InferenceSession(model.SerializeToString()).run(None, {"input": x}), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e-45, -1e-45, np.inf, -np.inf])
+def test_binarize_at_the_edge(value: float) -> None:
+    maker = GraphMaker()
+    signs = maker.node("Binarize", ["input", maker.constant(np.zeros((1, 1, 1), np.float32))], "ai.latentbit")
+    out = maker.conv(signs, np.ones((1, 1, 1, 1), np.int8), unit=True)
+    session = InferenceSession(maker.model({"input": [1, 1, 1, 1]}, [out]).SerializeToString())
+    (found,) = session.run(None, {"input": np.full((1, 1, 1, 1), value, np.float32)})
+    assert found.item() == (1 if value >= 0 else -1)
+
+
+def test_a_window_of_25088_inputs() -> None:
+    maker = GraphMaker()
+    signs = maker.binarize("input", 512)
+    model = maker.model({"input": [1, 512, 7, 7]}, [maker.conv(signs, np.ones((3, 512, 7, 7), np.int8), unit=True)])
+    (found,) = InferenceSession(model.SerializeToString()).run(None, {"input": np.full((1, 512, 7, 7), 9, np.float32)})
+    assert np.all(found == 512 * 49)
