@@ -20,6 +20,14 @@ from .session import InferenceSession
 
 __all__ = ["main"]
 
+_TOLERANCES = {
+    "max_logit_difference": float,
+    "min_top1_agreement": float,
+    "max_accuracy_drop": float,
+    "oracle_samples": int,
+    "latency_runs": int,
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
@@ -42,13 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-o", "--output", type=Path, help="write the first output here (.npy) instead of printing classes")
     run.set_defaults(command=_run)
 
-    test = commands.add_parser("check", help="check a bundle: model.onnx and reference.npz in one folder")
-    test.add_argument("bundle", type=Path)
-    test.add_argument("--max-logit-difference", type=float, default=1e-3)
-    test.add_argument("--min-top1-agreement", type=float, default=0.995)
-    test.add_argument("--max-accuracy-drop", type=float, default=0.005)
-    test.add_argument("--oracle-samples", type=int, default=32)
-    test.add_argument("--latency-runs", type=int, default=200)
+    test = commands.add_parser("check", help="check this device against the answers recorded in a bundle")
+    test.add_argument("bundle", type=Path, help="folder or .zip of pipeline bundle; its tolerances hold by default")
+    for name, kind in _TOLERANCES.items():
+        test.add_argument(f"--{name.replace('_', '-')}", type=kind)
     test.set_defaults(command=_check)
 
     info = commands.add_parser("info", help="tell what runs packed on which kernel, what runs float, and why")
@@ -87,16 +92,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    report = check(
-        options.bundle / "model.onnx",
-        options.bundle / "reference.npz",
-        max_logit_difference=options.max_logit_difference,
-        min_top1_agreement=options.min_top1_agreement,
-        max_accuracy_drop=options.max_accuracy_drop,
-        oracle_samples=options.oracle_samples,
-        num_threads=options.threads,
-        latency_runs=options.latency_runs,
-    )
+    given = {name: value for name in _TOLERANCES if (value := getattr(options, name)) is not None}
+    report = check_bundle(options.bundle, num_threads=options.threads, **given)
     if options.json:
         print(json.dumps(report, indent=2))
     else:
