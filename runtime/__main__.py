@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .bench import bench
-from .accuracy import check
+from .device import check_bundle
 from .errors import CheckFailed, DataError, InputError, LatentbitError
 from .files import atomic_path
 from .session import InferenceSession

@@ -6,8 +6,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from .accuracy import check
 from .bundle import is_bundle, open_bundle
-from .check import check
 from .errors import DataError
 
 __all__ = ["check_bundle", "sensors"]
@@ -17,7 +17,7 @@ _FREQUENCY = "devices/system/cpu/cpu*/cpufreq/scaling_cur_freq"
 
 
 def check_bundle(path: str | PathLike[str], *, num_threads: int = 1, **tolerances: float) -> dict[str, Any]:
-    """Check a bundle (a folder or a ``.zip``, see :mod:`.bundle`) and return the report of :func:`.check.check`.
+    """Check a bundle (a folder or a ``.zip``, see :mod:`.bundle`) and return the report of :func:`.accuracy.check`.
 
     tolerances: keywords of ``check`` that replace those of the bundle. Every digest is verified first. A plain folder
     with ``model.onnx`` and ``reference.npz`` is checked as well; its files have no digests, and the report says so.
