@@ -1,0 +1,76 @@
+"""Values of a graph that are known before it runs: initializers, and what is computed from them alone.
+
+Exporters hide constants behind Constant, Identity, Transpose, Cast, DequantizeLinear, or a whole binarisation of the
+latent weight. :class:`Constants` computes such a value on demand with ``onnx.reference``, the standard's own executor.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+
+from ..runtime.errors import ModelError
+
+__all__ = ["Constants", "channel_vector"]
+
+_RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+
+
+class Constants:
+    """The constants of one model; a value is computed once and kept."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._opsets = {"": model.graph.opset_imports.get("", 1)}
+        self._known: dict[ir.Value, NDArray[Any] | None] = {}
+
+    def get(self, value: ir.Value | None) -> NDArray[Any] | None:
+        """Return the array of a value, None where it depends on an input of the graph (or is no value at all)."""
+        if value is None:
+            return None
+        if value not in self._known:
+            self._known[value] = self._compute(value)
+        return self._known[value]
+
+    def _compute(self, value: ir.Value) -> NDArray[Any] | None:
+        if value.is_graph_input():  # an initializer that is also an input can be overridden by the caller
+            return None
+        if value.const_value is not None:
+            return np.asarray(value.const_value.numpy())
+        node = value.producer()
+        if node is None or node.domain not in ("", "ai.onnx") or node.op_type in _RANDOM:
+            return None
+        if any(attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for attribute in node.attributes.values()):
+            return None
+        arrays = [None if entry is None else self.get(entry) for entry in node.inputs]
+        if any(array is None and entry is not None for array, entry in zip(arrays, node.inputs, strict=True)):
+            return None
+        results = self._run(node, arrays)
+        for output, result in zip(node.outputs, results, strict=False):
+            self._known[output] = result
+        return self._known[value]
+
+    def _run(self, node: ir.Node, arrays: list[NDArray[Any] | None]) -> list[NDArray[Any] | None]:
+        feeds = {entry.name: array for entry, array in zip(node.inputs, arrays, strict=True) if entry is not None}
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                results = ReferenceEvaluator(ir.serde.serialize_node(node), opsets=self._opsets).run(None, feeds)
+        except Exception as error:
+            raise ModelError(f"node {node.name or node.op_type}: its constant inputs do not fit: {error}") from error
+        return [np.asarray(result) if isinstance(result, np.ndarray | np.generic) else None for result in results]
+
+
+def channel_vector(array: NDArray[Any] | None, rank: int, channels: int) -> NDArray[np.float32] | None:
+    """Return ``array`` as float32 ``[channels]`` if it broadcasts as one number per channel over rank ``rank``.
+
+    The channels are axis 1 (NCHW, NC). None for another dtype, another shape, or a shape that would add axes.
+    """
+    if array is None or array.dtype != np.float32 or array.ndim > rank:
+        return None
+    full = array.reshape((1,) * (rank - array.ndim) + array.shape)
+    if full.size == 1 or full.shape == (1, channels, *(1,) * (rank - 2)):
+        return np.ascontiguousarray(np.broadcast_to(full.reshape(-1), (channels,)))
+    return None

@@ -1,0 +1,200 @@
+"""Packing a plain ONNX graph: every layer with ±scale weights becomes a binary operator where its input is ±1.
+
+Layers are taken in order, so that what is known of one (its output is never 0, say) serves the next. A layer is
+
+* ``binary``: weights and input are signs; BinaryConv2d or BinaryGemm, exact integers inside;
+* ``weight-only``: the weights are signs, the input is real; BinaryWeightConv2d or BinaryWeightGemm;
+* ``float``: left as it is.
+
+Whatever is not binary has its reason. Scales, biases and what follows per channel go into the layer's scale and bias:
+composed in float64, rounded once.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from ..runtime.bits import DOMAIN, pack_conv_weight, pack_signs
+from .activations import Activations, Signs
+from .constants import Constants
+from .folding import Affine, fold_binary
+from .layers import LAYERS, Layer, StaysFloat, label, read_layer, split_signs
+from .rewriting import Rewriting
+from .tail import Tail, read_tail
+
+__all__ = ["Outcome", "pack_layers"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one layer.
+
+    ``reason`` says why it is not binary (empty where it is); ``exact`` whether its float32 results are the source's bit
+    for bit, else they differ in rounding; ``folded`` which operators behind it went into scale and bias.
+    """
+
+    name: str
+    op_type: str
+    form: Literal["binary", "weight-only", "float"]
+    reason: str = ""
+    weight_shape: tuple[int, ...] = ()
+    pad_value: int | None = None
+    exact: bool | None = None
+    folded: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def pack_layers(model: ir.Model, *, weight_only: bool = True, sign_zero: str = "keep") -> list[Outcome]:
+    """Pack the layers of a plain model in place; return one outcome a layer, in the order of the graph.
+
+    weight_only: also pack layers whose input is real. sign_zero: which sign an activation gets that is 0 where its
+    source is 0 (``Sign``): "plus", "minus", or "keep", which leaves the layer that reads it unpacked.
+    """
+    packer = _Packer(model, weight_only, sign_zero)
+    outcomes = []
+    for node in list(model.graph.all_nodes()):
+        if node.domain == DOMAIN and node.op_type != "Binarize":
+            outcomes.append(_already(node))
+        elif node.op_type in LAYERS and node.domain in ("", "ai.onnx", "com.microsoft"):
+            outcomes.append(packer.pack(node))
+    packer.rewriting.finish()
+    return outcomes
+
+
+def _already(node: ir.Node) -> Outcome:
+    form: Literal["binary", "weight-only"] = "weight-only" if "Weight" in node.op_type else "binary"
+    pad = node.attributes.get("pad_value")
+    shape = tuple(node.attributes["weight_shape"].as_ints())
+    pad_value = None if pad is None else int(pad.as_float())
+    return Outcome(label(node), node.op_type, form, "", shape, pad_value, True, notes=("packed in the source",))
+
+
+class _Packer:
+    def __init__(self, model: ir.Model, weight_only: bool, sign_zero: str) -> None:
+        self.constants = Constants(model)
+        self.rewriting = Rewriting(model)
+        self.activations = Activations(self.rewriting, self.constants, sign_zero)
+        self.weight_only = weight_only
+
+    def pack(self, node: ir.Node) -> Outcome:
+        """Pack one layer if it can be, and return what became of it."""
+        name, op_type = label(node), node.op_type
+        shape: tuple[int, ...] = ()
+        try:
+            if node.graph is not self.rewriting.graph:
+                raise StaysFloat("it lies inside the body of a control-flow operator")
+            layer = read_layer(node, self.constants)
+            shape = layer.weight.shape
+            signs, alpha = split_signs(layer.weight)
+        except StaysFloat as reason:
+            return Outcome(name, op_type, "float", str(reason), shape)
+        try:
+            source, pads, pad_value = self._input(layer)
+        except StaysFloat as reason:
+            if not self.weight_only:
+                return Outcome(name, op_type, "float", str(reason), shape)
+            tail = read_tail(layer, self.constants)
+            exact = self._emit(layer, tail, signs, alpha, None, layer.pads, None)
+            return Outcome(name, op_type, "weight-only", str(reason), shape, None, exact, tail.folded)
+        tail = read_tail(layer, self.constants)
+        exact = self._emit(layer, tail, signs, alpha, source, pads, pad_value)
+        pad = pad_value if layer.is_conv and any(pads) else None
+        return Outcome(name, op_type, "binary", "", shape, pad, exact, tail.folded, source.notes)
+
+    def _input(self, layer: Layer) -> tuple[Signs, tuple[int, int, int, int], int]:
+        """Return the ±1 form of a layer's input, its pads and its pad value; a Pad before it is taken in."""
+        before = layer.input.producer()
+        own = any(layer.pads)
+        if layer.is_conv and before is not None and before.op_type == "Pad" and before.domain in ("", "ai.onnx"):
+            inner, pads, number = self._pad(before)
+            signs = self.activations.read(inner)
+            value = signs.pad_value(number)
+            if value is not None and (not own or signs.pad_value(0.0) == value):
+                total = [one + two for one, two in zip(layer.pads, pads, strict=True)]
+                return signs, (total[0], total[1], total[2], total[3]), value
+            raise StaysFloat(f"{label(before)} pads with {number:g}, which is none of −1, 0 and +1 of its activation")
+        signs = self.activations.read(layer.input)
+        value = signs.pad_value(0.0)
+        if own and value is None:
+            raise StaysFloat("it pads with 0, which its activation has no sign for")
+        return signs, layer.pads, value or 0
+
+    def _pad(self, node: ir.Node) -> tuple[ir.Value, tuple[int, int, int, int], float]:
+        if node.attributes.get_string("mode", "constant") != "constant":
+            raise StaysFloat(f"{label(node)} pads with copies of the image, not with a constant")
+        inputs = [*node.inputs, None, None, None]
+        pads, number, axes = (self.constants.get(inputs[i]) for i in (1, 2, 3))
+        if inputs[0] is None or pads is None or axes is not None or pads.shape != (8,):
+            raise StaysFloat(f"{label(node)} pads by sizes that are not 8 constants")
+        if (inputs[2] is not None and number is None) or (number is not None and number.size != 1):
+            raise StaysFloat(f"{label(node)} pads with a value that is no constant")
+        if np.any(pads[[0, 1, 4, 5]]) or pads.min() < 0:
+            raise StaysFloat(f"{label(node)} pads the batch or the channels, or crops")
+        top, left, bottom, right = (int(pads[i]) for i in (2, 3, 6, 7))
+        return inputs[0], (top, left, bottom, right), 0.0 if number is None else float(number.reshape(-1)[0])
+
+    def _emit(
+        self,
+        layer: Layer,
+        tail: Tail,
+        signs: NDArray[np.int8],
+        alpha: NDArray[np.float64],
+        source: Signs | None,
+        pads: tuple[int, int, int, int],
+        pad_value: int | None,
+    ) -> bool:
+        """Replace a layer and its tail by one packed operator; tell whether the results stay the same bit for bit."""
+        step, offset = (1.0, 0.0) if source is None else (source.scale, source.offset)
+        bias = np.zeros(layer.outputs) if layer.bias is None else layer.bias
+        sums = signs.reshape(layer.outputs, -1).sum(axis=1, dtype=np.int64)
+        # conv(offset + step·s, α·w) = step·α·acc + offset·α·Σw: outside the image stands the sign of the number 0
+        scale, shift = fold_binary(step * alpha, bias + offset * alpha * sums, Affine(*tail.affine))
+        name = label(layer.node)
+        packed = pack_conv_weight(signs) if layer.is_conv else pack_signs(signs)
+        arrays = {"weight": packed, "scale": scale, "bias": shift}
+        constants = [self.rewriting.constant(f"{name}.{key}", array) for key, array in arrays.items()]
+        attributes: dict[str, ir.Attr | int | float | list[int]] = {"weight_shape": list(signs.shape)}
+        if layer.is_conv:
+            attributes |= {"strides": list(layer.strides), "pads": list(pads), "dilations": list(layer.dilations)}
+            attributes |= {"group": layer.group}
+        if layer.is_conv and pad_value is not None:
+            attributes |= {"pad_value": float(pad_value)}
+        op_type = ("Binary" if source else "BinaryWeight") + ("Conv2d" if layer.is_conv else "Gemm")
+        value = layer.input if source is None else self.activations.build(source)
+        added = ir.node(op_type, [value, *constants], attributes, domain=DOMAIN, name=layer.node.name or name)
+        self.rewriting.take_place(tail.nodes, added)
+        whole = bool(np.all(_power_of_two(alpha)) and _power_of_two(np.array([step]))[0])
+        exact = whole and not np.any(bias) and (tail.exact if offset == 0.0 else not tail.folded)
+        if source is not None and _never_zero(scale, shift, layer.window, exact_window=not any(pads) or pad_value != 0):
+            self.activations.never_zero.add(added.outputs[0])
+        elif source is not None and not exact:
+            self.activations.rounded_zero.add(added.outputs[0])
+        return exact
+
+
+def _power_of_two(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which values are 0 or ±2^k: with them a sum of ±value is exact in float32 in any order."""
+    return (values == 0) | (np.abs(np.frexp(values)[0]) == 0.5)
+
+
+def _never_zero(scale: NDArray[np.float32], bias: NDArray[np.float32], window: int, exact_window: bool) -> bool:
+    """Tell whether fl(fl(acc·scale) + bias) is 0 for no accumulator.
+
+    acc is in [−window, window], with the parity of ``window`` where every position counts (no padding with 0). It can
+    only cancel ``bias`` beside ``−bias/scale``, so three accumulators a channel are tried.
+    """
+    if np.any(np.abs(scale) < np.float32(1e-20)):  # fl(acc·scale) could underflow, or is always 0
+        return bool(np.all(scale == 0) and np.all(bias != 0))
+    middle = np.rint(-bias.astype(np.float64) / scale)
+    for near in (-1, 0, 1):
+        acc = middle + near
+        possible = np.abs(acc) <= window
+        if exact_window:
+            possible &= np.mod(acc, 2) == window % 2
+        value = acc.astype(np.float32) * scale + bias
+        if np.any(possible & (value == 0)):
+            return False
+    return True

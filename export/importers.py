@@ -1,0 +1,150 @@
+"""``convert``: an ONNX file that others wrote becomes one with packed binary layers, and a report of every layer.
+
+::
+
+    file ─► dialects to standard ONNX ─► opset >= 18, shapes ─► packed layers ─► checked file
+            (DIALECTS, one list)                                (import_signs)
+
+A new dialect is a function that rewrites its operators in place, and one line in :data:`DIALECTS`.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx
+import onnx.inliner
+import onnx.shape_inference
+import onnx.version_converter
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveInitializersFromInputsPass
+
+from ..runtime.bits import DOMAIN
+from ..runtime.errors import ModelError
+from .import_qonnx import lower_qonnx
+from .import_signs import Outcome, pack_layers
+from .layers import label
+from .loading import first_line, load_onnx
+from .opset import ONNX_OPSET
+from .writer import write_model
+
+__all__ = ["DIALECTS", "ConversionReport", "convert", "read_plain"]
+
+DIALECTS: tuple[Callable[[ir.Model], None], ...] = (lower_qonnx,)
+"""Each rewrites the operators of one source form as standard ONNX, in place, and leaves every other operator alone."""
+
+STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview.training", "com.microsoft", DOMAIN})
+"""Domains that stock onnxruntime executes, and ours."""
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What ``convert`` did: one :class:`Outcome` a layer, and the sizes of both files in bytes."""
+
+    source: str
+    target: str
+    layers: tuple[Outcome, ...]
+    bytes_before: int
+    bytes_after: int
+
+    def count(self, form: Literal["binary", "weight-only", "float"]) -> int:
+        """Return how many layers have this form."""
+        return sum(layer.form == form for layer in self.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON-able values."""
+        return asdict(self)
+
+
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    weight_only: bool = True,
+    sign_zero: Literal["keep", "plus", "minus"] = "keep",
+) -> ConversionReport:
+    """Pack the binary layers of the ONNX file ``source``, write ``target``, and report what became of every layer.
+
+    source: a QONNX file (Brevitas) or a plain ONNX file whose layers have ±scale weights and sign-like activations.
+    weight_only: also pack layers with ±scale weights and a real input (one bit a weight, arithmetic in float).
+    sign_zero: what ONNX ``Sign`` gives for 0 in a packed layer: "keep" its 0 (a layer that can meet it is not binary),
+    or take it as "plus" or "minus" one, which is noted in the report.
+
+    Raises ModelError where the source is missing, no valid model, or holds operators that stock onnxruntime does not
+    know once the dialects are read; StorageError where the target cannot be written.
+    """
+    if sign_zero not in ("keep", "plus", "minus"):
+        raise ValueError(f"sign_zero is 'keep', 'plus' or 'minus', not {sign_zero!r}")
+    path = Path(source)
+    model = read_plain(path)
+    layers = pack_layers(model, weight_only=weight_only, sign_zero=sign_zero)
+    written = write_model(ir.serde.serialize_model(model), target)
+    return ConversionReport(str(path), str(written), tuple(layers), _size(path), written.stat().st_size)
+
+
+def read_plain(path: Path) -> ir.Model:
+    """Read a file as a model of standard operators (and ours), opset 18 or later, with the shapes that can be inferred.
+
+    Weights that are inputs of the graph as well become constants; what exporters noted at single nodes is dropped.
+    Raises ModelError as :func:`convert` does.
+    """
+    proto = load_onnx(path)
+    ours = [(function.domain, function.name) for function in proto.functions if function.domain == DOMAIN]
+    if len(ours) < len(proto.functions):
+        proto = onnx.inliner.inline_selected_functions(proto, ours, exclude=True)
+    model = ir.serde.deserialize_model(proto)
+    RemoveInitializersFromInputsPass()(model)  # Brevitas, and files of before 2019, list every weight as an input too
+    for lower in DIALECTS:
+        lower(model)
+    foreign = [node for node in model.graph.all_nodes() if node.domain not in STANDARD]
+    if foreign:
+        names = ", ".join(f"{node.domain}.{node.op_type} ({label(node)})" for node in foreign[:3])
+        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        raise ModelError(f"{path} holds operators that no importer knows: {names}{more}; export the model without them")
+    for domain in [name for name in model.graph.opset_imports if name not in STANDARD]:
+        del model.graph.opset_imports[domain]
+    metadata = dict(model.metadata_props)
+    proto = _inferred(_upgraded(ir.serde.serialize_model(model), path), path)
+    model = ir.serde.deserialize_model(proto)
+    model.metadata_props.update(metadata)  # the version converter loses them
+    for node in model.graph.all_nodes():  # stack traces of the exporting program, longer than the network
+        node.metadata_props.clear()
+        node.doc_string = None
+    return model
+
+
+def _upgraded(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """Bring the standard opset to the oldest one in which our operators can be written."""
+    version = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 1)
+    if version >= ONNX_OPSET:
+        return proto
+    if proto.functions:  # onnx.version_converter drops functions without a word
+        raise ModelError(f"{path} holds operators of {DOMAIN} at opset {version}; they need {ONNX_OPSET}: export it again")
+    try:
+        upgraded = onnx.version_converter.convert_version(proto, ONNX_OPSET)
+    except Exception as error:
+        raise ModelError(
+            f"{path} cannot be brought from opset {version} to {ONNX_OPSET} ({first_line(error)}); "
+            f"export it at opset {ONNX_OPSET} or later"
+        ) from None
+    upgraded.producer_name, upgraded.producer_version = proto.producer_name, proto.producer_version
+    upgraded.doc_string, upgraded.domain, upgraded.model_version = proto.doc_string, proto.domain, proto.model_version
+    return upgraded
+
+
+def _inferred(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+    except Exception as error:
+        raise ModelError(f"{path}: its shapes contradict each other: {first_line(error)}; export it again") from None
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file and of the external data beside it."""
+    proto = onnx.load(path, load_external_data=False)
+    names = {
+        entry.value for tensor in proto.graph.initializer for entry in tensor.external_data if entry.key == "location"
+    }
+    return path.stat().st_size + sum((path.parent / name).stat().st_size for name in names)

@@ -1,0 +1,91 @@
+"""Editing a graph in place: new nodes beside old ones, unique names, constants, and no loose ends."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
+
+from ..runtime.bits import DOMAIN, OPSET_VERSION
+from .opset import functions
+
+__all__ = ["Rewriting"]
+
+
+class Rewriting:
+    """Changes one model; :meth:`finish` makes it whole again."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.model = model
+        self.graph = model.graph
+        values = [output for node in self.graph.all_nodes() for output in node.outputs]
+        self._taken = {value.name for value in (*values, *self.graph.inputs)} | set(self.graph.initializers)
+        self._taken |= {node.name for node in self.graph.all_nodes()}
+
+    def unique(self, name: str) -> str:
+        """Return ``name``, with a number behind it where it is taken."""
+        found, count = name, 1
+        while found in self._taken:
+            count += 1
+            found = f"{name}_{count}"
+        self._taken.add(found)
+        return found
+
+    def constant(self, name: str, array: NDArray[Any]) -> ir.Value:
+        """Add an initializer."""
+        tensor = ir.tensor(np.asarray(array, order="C"), name=self.unique(name))
+        value = ir.Value(name=tensor.name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+        self.graph.register_initializer(value)
+        return value
+
+    def insert_after(
+        self,
+        node: ir.Node,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Mapping[str, Any],
+        *,
+        domain: str = "",
+        like: ir.Value,
+    ) -> ir.Value:
+        """Add a node behind ``node`` and return its first output, of the type and shape of ``like``."""
+        attrs = {name: value for name, value in attributes.items()}
+        name = self.unique(f"{node.name or like.name}.{'sign' if domain else 'signs'}")
+        added = ir.node(op_type, inputs, attrs, domain=domain, name=name, num_outputs=1)
+        output = added.outputs[0]
+        output.name, output.type, output.shape = self.unique(f"{name}.out"), ir.TensorType(ir.DataType.FLOAT), like.shape
+        self.graph.insert_after(node, added)
+        return output
+
+    def replace_uses(self, old: ir.Value, new: ir.Value) -> None:
+        """Let every node that reads ``old`` read ``new``; an output of the graph stays as it is."""
+        new_node = new.producer()
+        for user, index in tuple(old.uses()):
+            if user is not new_node:
+                user.replace_input_with(index, new)
+
+    def take_place(self, chain: Sequence[ir.Node], added: ir.Node) -> None:
+        """Put ``added`` in the place of a chain of nodes, under the first one's name and with the last one's output."""
+        last = chain[-1].outputs[0]
+        output = added.outputs[0]
+        output.name, output.type, output.shape = last.name, last.type, last.shape
+        last.name = self.unique(f"{last.name}.replaced")
+        self.graph.insert_before(chain[0], added)
+        ir.convenience.replace_all_uses_with(last, output, replace_graph_outputs=True)
+        self.graph.remove(list(chain), safe=True)
+
+    def finish(self) -> None:
+        """Remove what nothing needs any more, and let the operators that are used travel in the model."""
+        RemoveUnusedNodesPass()(self.model)
+        used = {node.op_type for node in self.graph.all_nodes() if node.domain == DOMAIN}
+        if used:
+            self.graph.opset_imports[DOMAIN] = OPSET_VERSION
+            self.model.ir_version = max(self.model.ir_version, 8)  # the first with functions in the file
+        for proto in functions():
+            if proto.name in used:
+                function = ir.serde.deserialize_function(proto)
+                function.opset_imports[""] = self.graph.opset_imports[""]  # the checker wants one version in a file
+                self.model.functions[function.identifier()] = function
+        RemoveUnusedOpsetsPass()(self.model)
