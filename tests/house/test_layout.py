@@ -64,9 +64,9 @@ def test_nothing_speaks_of_a_developers_machine() -> None:
     found = []
     for path in tracked():
         name = path.relative_to(CHECKOUT)
-        if path == Path(__file__) or path.suffix in {".onnx", ".npz", ".png", ".jpg"}:
+        if path == Path(__file__):
             continue
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             hits = [hit for hit in words.findall(line) if not hit.startswith(allowed.get(name, "\0"))]
             found += [f"{name}:{number}: {hit}" for hit in hits]
     assert not found, found

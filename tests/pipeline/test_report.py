@@ -66,7 +66,7 @@ def test_the_page_holds_figures_layers_classes_and_images(finished: Path) -> Non
         "blocks.0.conv",
         "Accuracy by class",
         "train.epochs",
-        "popcount",
+        "fused operators",
     ):
         assert words.lower() in page.lower(), words
     assert page.count("<figure") == 24
