@@ -1,0 +1,1 @@
+Bbinarygemm1.outJ∂’œ?†=ã?|Hg?∂’œ?†=ã?|Hg?
