@@ -1,4 +1,4 @@
-"""The commands of a device: ``python -m latentbit.runtime run|check|info|bench``.
+"""The commands of a device: ``python -m latentbit.runtime run|check|classify|info|bench``.
 
 Exit code 0: passed; 1: failed (an accuracy out of tolerance included); 2: wrong usage. An expected error is one line.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .bench import bench
+from .classify import classify
 from .device import check_bundle
 from .errors import CheckFailed, DataError, InputError, LatentbitError
 from .files import atomic_path
@@ -56,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         test.add_argument(f"--{name.replace('_', '-')}", type=kind)
     test.set_defaults(command=_check)
 
+    labels = commands.add_parser("classify", help="name what is on image files: labels with their probabilities")
+    labels.add_argument("model", type=Path)
+    labels.add_argument("image", type=Path, nargs="+", help="image files")
+    labels.add_argument("--top", type=int, default=5, help="labels per image (default: 5)")
+    labels.set_defaults(command=_classify)
+
     info = commands.add_parser("info", help="tell what runs packed on which kernel, what runs float, and why")
     info.add_argument("model", type=Path)
     info.set_defaults(command=_info)
@@ -65,10 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     speed.add_argument("--runs", type=int, default=100)
     speed.set_defaults(command=_bench)
 
-    for command in (run, test, info):
+    for command in (run, test, labels, info):
         command.add_argument("--threads", type=int, default=1)
     speed.add_argument("--threads", default="1", help="numbers of threads, for example 1,2")
-    for command in (test, info, speed):
+    for command in (test, labels, info, speed):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -100,6 +107,15 @@ def _check(options: argparse.Namespace) -> None:
         _print_tree(report)
     if not report["passed"]:
         raise CheckFailed("; ".join(report["failures"]))
+
+
+def _classify(options: argparse.Namespace) -> None:
+    session = InferenceSession(options.model, num_threads=options.threads)
+    for answer in classify(session, options.image, top=options.top):
+        if options.json:
+            print(json.dumps({"image": str(answer.path), "top": answer.top}), flush=True)
+        else:
+            print(f"{answer.path}: {', '.join(f'{label} {share:.1%}' for label, share in answer.top)}", flush=True)
 
 
 def _info(options: argparse.Namespace) -> None:

@@ -103,8 +103,7 @@ class _Emitter:
                 self.write(flags, whole, b.load(byte))
 
 
-@intrinsic
-def epilogue(
+def _emit_epilogue(
     typing_context: Any, step: Any, image: Any, block: Any, pixels: Any, count: Any, tile: Any, width: Any
 ) -> Any:
     """Finish ``count`` pixels (rows at ``pixels``) of a tile, uint16 ``[count, width]``, for the block ``block``."""
@@ -144,3 +143,6 @@ def epilogue(
         return context.get_dummy_value()
 
     return types.void(*(types.int64,) * 7), generate
+
+
+epilogue: Any = intrinsic(_emit_epilogue)

@@ -61,6 +61,7 @@ class _Graph:
             for name in set(read_values(node)):
                 self.consumers.setdefault(name, []).append(index)
         self.outputs = {info.name for info in model.proto.graph.output}
+        self.taken: set[int] = set()  # a sum of two layers is fused with one of them
 
 
 def read_values(node: onnx.NodeProto) -> list[str]:
@@ -88,11 +89,14 @@ def is_sign_value(model: Model, name: str, producer: dict[str, int]) -> bool:
 
 
 def find_units(model: Model) -> tuple[list[Unit], dict[int, str]]:
-    """Return the units in graph order, and by node index the reason for every binary op that stays float."""
+    """Return the units in order of execution, and by node index the reason for every binary op that stays float."""
     graph = _Graph(model)
     units: list[Unit] = []
     reasons: dict[int, str] = {}
     for index, layer in model.layers.items():
+        if layer.real_input:
+            reasons[index] = "its activations are real; only its weights are binary"
+            continue
         if not is_sign_value(model, layer.input, graph.producer):
             reasons[index] = f"its input {layer.input} is not provably ±1 (the output of a Binarize)"
             continue
@@ -100,7 +104,7 @@ def find_units(model: Model) -> tuple[list[Unit], dict[int, str]]:
             reasons[index] = f"{layer.window} inputs per output are more than the 65535 that the accumulators hold"
             continue
         units.append(_unit(model, graph, index, layer))
-    return units, reasons
+    return sorted(units, key=lambda unit: max(unit.nodes)), reasons  # ready once its last stage is
 
 
 def _unit(model: Model, graph: _Graph, index: int, layer: BinaryLayer) -> Unit:
@@ -116,6 +120,7 @@ def _unit(model: Model, graph: _Graph, index: int, layer: BinaryLayer) -> Unit:
         stage, node_index, name, value = step
         setattr(unit, name, value)
         unit.nodes.append(node_index)
+        graph.taken.add(node_index)
         unit.ops.append(graph.nodes[node_index].op_type)
         unit.output = graph.nodes[node_index].output[0]
     return unit
@@ -132,6 +137,8 @@ def _next(model: Model, graph: _Graph, unit: Unit, stage: int) -> tuple[int, int
         return None
     index = consumers[0]
     node = graph.nodes[index]
+    if index in graph.taken:
+        return None
     if node.domain not in ("", "ai.onnx") or len(node.input) > 2:
         return None
     if node.op_type == "Relu" and stage <= 2:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import onnx
+
 from .bits import DOMAIN
 from .fusion import Unit
 from .plan import FloatSegment, Plan
@@ -34,17 +36,21 @@ def describe(plan: Plan, prepared: Mapping[Unit, PreparedUnit]) -> list[StepInfo
         if isinstance(segment, FloatSegment):
             ops = tuple(nodes[index].op_type for index in segment.nodes)
             reasons = [
-                f"{nodes[index].name or nodes[index].output[0]}: {plan.reasons.get(index, _why_binarize(plan, index))}"
+                f"{_label(nodes[index])}: {plan.reasons.get(index) or _why_binarize(plan, index)}"
                 for index in segment.nodes
                 if nodes[index].domain == DOMAIN
             ]
-            name = nodes[segment.nodes[-1]].name or nodes[segment.nodes[-1]].output[0] if segment.nodes else "layout"
+            name = _label(nodes[segment.nodes[-1]]) if segment.nodes else "layout"
             steps.append(StepInfo(name, "float", ops or ("Transpose",), "onnxruntime", "; ".join(reasons)))
             continue
         for unit in segment.units:
             ready = prepared[unit]
             steps.append(StepInfo(unit.layer.name, "binary", tuple(_ops(unit)), ready.kernel.name, ready.reason))
     return steps
+
+
+def _label(node: onnx.NodeProto) -> str:
+    return str(node.name or node.output[0])
 
 
 def _ops(unit: Unit) -> list[str]:

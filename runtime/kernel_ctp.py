@@ -29,8 +29,9 @@ _TILE_BYTES = PIXELS * VECTORS * 64
 _BYTES, _WORDS = ir.VectorType(I8, 32), ir.VectorType(I16, 16)
 
 
-@intrinsic
-def _count(typing_context: Any, act: Any, pixels: Any, weights: Any, pieces: Any, piece_count: Any, tile: Any) -> Any:
+def _emit_count(
+    typing_context: Any, act: Any, pixels: Any, weights: Any, pieces: Any, piece_count: Any, tile: Any
+) -> Any:
     """Write the mismatches of PIXELS pixels × 64 channels to ``tile``, uint16 [PIXELS, 64]."""
 
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
@@ -88,6 +89,9 @@ def _count(typing_context: Any, act: Any, pixels: Any, weights: Any, pieces: Any
         return context.get_dummy_value()
 
     return types.void(*(types.int64,) * 6), generate
+
+
+_count: Any = intrinsic(_emit_count)
 
 
 @cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")

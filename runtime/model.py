@@ -24,8 +24,10 @@ _ATTRIBUTES = {
     "Binarize": frozenset[str](),
     "BinaryConv2d": frozenset({"weight_shape", "strides", "pads", "dilations", "group", "pad_value"}),
     "BinaryGemm": frozenset({"weight_shape"}),
+    "BinaryWeightConv2d": frozenset({"weight_shape", "strides", "pads", "dilations", "group"}),
+    "BinaryWeightGemm": frozenset({"weight_shape"}),
 }
-_INPUTS = {"Binarize": 2, "BinaryConv2d": 4, "BinaryGemm": 4}
+_INPUTS = {"Binarize": 2} | dict.fromkeys(("BinaryConv2d", "BinaryGemm", "BinaryWeightConv2d", "BinaryWeightGemm"), 4)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class BinarizeNode:
 
 @dataclass(frozen=True)
 class BinaryLayer:
-    """A BinaryConv2d, or a BinaryGemm read as a 1×1 convolution over a 1×1 image.
+    """A convolution with packed weights, or a dense layer read as a 1×1 convolution over a 1×1 image.
 
     ``weight`` int8 ±1 ``[O, C/group, kh, kw]``; ``scale``, ``bias`` float32 ``[O]``; ``pads`` top, left, bottom, right.
     """
@@ -65,6 +67,11 @@ class BinaryLayer:
     dilations: tuple[int, int] = (1, 1)
     group: int = 1
     pad_value: int = 0
+
+    @property
+    def real_input(self) -> bool:
+        """Whether only the weights are binary (BinaryWeightConv2d, BinaryWeightGemm): a float operator to us."""
+        return self.op_type.startswith("BinaryWeight")
 
     @property
     def channels(self) -> int:
@@ -212,7 +219,7 @@ def _layer(
     node: onnx.NodeProto, label: str, attributes: dict[str, Any], constants: dict[str, NDArray[Any]]
 ) -> BinaryLayer:
     packed, scale, bias = (_constant(name, label, constants) for name in node.input[1:])
-    rank = 4 if node.op_type == "BinaryConv2d" else 2
+    rank = 4 if node.op_type.endswith("Conv2d") else 2
     shape = tuple(int(length) for length in attributes["weight_shape"])
     if len(shape) != rank or min(shape) < 1:
         raise ModelError(f"node {label}: weight_shape {list(shape)} must hold {rank} positive sizes")
@@ -233,7 +240,7 @@ def _layer(
         name: _sizes(attributes[name], label, name, count, least)
         for name, count, least in (("strides", 2, 1), ("pads", 4, 0), ("dilations", 2, 1))
     }
-    group, pad_value = int(attributes["group"]), float(attributes["pad_value"])
+    group, pad_value = int(attributes["group"]), float(attributes.get("pad_value", 0.0))
     if group < 1 or shape[0] % group:
         raise ModelError(f"node {label}: {shape[0]} output channels do not divide into {group} groups")
     if pad_value not in (-1.0, 0.0, 1.0):

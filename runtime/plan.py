@@ -114,7 +114,7 @@ class _Planner:
     def _assign_levels(self) -> None:
         """Give every unit an odd and every float node an even level, in graph order (a file is sorted)."""
         order: list[tuple[int, Unit | None]] = [(index, None) for index in self.floats]
-        order += [(max(unit.nodes), unit) for unit in self.units]  # a unit is ready once its last stage is
+        order += [(max(unit.nodes), unit) for unit in self.units]
         for index, unit in sorted(order, key=lambda entry: entry[0]):
             if unit is None:
                 level = max((self._seen(name, binary=False) for name in self.reads[index]), default=0)
@@ -148,6 +148,8 @@ class _Planner:
             for name in self.reads[index]:
                 self._bring(floats, name, self.node_level[index])
         for name in self.outputs:
+            if name in self.native and self.rank(name) == 2:
+                continue  # a dense layer's buffer is in the file's layout already
             level = self._out_level(name)
             if level != self.level.get(name) or name in self.inputs or name in self.model.constants:
                 self._bring(floats, name, level)  # the segment that hands a kernel's or the caller's value on
@@ -172,7 +174,8 @@ class _Planner:
         return ordered
 
     def _out_level(self, name: str) -> int:
-        return self.level.get(name, 0) + 1 if name in self.native else self.level.get(name, 0)
+        turned = name in self.native and self.rank(name) == 4
+        return self.level.get(name, 0) + turned
 
     def _bring(self, floats: dict[int, FloatSegment], name: str, level: int) -> None:
         """Make ``name`` an input of the float segment at ``level`` unless it is made there."""
