@@ -1,39 +1,109 @@
-"""Building blocks of the networks: Bi-Real/ReActNet residual blocks and their downsampling shortcut."""
+"""Building blocks of the networks: Bi-Real/ReActNet residual blocks, stems, downsampling shortcuts, dense layers."""
 
 from torch import Tensor, nn
 
+from ..runtime.errors import ConfigError
 from .layers import BinaryConv2d, BinaryLinear, RPReLU, RSign
 
-__all__ = ["BinaryBlock", "BinaryHead", "downsample"]
+__all__ = ["BinaryBlock", "BinaryHead", "PlainBlock", "build_stem", "downsample"]
+
+STEMS = ("cheap", "cifar", "imagenet", "strided")
+DOWNSAMPLES = ("binary", "float")
 
 
-def downsample(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """Return the float shortcut: average pool over the stride, 1×1 convolution, batch norm (Bi-Real Net, 1808.00278).
+def downsample(in_channels: int, out_channels: int, stride: int, kind: str = "float") -> nn.Module:
+    """Return the shortcut: average pool over the stride, 1×1 convolution, batch norm (Bi-Real Net, arXiv 1808.00278).
 
-    The pool rounds its output size up and leaves padding out of the mean, so that odd sizes fit the strided 3×3.
+    ``kind`` makes the convolution float, or binary behind an RSign. The pool rounds its output size up and leaves
+    padding out of the mean, so that odd sizes fit the strided 3×3.
     """
+    if kind not in DOWNSAMPLES:
+        raise ConfigError(f"unknown downsample {kind!r}: choose one of {', '.join(DOWNSAMPLES)}")
     layers: list[nn.Module] = []
     if stride > 1:
         layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
-    layers += [nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)]
-    return nn.Sequential(*layers)
+    if kind == "float":
+        layers.append(nn.Conv2d(in_channels, out_channels, 1, bias=False))
+    else:
+        layers += [RSign(in_channels), BinaryConv2d(in_channels, out_channels, 1)]
+    return nn.Sequential(*layers, nn.BatchNorm2d(out_channels))
+
+
+def build_stem(kind: str, in_channels: int, out_channels: int) -> nn.Sequential:
+    """Return the float layers before the first binary one.
+
+    imagenet: 7×7/2, max-pool/2 (He et al., arXiv 1512.03385). cifar: 3×3. strided: 3×3/2. cheap: 3×3/2 to 16 channels, depthwise
+    3×3/2, 1×1: a fifth of imagenet's multiplications at the same output size.
+    """
+    if kind == "imagenet":
+        return nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.MaxPool2d(3, 2, 1),
+        )
+    if kind in ("cifar", "strided"):
+        stride = 1 if kind == "cifar" else 2
+        return nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(out_channels)
+        )
+    if kind == "cheap":
+        return nn.Sequential(
+            nn.Conv2d(in_channels, 16, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.Conv2d(16, 16, 3, stride=2, padding=1, groups=16, bias=False),
+            nn.BatchNorm2d(16),
+            nn.Conv2d(16, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+    raise ConfigError(f"unknown stem {kind!r}: choose one of {', '.join(STEMS)}")
 
 
 class BinaryBlock(nn.Module):
     """RSign -> BinaryConv2d 3×3 -> batch norm -> + shortcut -> RPReLU: a shortcut around every binary convolution."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, pad_value: int = 0) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int = 1,
+        pad_value: int = 0,
+        downsample_kind: str = "float",
+    ) -> None:
         super().__init__()
         self.sign = RSign(in_channels)
         self.conv = BinaryConv2d(in_channels, out_channels, 3, stride=stride, padding=1, pad_value=pad_value)
         self.norm = nn.BatchNorm2d(out_channels)
         same = stride == 1 and in_channels == out_channels
-        self.shortcut: nn.Module = nn.Identity() if same else downsample(in_channels, out_channels, stride)
+        self.shortcut: nn.Module = (
+            nn.Identity() if same else downsample(in_channels, out_channels, stride, downsample_kind)
+        )
         self.act = RPReLU(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[N, in_channels, H, W]`` to ``[N, out_channels, ceil(H/stride), ceil(W/stride)]``."""
         result: Tensor = self.act(self.norm(self.conv(self.sign(x))) + self.shortcut(x))
+        return result
+
+
+class PlainBlock(nn.Module):
+    """RSign -> BinaryConv2d 3×3 -> batch norm -> RPReLU, then max-pool by 2 if asked: no shortcut.
+
+    Pooling before the next sign is pooling over signs: sign(max(x)) = max(sign(x)).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, pool: bool = False, pad_value: int = 0) -> None:
+        super().__init__()
+        self.sign = RSign(in_channels)
+        self.conv = BinaryConv2d(in_channels, out_channels, 3, padding=1, pad_value=pad_value)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.act = RPReLU(out_channels)
+        self.pool: nn.Module = nn.MaxPool2d(2) if pool else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, in_channels, H, W]`` to ``[N, out_channels, H, W]``, halved with pooling."""
+        result: Tensor = self.pool(self.act(self.norm(self.conv(self.sign(x)))))
         return result
 
 

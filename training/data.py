@@ -1,141 +1,34 @@
-"""Data sets by name, as whole arrays: pixels stay integers, normalisation is stated beside them.
+"""Data sets by name. Add a loader to :data:`LOADERS`.
 
-``load("digits")`` needs no file and no network. Add a loader to :data:`LOADERS`.
+===============  =====================================================================================
+digits           scikit-learn's digits, 8×8; needs no file and no network
+mnist            ``<root>/MNIST/raw/*.gz``
+fashion_mnist    ``<root>/FashionMNIST/raw/*.gz``
+cifar10          ``<root>/cifar-10-batches-bin`` or ``cifar-10-batches-py``
+cifar100         ``<root>/cifar-100-binary`` or ``cifar-100-python``
+folder:NAME      ``<root>/NAME/{train,val}/<class>/<image>``: the layout of ImageNet, any image format
+===============  =====================================================================================
+
+``<root>`` is the keyword, or $LATENTBIT_DATA, or ~/.cache/latentbit/data. What is missing is downloaded from its
+authors' address where there is one, and verified by its published md5.
 """
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..runtime.errors import ConfigError, MissingExtraError
+from .cifar import CIFAR10, CIFAR100, load_cifar
+from .dataset import Dataset, holdout, make_dataset, stratified_split
+from .folders import load_folder
+from .idx import FASHION_MNIST, MNIST, load_idx
 
-__all__ = ["LOADERS", "Dataset", "holdout", "load", "make_dataset"]
+__all__ = ["LOADERS", "Dataset", "holdout", "load"]
 
-Images = NDArray[np.uint8]
-Labels = NDArray[np.int64]
-SQUARES = np.arange(256, dtype=np.int64) ** 2
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A labelled set of images: uint8 ``[N, C, H, W]`` and int64 ``[N]``, for training and for testing.
-
-    A network reads ``(pixel / pixel_range − mean) / std`` in float32; mean and std (one figure a channel) come from
-    the training part alone. ``sha256`` is the digest of all four arrays.
-    """
-
-    name: str
-    train_images: Images
-    train_labels: Labels
-    test_images: Images
-    test_labels: Labels
-    classes: tuple[str, ...]
-    pixel_range: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    sha256: str
-
-    @property
-    def channels(self) -> int:
-        """Number of image channels."""
-        return int(self.train_images.shape[1])
-
-    def normalise(self, images: Images) -> NDArray[np.float32]:
-        """Return float32 ``(images / pixel_range − mean) / std`` of the same shape: what a network takes."""
-        mean = np.asarray(self.mean, np.float32).reshape(-1, 1, 1)
-        std = np.asarray(self.std, np.float32).reshape(-1, 1, 1)
-        return (images.astype(np.float32) / np.float32(self.pixel_range) - mean) / std
-
-    def input_metadata(self) -> dict[str, Any]:
-        """Return the preprocessing as it is written into a model file (JSON values)."""
-        _, channels, height, width = self.train_images.shape
-        return {
-            "layout": "NCHW",
-            "channels": channels,
-            "height": height,
-            "width": width,
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "range": self.pixel_range,
-        }
-
-
-def make_dataset(
-    name: str,
-    train: tuple[NDArray[Any], NDArray[Any]],
-    test: tuple[NDArray[Any], NDArray[Any]],
-    *,
-    classes: tuple[str, ...],
-    pixel_range: float = 255.0,
-) -> Dataset:
-    """Assemble a :class:`Dataset`: fix dtypes, measure mean and std on the training part, take the digest."""
-    images: Images = np.ascontiguousarray(train[0], np.uint8)
-    labels: Labels = np.ascontiguousarray(train[1], np.int64)
-    test_images: Images = np.ascontiguousarray(test[0], np.uint8)
-    test_labels: Labels = np.ascontiguousarray(test[1], np.int64)
-    digest = hashlib.sha256()
-    parts: tuple[NDArray[Any], ...] = (images, labels, test_images, test_labels)
-    for array in parts:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array.tobytes())
-    # Exact sums of integers, so that the figures do not depend on the machine or on NumPy's order of summation.
-    pixels = images.size // images.shape[1]
-    total = images.sum(axis=(0, 2, 3), dtype=np.int64)
-    squares = np.array([np.dot(np.bincount(images[:, c].ravel(), minlength=256), SQUARES) for c in range(len(total))])
-    mean = total / pixels
-    std = np.sqrt(np.maximum(squares / pixels - mean**2, 1e-12))
-    return Dataset(
-        name=name,
-        train_images=images,
-        train_labels=labels,
-        test_images=test_images,
-        test_labels=test_labels,
-        classes=classes,
-        pixel_range=pixel_range,
-        mean=tuple(round(float(m / pixel_range), 6) for m in mean),
-        std=tuple(round(float(s / pixel_range), 6) for s in std),
-        sha256=digest.hexdigest(),
-    )
-
-
-def stratified_split(labels: Labels, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return sorted indices (kept, taken): ``fraction`` of each class is taken, chosen by ``seed``."""
-    random = np.random.default_rng(seed)
-    taken = [
-        random.permutation(members)[: round(fraction * len(members))]
-        for members in (np.flatnonzero(labels == label) for label in np.unique(labels))
-    ]
-    chosen = np.sort(np.concatenate(taken)).astype(np.int64)
-    kept = np.setdiff1d(np.arange(len(labels), dtype=np.int64), chosen, assume_unique=True)
-    return kept, chosen
-
-
-def holdout(dataset: Dataset, fraction: float, seed: int = 0) -> Dataset:
-    """Return a data set whose test part is a held-out ``fraction`` of the training part: settings are chosen on it.
-
-    The real test images are not in the result, so a choice of settings cannot look at them. Normalisation is kept.
-    """
-    if not 0 < fraction < 1:
-        raise ConfigError(f"the held-out fraction must lie between 0 and 1, not {fraction}")
-    kept, taken = stratified_split(dataset.train_labels, fraction, seed)
-    return Dataset(
-        name=f"{dataset.name} (held out {fraction:g})",
-        train_images=dataset.train_images[kept],
-        train_labels=dataset.train_labels[kept],
-        test_images=dataset.train_images[taken],
-        test_labels=dataset.train_labels[taken],
-        classes=dataset.classes,
-        pixel_range=dataset.pixel_range,
-        mean=dataset.mean,
-        std=dataset.std,
-        sha256=dataset.sha256,
-    )
+FOLDER = "folder:"
 
 
 def load_digits(root: Path | None) -> Dataset:
@@ -156,11 +49,28 @@ def load_digits(root: Path | None) -> Dataset:
     )
 
 
-LOADERS: MappingProxyType[str, Callable[[Path | None], Dataset]] = MappingProxyType({"digits": load_digits})
+LOADERS: MappingProxyType[str, Callable[[Path | None], Dataset]] = MappingProxyType(
+    {
+        "cifar10": partial(load_cifar, CIFAR10),
+        "cifar100": partial(load_cifar, CIFAR100),
+        "digits": load_digits,
+        "fashion_mnist": partial(load_idx, FASHION_MNIST),
+        "mnist": partial(load_idx, MNIST),
+    }
+)
 
 
-def load(name: str, root: str | Path | None = None) -> Dataset:
-    """Load a data set by name; ``root`` is the folder of data sets on disk (digits need none)."""
+def load(name: str, root: str | Path | None = None, *, image_size: int = 0) -> Dataset:
+    """Load a data set by name; ``image_size`` is the side in pixels that folders of images are brought to (0: 224).
+
+    ConfigError for an unknown name, or an image size with a set that has its own; DataError for missing or altered
+    files.
+    """
+    path = None if not root else Path(root)
+    if name.startswith(FOLDER):
+        return load_folder(name.removeprefix(FOLDER), path, image_size or 224)
     if name not in LOADERS:
-        raise ConfigError(f"unknown data set {name!r}: choose one of {', '.join(sorted(LOADERS))}")
-    return LOADERS[name](None if root is None else Path(root))
+        raise ConfigError(f"unknown data set {name!r}: choose one of {', '.join(sorted(LOADERS))}, or folder:NAME")
+    if image_size:
+        raise ConfigError(f"train.image_size is for folders of images; {name} has a size of its own: set it to 0")
+    return LOADERS[name](path)

@@ -5,21 +5,24 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .dataset import Images, Labels
+
 __all__ = ["accuracy"]
 
 
 @torch.no_grad()
 def accuracy(
-    module: nn.Module, logits: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, *, batch_size: int = 500
+    module: nn.Module, logits: Callable[[Tensor], Tensor], images: Images, labels: Labels, *, batch_size: int = 500
 ) -> float:
-    """Share of images ``[N, …]`` whose largest of ``logits(images)`` is the label ``[N]``.
+    """Share of uint8 images ``[N, C, H, W]`` for which the largest of ``logits(part)`` is the label ``[N]``.
 
-    ``module`` is put into eval mode meanwhile and restored.
+    ``module`` is put into eval mode meanwhile and restored. Parts keep their place in memory: a set may be mapped.
     """
     was_training = module.training
     module.eval()
-    right = torch.zeros((), dtype=torch.int64, device=labels.device)
-    for part, truth in zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True):
-        right += (logits(part).argmax(1) == truth).sum()
+    right = 0
+    for start in range(0, len(labels), batch_size):
+        found = logits(torch.from_numpy(images[start : start + batch_size])).argmax(1).cpu().numpy()
+        right += int((found == labels[start : start + batch_size]).sum())
     module.train(was_training)
-    return int(right) / len(labels)
+    return right / len(labels)

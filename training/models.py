@@ -9,50 +9,36 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..runtime.errors import ConfigError
-from .blocks import BinaryBlock, BinaryHead
+from .plainnets import mlp, vgg_small
+from .resnets import digits_resnet, resnet18, resnet20, resnet34
 
-__all__ = ["MODELS", "DigitsResNet", "build_model", "digits_resnet"]
+__all__ = ["MODELS", "build_model", "model_options"]
 
-
-class DigitsResNet(nn.Module):
-    """A small residual network for images of 8×8 pixels: float stem, four binary 3×3, one binary dense layer."""
-
-    def __init__(self, in_channels: int, num_classes: int, width: int, pad_value: int) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
-        self.blocks = nn.Sequential(
-            BinaryBlock(width, width, pad_value=pad_value),
-            BinaryBlock(width, width, pad_value=pad_value),
-            BinaryBlock(width, 2 * width, stride=2, pad_value=pad_value),
-            BinaryBlock(2 * width, 2 * width, pad_value=pad_value),
-        )
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.flatten = nn.Flatten()
-        self.hidden = BinaryHead(2 * width, 2 * width)
-        self.head = nn.Linear(2 * width, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[N, in_channels, H, W]`` to logits ``[N, num_classes]``."""
-        result: Tensor = self.head(self.hidden(self.flatten(self.pool(self.blocks(self.stem(x))))))
-        return result
+MODELS: MappingProxyType[str, Callable[..., nn.Module]] = MappingProxyType(
+    {
+        "digits_resnet": digits_resnet,
+        "mlp": mlp,
+        "resnet18": resnet18,
+        "resnet20": resnet20,
+        "resnet34": resnet34,
+        "vgg_small": vgg_small,
+    }
+)
 
 
-def digits_resnet(*, in_channels: int = 1, num_classes: int = 10, width: int = 32, pad_value: int = 0) -> nn.Module:
-    """Build the network of the quick start."""
-    return DigitsResNet(in_channels, num_classes, width, pad_value)
-
-
-MODELS: MappingProxyType[str, Callable[..., nn.Module]] = MappingProxyType({"digits_resnet": digits_resnet})
+def model_options(name: str) -> dict[str, Any]:
+    """Return the options of a network with their defaults; ConfigError names an unknown network."""
+    if name not in MODELS:
+        raise ConfigError(f"unknown model {name!r}: choose one of {', '.join(sorted(MODELS))}")
+    return {option: known.default for option, known in inspect.signature(MODELS[name]).parameters.items()}
 
 
 def build_model(name: str, **options: Any) -> nn.Module:
     """Build the network of this name; ConfigError names an unknown model or an option that it does not have."""
-    if name not in MODELS:
-        raise ConfigError(f"unknown model {name!r}: choose one of {', '.join(sorted(MODELS))}")
-    known = inspect.signature(MODELS[name]).parameters
+    known = model_options(name)
     for option in options:
         if option not in known:
             raise ConfigError(f"model {name!r} has no option {option!r}: it has {', '.join(known)}")

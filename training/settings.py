@@ -38,6 +38,12 @@ class Settings:
     """Channels of the first stage; 0: the network's own default."""
     pad_value: int = 0
     """What lies outside the image for binary convolutions: -1, 0 or 1."""
+    stem: str = ""
+    """Float layers before the first binary one: imagenet, cifar, strided or cheap; empty: the network's own default."""
+    downsample: str = ""
+    """1×1 convolution of strided shortcuts: float or binary; empty: the network's own default."""
+    image_size: int = 0
+    """Side in pixels to which folders of images are brought; 0: the data set's own."""
 
     # The schedule
     epochs: int = 30
@@ -49,7 +55,7 @@ class Settings:
     schedule: str = "onecycle"
     label_smoothing: float = 0.0
     augment: str = "shift1"
-    """Augmentation of training images: none, shift1, crop2_flip, crop4_flip."""
+    """Augmentation of training images: none, shift1, crop2_flip, crop4_flip, resized_crop."""
     weight_limit: float = 1.5
     """Latent weights are clamped to ±limit after every step; 0: never."""
     seed: int = 0

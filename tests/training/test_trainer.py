@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from latentbit.runtime.errors import ConfigError, DataError, StorageError
-from latentbit.training import checkpoints, trainer
+from latentbit.training import checkpoints
+from latentbit.training.batches import Batches
+from latentbit.training.data import load
 from latentbit.training.trainer import Progress, load_network, train
 
 QUICK: dict[str, Any] = {"epochs": 2, "width": 4, "batch_size": 128, "threads": 1, "seed": 3}
@@ -103,7 +105,7 @@ def test_metrics_and_network_files(unbroken: Path) -> None:
     assert metrics["images"] == 539
     network = load_network(unbroken)
     assert not network.training
-    images = trainer.load("digits")
+    images = load("digits")
     inputs = torch.from_numpy(images.normalise(images.test_images))
     right = (network(inputs).argmax(1).numpy() == images.test_labels).mean()
     assert right == pytest.approx(metrics["training"])
@@ -111,16 +113,16 @@ def test_metrics_and_network_files(unbroken: Path) -> None:
 
 def test_with_a_holdout_the_test_images_are_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    digits = trainer.load("digits")
+    digits = load("digits")
     test_rows = {image.tobytes() for image in digits.test_images}
-    normalise = trainer._Run._normalise
+    normalise = Batches.normalise
 
-    def watch(run: Any, images: torch.Tensor) -> torch.Tensor:
+    def watch(batches: Batches, images: torch.Tensor) -> torch.Tensor:
         seen.extend(image.numpy().tobytes() in test_rows for image in images)
-        return normalise(run, images)
+        return normalise(batches, images)
 
-    monkeypatch.setattr(trainer._Run, "_normalise", watch)
-    metrics = train(out=tmp_path, **QUICK | {"epochs": 1, "holdout": 0.1, "augment": "none"}).metrics
+    monkeypatch.setattr(Batches, "normalise", watch)
+    metrics = train(out=tmp_path, **QUICK | {"epochs": 1, "holdout": 0.1, "augment": "none", "latent": "none"}).metrics
     assert len(seen) == 1258
     assert sum(seen) == 0
     assert metrics["training"] is None
