@@ -1,6 +1,6 @@
-"""The ±1 form of an activation: ``value = offset + scale · Binarize(source, threshold)``, through ops that only move it.
+"""The ±1 form of an activation, ``value = offset + scale · Binarize(source, threshold)``, through ops that move it.
 
-:meth:`Activations.read` says whether there is such a form, without touching the graph; :meth:`Activations.build` adds it.
+:meth:`Activations.read` says whether there is one, without touching the graph; :meth:`Activations.build` adds it.
 """
 
 from dataclasses import dataclass
@@ -73,13 +73,17 @@ class Activations:
             raise StaysFloat(f"its input is real: {self._origin(value)}")
         if sum(bool(output.uses()) for output in node.outputs) > 1:
             raise StaysFloat(f"its input comes from {node.op_type} {label(node)}, whose second output is used too")
-        sources = [entry for entry in (node.inputs if node.op_type == "Concat" else node.inputs[:1]) if entry is not None]
+        sources = [
+            entry for entry in (node.inputs if node.op_type == "Concat" else node.inputs[:1]) if entry is not None
+        ]
         parts = tuple(self.read(entry) for entry in sources)
         first = parts[0]
         if any((part.scale, part.offset) != (first.scale, first.offset) for part in parts):
             raise StaysFloat(f"its input joins activations of different scales in {label(node)}")
         if node.op_type in ("MaxPool", "GlobalMaxPool") and first.scale < 0:
-            raise StaysFloat(f"its input is a maximum of activations that fall where their source rises ({label(node)})")
+            raise StaysFloat(
+                f"its input is a maximum of activations that fall where their source rises ({label(node)})"
+            )
         notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
         return Signs(value, first.scale, first.offset, parts=parts, notes=notes)
 
@@ -111,7 +115,9 @@ class Activations:
         if nan is not None and nan == high:
             notes.append(f"NaN gives {low:g} here and {high:g} in the source")
         if not np.any(step.threshold) and step.source in self.rounded_zero:
-            notes.append(f"{step.source.name} can be exactly 0 here; the rounding of the source's sum decides such ties there")
+            notes.append(
+                f"{step.source.name} can be exactly 0 here; the rounding of the source's sum decides such ties there"
+            )
         shaped = self._shaped(threshold, step.source)
         scale, offset = (float(high) - float(low)) / 2, (float(high) + float(low)) / 2
         return Signs(value, scale, offset, shaped, step.source, notes=tuple(notes))
@@ -134,7 +140,7 @@ class Activations:
         if node is None:
             return f"{value.name} is an input of the graph" if value.is_graph_input() else f"{value.name} is a constant"
         if node.op_type == "Add" and self._is_straight_through(node):
-            return f"x + (sign(x) − x) in {label(node)} is not ±1 in float32; export the network in a form that gives the sign"
+            return f"x + (sign(x) − x) in {label(node)} is not ±1 in float32; export the sign itself"
         return f"it comes from {node.op_type} {label(node)}"
 
     def _is_straight_through(self, node: ir.Node) -> bool:
@@ -150,7 +156,9 @@ class Activations:
             return self._built[signs.value]
         node = signs.value.producer()
         assert node is not None
-        if node.domain == DOMAIN or (signs.parts and signs.plain and all(self.build(p) is p.value for p in signs.parts)):
+        if node.domain == DOMAIN or (
+            signs.parts and signs.plain and all(self.build(p) is p.value for p in signs.parts)
+        ):
             built = signs.value
         elif signs.parts:
             parts = [self.build(part) for part in signs.parts]
@@ -158,7 +166,8 @@ class Activations:
                 node, node.op_type, [*parts, *node.inputs[len(parts) :]], dict(node.attributes), like=signs.value
             )
         else:
-            assert signs.source is not None and signs.threshold is not None
+            assert signs.source is not None
+            assert signs.threshold is not None
             threshold = self._rewriting.constant(f"{label(node)}.threshold", signs.threshold)
             built = self._rewriting.insert_after(
                 node, "Binarize", [signs.source, threshold], {}, domain=DOMAIN, like=signs.value

@@ -11,10 +11,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from ..runtime.errors import ModelError
-
-__all__ = ["Constants", "channel_vector"]
+__all__ = ["Constants", "channel_vector", "fold_constants"]
 
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 
@@ -42,7 +41,10 @@ class Constants:
         node = value.producer()
         if node is None or node.domain not in ("", "ai.onnx") or node.op_type in _RANDOM:
             return None
-        if any(attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for attribute in node.attributes.values()):
+        if any(
+            attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+            for attribute in node.attributes.values()
+        ):
             return None
         arrays = [None if entry is None else self.get(entry) for entry in node.inputs]
         if any(array is None and entry is not None for array, entry in zip(arrays, node.inputs, strict=True)):
@@ -53,14 +55,36 @@ class Constants:
         return self._known[value]
 
     def _run(self, node: ir.Node, arrays: list[NDArray[Any] | None]) -> list[NDArray[Any] | None]:
-        feeds = {entry.name: array for entry, array in zip(node.inputs, arrays, strict=True) if entry is not None}
+        feeds = {str(entry.name): array for entry, array in zip(node.inputs, arrays, strict=True) if entry is not None}
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
                 results = ReferenceEvaluator(ir.serde.serialize_node(node), opsets=self._opsets).run(None, feeds)
-        except Exception as error:
-            raise ModelError(f"node {node.name or node.op_type}: its constant inputs do not fit: {error}") from error
+        except Exception:  # an operator that onnx.reference has not, or operands that do not fit: not known here
+            return [None] * len(node.outputs)
         return [np.asarray(result) if isinstance(result, np.ndarray | np.generic) else None for result in results]
+
+
+def fold_constants(model: ir.Model, limit: int | None = None) -> None:
+    """Put an initializer in the place of every value that is constant and read by a node that is not.
+
+    limit: the most entries a value may have to be folded, None for any number. Nodes that nothing reads are removed.
+    """
+    constants = Constants(model)
+    for node in list(model.graph):
+        for value in node.outputs:
+            if value.is_graph_output() or not value.uses() or (array := constants.get(value)) is None:
+                continue
+            if limit is not None and array.size > limit:
+                continue
+            if all(constants.get(user.outputs[0]) is not None for user in value.consumers()):
+                continue  # an intermediate of a longer constant computation
+            tensor = ir.tensor(np.array(array, order="C"), name=f"{value.name}.constant")
+            kind = ir.TensorType(tensor.dtype)
+            kept = ir.Value(name=tensor.name, shape=ir.Shape(array.shape), type=kind, const_value=tensor)
+            model.graph.register_initializer(kept)
+            value.replace_all_uses_with(kept)
+    RemoveUnusedNodesPass()(model)
 
 
 def channel_vector(array: NDArray[Any] | None, rank: int, channels: int) -> NDArray[np.float32] | None:

@@ -60,8 +60,11 @@ def lower_qonnx(model: ir.Model) -> None:
         old, name = node.outputs[0], node.outputs[0].name
         result.name, old.name = name, f"{name}.replaced"
         result.type, result.shape = old.type, old.shape
-        ir.convenience.replace_all_uses_with(old, result, replace_graph_outputs=True)
+        made = result.producer()
+        assert made is not None
         assert node.graph is not None
+        made.name, node.name = label(node), f"{label(node)}.replaced"
+        ir.convenience.replace_all_uses_with(old, result, replace_graph_outputs=True)
         node.graph.remove(node, safe=True)
 
 

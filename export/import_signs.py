@@ -11,7 +11,7 @@ composed in float64, rounded once.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -21,7 +21,7 @@ from ..runtime.bits import DOMAIN, pack_conv_weight, pack_signs
 from .activations import Activations, Signs
 from .constants import Constants
 from .folding import Affine, fold_binary
-from .layers import LAYERS, Layer, StaysFloat, label, read_layer, split_signs
+from .layers import Layer, StaysFloat, is_layer, label, read_layer, split_signs
 from .rewriting import Rewriting
 from .tail import Tail, read_tail
 
@@ -56,19 +56,17 @@ def pack_layers(model: ir.Model, *, weight_only: bool = True, sign_zero: str = "
     packer = _Packer(model, weight_only, sign_zero)
     outcomes = []
     for node in list(model.graph.all_nodes()):
-        if node.domain == DOMAIN and node.op_type != "Binarize":
-            outcomes.append(_already(node))
-        elif node.op_type in LAYERS and node.domain in ("", "ai.onnx", "com.microsoft"):
-            outcomes.append(packer.pack(node))
+        if is_layer(node):
+            outcomes.append(_already(node) if node.domain == DOMAIN else packer.pack(node))
     packer.rewriting.finish()
     return outcomes
 
 
 def _already(node: ir.Node) -> Outcome:
     form: Literal["binary", "weight-only"] = "weight-only" if "Weight" in node.op_type else "binary"
-    pad = node.attributes.get("pad_value")
+    pad, pads = node.attributes.get("pad_value"), node.attributes.get("pads")
     shape = tuple(node.attributes["weight_shape"].as_ints())
-    pad_value = None if pad is None else int(pad.as_float())
+    pad_value = int(pad.as_float()) if pad is not None and pads is not None and any(pads.as_ints()) else None
     return Outcome(label(node), node.op_type, form, "", shape, pad_value, True, notes=("packed in the source",))
 
 
@@ -154,7 +152,7 @@ class _Packer:
         scale, shift = fold_binary(step * alpha, bias + offset * alpha * sums, Affine(*tail.affine))
         name = label(layer.node)
         packed = pack_conv_weight(signs) if layer.is_conv else pack_signs(signs)
-        arrays = {"weight": packed, "scale": scale, "bias": shift}
+        arrays: dict[str, NDArray[Any]] = {"weight": packed, "scale": scale, "bias": shift}
         constants = [self.rewriting.constant(f"{name}.{key}", array) for key, array in arrays.items()]
         attributes: dict[str, ir.Attr | int | float | list[int]] = {"weight_shape": list(signs.shape)}
         if layer.is_conv:
@@ -177,7 +175,7 @@ class _Packer:
 
 def _power_of_two(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell which values are 0 or ±2^k: with them a sum of ±value is exact in float32 in any order."""
-    return (values == 0) | (np.abs(np.frexp(values)[0]) == 0.5)
+    return np.asarray((values == 0) | (np.abs(np.frexp(values)[0]) == 0.5))
 
 
 def _never_zero(scale: NDArray[np.float32], bias: NDArray[np.float32], window: int, exact_window: bool) -> bool:

@@ -23,6 +23,7 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from ..runtime.bits import DOMAIN
 from ..runtime.errors import ModelError
+from .constants import fold_constants
 from .import_qonnx import lower_qonnx
 from .import_signs import Outcome, pack_layers
 from .layers import label
@@ -30,10 +31,13 @@ from .loading import first_line, load_onnx
 from .opset import ONNX_OPSET
 from .writer import write_model
 
-__all__ = ["DIALECTS", "ConversionReport", "convert", "read_plain"]
+__all__ = ["DIALECTS", "ConversionReport", "convert", "file_size", "read_plain"]
 
 DIALECTS: tuple[Callable[[ir.Model], None], ...] = (lower_qonnx,)
 """Each rewrites the operators of one source form as standard ONNX, in place, and leaves every other operator alone."""
+
+SMALL = 1024
+"""Constants up to so many entries are computed when a file is read; weights stay as the file has them."""
 
 STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview.training", "com.microsoft", DOMAIN})
 """Domains that stock onnxruntime executes, and ours."""
@@ -81,7 +85,7 @@ def convert(
     model = read_plain(path)
     layers = pack_layers(model, weight_only=weight_only, sign_zero=sign_zero)
     written = write_model(ir.serde.serialize_model(model), target)
-    return ConversionReport(str(path), str(written), tuple(layers), _size(path), written.stat().st_size)
+    return ConversionReport(str(path), str(written), tuple(layers), file_size(path), written.stat().st_size)
 
 
 def read_plain(path: Path) -> ir.Model:
@@ -106,8 +110,9 @@ def read_plain(path: Path) -> ir.Model:
     for domain in [name for name in model.graph.opset_imports if name not in STANDARD]:
         del model.graph.opset_imports[domain]
     metadata = dict(model.metadata_props)
-    proto = _inferred(_upgraded(ir.serde.serialize_model(model), path), path)
-    model = ir.serde.deserialize_model(proto)
+    model = ir.serde.deserialize_model(_upgraded(ir.serde.serialize_model(model), path))
+    fold_constants(model, SMALL)  # computed pads and shapes, which shape inference does not follow
+    model = ir.serde.deserialize_model(_inferred(ir.serde.serialize_model(model), path))
     model.metadata_props.update(metadata)  # the version converter loses them
     for node in model.graph.all_nodes():  # stack traces of the exporting program, longer than the network
         node.metadata_props.clear()
@@ -121,7 +126,9 @@ def _upgraded(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     if version >= ONNX_OPSET:
         return proto
     if proto.functions:  # onnx.version_converter drops functions without a word
-        raise ModelError(f"{path} holds operators of {DOMAIN} at opset {version}; they need {ONNX_OPSET}: export it again")
+        raise ModelError(
+            f"{path} holds operators of {DOMAIN} at opset {version}; they need {ONNX_OPSET}: export it again"
+        )
     try:
         upgraded = onnx.version_converter.convert_version(proto, ONNX_OPSET)
     except Exception as error:
@@ -141,10 +148,10 @@ def _inferred(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         raise ModelError(f"{path}: its shapes contradict each other: {first_line(error)}; export it again") from None
 
 
-def _size(path: Path) -> int:
+def file_size(path: Path) -> int:
     """Return the bytes of a file and of the external data beside it."""
     proto = onnx.load(path, load_external_data=False)
     names = {
         entry.value for tensor in proto.graph.initializer for entry in tensor.external_data if entry.key == "location"
     }
-    return path.stat().st_size + sum((path.parent / name).stat().st_size for name in names)
+    return path.stat().st_size + sum((path.parent / str(name)).stat().st_size for name in names)

@@ -10,18 +10,19 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from ..runtime.bits import DOMAIN
 from .constants import Constants, channel_vector
 
-__all__ = ["LAYERS", "Layer", "StaysFloat", "label", "read_layer", "shape_of", "split_signs"]
+__all__ = ["Layer", "StaysFloat", "is_layer", "label", "read_layer", "shape_of", "split_signs"]
 
-LAYERS = frozenset(
+_LAYERS = frozenset(
     {
         *("Conv", "ConvTranspose", "ConvInteger", "DeformConv", "QLinearConv"),
         *("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "Einsum", "Attention", "LSTM", "GRU", "RNN"),
         *("FusedConv", "FusedGemm", "FusedMatMul", "MatMulNBits"),
     }
 )
-"""Operators that hold or multiply weights: each is a row of the tables of ``convert`` and ``inspect``."""
+_OURS = frozenset({"BinaryConv2d", "BinaryGemm", "BinaryWeightConv2d", "BinaryWeightGemm"})
 
 
 class StaysFloat(Exception):  # noqa: N818 - no error: a layer's fate, with its reason
@@ -60,6 +61,11 @@ class Layer:
     def window(self) -> int:
         """Inputs an output sums over: the largest accumulator."""
         return int(np.prod(self.weight.shape[1:]))
+
+
+def is_layer(node: ir.Node) -> bool:
+    """Tell whether a node holds or multiplies weights: a row of the tables of ``convert`` and ``inspect``."""
+    return node.op_type in (_OURS if node.domain == DOMAIN else _LAYERS)
 
 
 def label(node: ir.Node) -> str:
@@ -149,7 +155,9 @@ def _conv(node: ir.Node, constants: Constants) -> Layer:
     )
 
 
-def _pads(node: ir.Node, kernel: Any, strides: tuple[int, ...], dilations: tuple[int, ...]) -> tuple[int, int, int, int]:
+def _pads(
+    node: ir.Node, kernel: Any, strides: tuple[int, ...], dilations: tuple[int, ...]
+) -> tuple[int, int, int, int]:
     """Return top, left, bottom, right; ``auto_pad`` is worked out where the sizes allow."""
     auto = node.attributes.get_string("auto_pad", "NOTSET")
     if auto in ("NOTSET", "", None):
@@ -185,7 +193,9 @@ def _gemm(node: ir.Node, constants: Constants) -> Layer:
     alpha, beta = node.attributes.get_float("alpha", 1.0), node.attributes.get_float("beta", 1.0)
     if alpha != 1.0:
         weight = (weight * np.float32(alpha)).astype(np.float32)
-    assert node.inputs[0] is not None and alpha is not None and beta is not None
+    assert node.inputs[0] is not None
+    assert alpha is not None
+    assert beta is not None
     return Layer(node, node.inputs[0], weight, _bias(node, weight.shape[0], constants, beta))
 
 

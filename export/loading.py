@@ -1,4 +1,4 @@
-"""Reading an ONNX file that others wrote: whole, with its external data, or one line that says what is wrong with it."""
+"""Reading an ONNX file that others wrote: whole, with its external data, or one line that says what is wrong."""
 
 import os
 from pathlib import Path
@@ -49,7 +49,9 @@ def _bring_external_data(model: onnx.ModelProto, file: Path) -> None:
     except Exception as error:
         missing = [name for name in names if not (file.parent / name).is_file()]
         if missing:
-            raise ModelError(f"{file} keeps its weights in {missing[0]}, which is missing; put it beside the file") from None
+            raise ModelError(
+                f"{file} keeps its weights in {missing[0]}, which is missing; put it beside the file"
+            ) from None
         raise ModelError(
             f"{file}: its weights cannot be read from {', '.join(names)} ({first_line(error)}); export or copy it again"
         ) from None

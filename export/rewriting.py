@@ -36,7 +36,9 @@ class Rewriting:
     def constant(self, name: str, array: NDArray[Any]) -> ir.Value:
         """Add an initializer."""
         tensor = ir.tensor(np.asarray(array, order="C"), name=self.unique(name))
-        value = ir.Value(name=tensor.name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+        value = ir.Value(
+            name=tensor.name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
         self.graph.register_initializer(value)
         return value
 
@@ -55,7 +57,11 @@ class Rewriting:
         name = self.unique(f"{node.name or like.name}.{'sign' if domain else 'signs'}")
         added = ir.node(op_type, inputs, attrs, domain=domain, name=name, num_outputs=1)
         output = added.outputs[0]
-        output.name, output.type, output.shape = self.unique(f"{name}.out"), ir.TensorType(ir.DataType.FLOAT), like.shape
+        output.name, output.type, output.shape = (
+            self.unique(f"{name}.out"),
+            ir.TensorType(ir.DataType.FLOAT),
+            like.shape,
+        )
         self.graph.insert_after(node, added)
         return output
 

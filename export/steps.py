@@ -1,8 +1,8 @@
 """Which values are signs: elementwise arithmetic that knows only whether ``x`` is below, at, or above a threshold.
 
-Binary networks write their activation in many ways: ``Where(x >= 0, 1, -1)``, ``2·Cast(x > 0) − 1``, ``Sign``, bitorch's
-``Where(Sign(x) == 0, 1, Sign(x))``. All of them are *steps*: functions of one real value with one value below a
-threshold, one at it, one above it. So nothing is matched by its looks; the nodes are carried out on these four pieces
+Binary networks write their activation in many ways: ``Where(x >= 0, 1, -1)``, ``2·Cast(x > 0) − 1``, ``Sign``,
+bitorch's ``Where(Sign(x) == 0, 1, Sign(x))``. All of them are *steps*: functions of one real value with one value below
+a threshold, one at it, one above it. So nothing is matched by its looks; the nodes are carried out on these four pieces
 (NaN is the fourth), and what comes out says whether it is ±s, at which threshold, and on which side zero falls.
 """
 
@@ -101,7 +101,9 @@ class Steps:
         first = next((step for step in steps if step is not None), None)
         if first is None:
             return self._root(node)
-        arrays = [None if step is not None else self._constants.get(e) for step, e in zip(steps, node.inputs, strict=True)]
+        arrays = [
+            None if step is not None else self._constants.get(e) for step, e in zip(steps, node.inputs, strict=True)
+        ]
         for step, array, entry in zip(steps, arrays, node.inputs, strict=True):
             if entry is not None and array is None and (step is None or not step.same_steps(first)):
                 return None  # another real value takes part
@@ -183,7 +185,9 @@ def _is_float32(value: ir.Value | None) -> bool:
 
 
 def _real_and_finite(constant: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
-    return other is None and constant is not None and constant.dtype == np.float32 and bool(np.all(np.isfinite(constant)))
+    return (
+        other is None and constant is not None and constant.dtype == np.float32 and bool(np.all(np.isfinite(constant)))
+    )
 
 
 def _inside(threshold: NDArray[np.float32], constants: list[NDArray[Any] | None], node: ir.Node) -> bool:
