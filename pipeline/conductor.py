@@ -77,7 +77,9 @@ def staleness(run: RunDir, stage: Stage) -> str:
 
 def _same_section(run: RunDir, stage: Stage, record: StageRecord) -> bool:
     now = stage.section(run)
-    return {key: record.section.get(key, value) for key, value in now.items()} == now
+    # A key that an older version did not know had, in effect, what is its default today.
+    then = stage.section(RunDir(run.path)) | record.section
+    return all(then[key] == value for key, value in now.items())
 
 
 def _changed(run: RunDir, paths: Sequence[str], recorded: Mapping[str, str]) -> str:

@@ -112,6 +112,11 @@ def _checked(section: str, key: str, value: Any, where: str) -> Any:
 def _check_range(name: str, value: Any, limits: Mapping[str, Any], where: str) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{name} = {value} in {where} must be finite")
+    choices = limits.get("choices")
+    if choices is not None and value not in choices:
+        raise ConfigError(
+            f"{name} = {value!r} in {where} must be one of {', '.join(choices)}{_nearest(value, choices)}"
+        )
     minimum, maximum = limits.get("minimum"), limits.get("maximum")
     if minimum is not None and value < minimum:
         raise ConfigError(f"{name} = {value} in {where} must be at least {minimum}")

@@ -129,15 +129,14 @@ def _classes(labels: NDArray[np.int64], predicted: NDArray[np.int64], names: lis
 
 
 def _images(
-    inputs: NDArray[np.float32],
+    inputs: NDArray[Any],
     labels: NDArray[np.int64],
     predicted: NDArray[np.int64],
     facts: dict[str, Any],
     count: int,
 ) -> str:
     """Return the wrong answers first, then right ones spread over the sample."""
-    mean = np.asarray(facts["input"]["mean"], np.float32).reshape(-1, 1, 1)
-    std = np.asarray(facts["input"]["std"], np.float32).reshape(-1, 1, 1)
+    pictures = _pictures(inputs, facts["input"])
     wrong = np.flatnonzero(predicted != labels)[: count // 2]
     right = np.flatnonzero(predicted == labels)
     spread = (
@@ -147,7 +146,7 @@ def _images(
     for index in [*wrong, *spread]:
         answer, truth = names[predicted[index]], names[labels[index]]
         state, text = ("right", answer) if answer == truth else ("wrong", f"{answer}, is {truth}")
-        source = image_source(inputs[index] * std + mean)
+        source = image_source(pictures[index])
         tiles.append(
             f'<figure class="{state}"><img src="{source}" alt="{escape(truth)}">'
             f"<figcaption>{escape(text)}</figcaption></figure>"
@@ -155,6 +154,14 @@ def _images(
     errors = int(np.sum(predicted != labels))
     note = f"<p>Answers of the deployed model; {errors} of {len(labels)} are wrong and shown first.</p>"
     return f'{note}<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _pictures(inputs: NDArray[Any], layout: dict[str, Any]) -> NDArray[np.float32]:
+    """Return what the model read as images ``[N,C,H,W]`` of values from 0 to 1."""
+    if layout["layout"] == "NHWC":
+        return inputs.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(layout["range"])
+    mean, std = (np.asarray(layout[key], np.float32).reshape(-1, 1, 1) for key in ("mean", "std"))
+    return np.asarray(inputs * std + mean)
 
 
 def _settings(run: RunDir, environment: dict[str, Any]) -> str:

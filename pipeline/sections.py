@@ -1,7 +1,7 @@
 """The sections of a configuration: one dataclass a stage, one field a key, defaults = the digits recipe.
 
 ``[train]`` is :class:`latentbit.training.settings.Settings`, the keywords of ``latentbit.training.train``. The metadata
-of a field here says which values are possible: ``minimum``, ``maximum``.
+of a field here says which values are possible: ``minimum`` and ``maximum``, or ``choices``.
 """
 
 from dataclasses import dataclass, field
@@ -16,16 +16,31 @@ def _between(default: float, minimum: float, maximum: float | None = None) -> An
     return field(default=default, metadata={"minimum": minimum, "maximum": maximum})
 
 
+def _one_of(default: str, *others: str) -> Any:
+    return field(default=default, metadata={"choices": (default, *others)})
+
+
 @dataclass(frozen=True, kw_only=True)
 class FoldSection:
-    """What the folded reference records."""
+    """What is deployed, and what the folded reference records.
 
+    ``input``: float32 (normalised ``[N,C,H,W]``), uint8 (pixels ``[N,H,W,C]``, normalisation in the graph), or exact
+    (pixels, and a first layer of int8 weights whose sums are integers). ``int8_weights`` stores float layers as int8.
+    """
+
+    input: str = _one_of("float32", "uint8", "exact")
+    int8_weights: bool = False
     samples: int = _between(1000, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSection:
-    """How the file is written (no choices yet)."""
+    """How the file is written.
+
+    ``top_k`` adds the outputs ``labels`` and ``scores`` of the k most probable classes.
+    """
+
+    top_k: int = _between(0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..runtime.errors import ConfigError
 from ..runtime.files import atomic_path, write_json
 from .progress import Step
 from .rundir import RunDir
@@ -81,16 +83,16 @@ def fold(run: RunDir, step: Step) -> None:
     from ..training import data, reference, trainer
     from ..training.fold import fold as fold_network
 
-    folded = fold_network(trainer.load_network(run.path / "1-train"))
-    reference.save_folded(folded, run.path / FOLDED)
     dataset = _dataset(run)
+    folded = fold_network(trainer.load_network(run.path / "1-train"), **_form(run, dataset))
+    reference.save_folded(folded, run.path / FOLDED)
     # Accuracy is measured on every test image; the reference keeps a sample of each class, so that it fits a device.
-    logits = reference.record(folded, dataset.normalise(dataset.test_images))["logits"]
+    logits = reference.record(folded, _inputs(run, dataset, dataset.test_images))["logits"]
     chosen = np.arange(len(dataset.test_labels))
     if run.config.fold.samples < len(chosen):
         fraction = run.config.fold.samples / len(chosen)
         _, chosen = data.stratified_split(dataset.test_labels, fraction, seed=run.config.train.seed)
-    inputs = dataset.normalise(dataset.test_images[chosen])
+    inputs = _inputs(run, dataset, dataset.test_images[chosen])
     recorded = reference.record(folded, inputs)
     with atomic_path(run.path / REFERENCE) as part:
         arrays: dict[str, Any] = {"inputs": inputs, "labels": dataset.test_labels[chosen], **recorded}
@@ -107,13 +109,14 @@ def export(run: RunDir, step: Step) -> None:
     from ..training import reference, trainer
 
     dataset = _dataset(run)
-    folded = reference.load_folded(trainer.load_network(run.path / "1-train"), run.path / FOLDED)
+    network = trainer.load_network(run.path / "1-train")
+    folded = reference.load_folded(network, run.path / FOLDED, **_form(run, dataset))
     training = _read(run, TRAINING)
     part = "validation" if run.config.train.holdout else "training"
     stream = "validation_latent_stream" if run.config.train.holdout else "latent_stream"
     metadata = {
         "labels": list(dataset.classes),
-        "input": dataset.input_metadata(),
+        "input": dataset.input_metadata() | ({} if run.config.fold.input == "float32" else {"layout": "NHWC"}),
         "metrics": {
             "latent_stream": training[stream],
             "training": training[part],
@@ -127,8 +130,31 @@ def export(run: RunDir, step: Step) -> None:
         },
         "recipe": asdict(run.config.train),
     }
-    example = torch.from_numpy(dataset.normalise(dataset.test_images[:1]))
-    export_onnx(folded, example, run.path / MODEL, metadata=metadata)
+    example = torch.from_numpy(_inputs(run, dataset, dataset.test_images[:1]))
+    top_k = run.config.export.top_k
+    if top_k > len(dataset.classes):
+        raise ConfigError(f"export.top_k = {top_k}, but {dataset.name} has {len(dataset.classes)} classes")
+    export_onnx(folded, example, run.path / MODEL, metadata=metadata, top_k=top_k, labels=dataset.classes)
+
+
+def _form(run: RunDir, dataset: "Dataset") -> dict[str, Any]:
+    """Return the keywords of ``fold``: what the deployed network reads, and how its float layers are stored."""
+    from ..training.pixels import Pixels
+
+    section = run.config.fold
+    pixels = Pixels(dataset.mean, dataset.std, dataset.pixel_range)
+    return {
+        "pixels": None if section.input == "float32" else pixels,
+        "exact_stem": section.input == "exact",
+        "int8_weights": section.int8_weights,
+    }
+
+
+def _inputs(run: RunDir, dataset: "Dataset", images: NDArray[np.uint8]) -> NDArray[Any]:
+    """Return images ``[N,C,H,W]`` as the deployed network reads them."""
+    if run.config.fold.input == "float32":
+        return dataset.normalise(images)
+    return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
 
 def _dataset(run: RunDir) -> "Dataset":
