@@ -91,13 +91,15 @@ class _Packer:
             return Outcome(name, op_type, "float", str(reason), shape)
         try:
             source, pads, pad_value = self._input(layer)
+            whole = bool(np.all(alpha == 1)) and source.scale == 1.0 and source.offset.is_integer()
+            integral = whole and (layer.bias is None or bool(np.all(np.mod(layer.bias, 1) == 0)))
         except StaysFloat as reason:
             if not self.weight_only:
                 return Outcome(name, op_type, "float", str(reason), shape)
             tail = read_tail(layer, self.constants)
             exact = self._emit(layer, tail, signs, alpha, None, layer.pads, None)
             return Outcome(name, op_type, "weight-only", str(reason), shape, None, exact, tail.folded)
-        tail = read_tail(layer, self.constants)
+        tail = read_tail(layer, self.constants, integral)
         exact = self._emit(layer, tail, signs, alpha, source, pads, pad_value)
         pad = pad_value if layer.is_conv and any(pads) else None
         return Outcome(name, op_type, "binary", "", shape, pad, exact, tail.folded, source.notes)

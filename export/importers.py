@@ -8,6 +8,7 @@
 A new dialect is a function that rewrites its operators in place, and one line in :data:`DIALECTS`.
 """
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,15 +22,17 @@ import onnx.version_converter
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
+from .. import __version__
 from ..runtime.bits import DOMAIN
 from ..runtime.errors import ModelError
 from .constants import fold_constants
 from .import_qonnx import lower_qonnx
 from .import_signs import Outcome, pack_layers
+from .inline import inline as inline_functions
 from .layers import label
 from .loading import first_line, load_onnx
 from .opset import ONNX_OPSET
-from .writer import write_model
+from .writer import FORMAT_VERSION, write_model
 
 __all__ = ["DIALECTS", "ConversionReport", "convert", "file_size", "read_plain"]
 
@@ -68,6 +71,9 @@ def convert(
     *,
     weight_only: bool = True,
     sign_zero: Literal["keep", "plus", "minus"] = "keep",
+    inline: bool = False,
+    opset: int = ONNX_OPSET,
+    weights: Literal["float", "int8", "packed"] = "float",
 ) -> ConversionReport:
     """Pack the binary layers of the ONNX file ``source``, write ``target``, and report what became of every layer.
 
@@ -75,6 +81,7 @@ def convert(
     weight_only: also pack layers with ±scale weights and a real input (one bit a weight, arithmetic in float).
     sign_zero: what ONNX ``Sign`` gives for 0 in a packed layer: "keep" its 0 (a layer that can meet it is not binary),
     or take it as "plus" or "minus" one, which is noted in the report.
+    inline, opset, weights: write plain ONNX without functions, see :func:`latentbit.export.inline.inline`.
 
     Raises ModelError where the source is missing, no valid model, or holds operators that stock onnxruntime does not
     know once the dialects are read; StorageError where the target cannot be written.
@@ -84,7 +91,10 @@ def convert(
     path = Path(source)
     model = read_plain(path)
     layers = pack_layers(model, weight_only=weight_only, sign_zero=sign_zero)
-    written = write_model(ir.serde.serialize_model(model), target)
+    model.producer_name, model.producer_version = "latentbit", __version__
+    model.metadata_props["latentbit.format_version"] = json.dumps(FORMAT_VERSION)
+    proto = ir.serde.serialize_model(model)
+    written = write_model(inline_functions(proto, opset=opset, weights=weights) if inline else proto, target)
     return ConversionReport(str(path), str(written), tuple(layers), file_size(path), written.stat().st_size)
 
 

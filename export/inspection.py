@@ -91,7 +91,9 @@ def inspect(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[int]]
     layers = [_layer(node, outcome, constants) for node, outcome in zip(nodes, outcomes, strict=True)]
     size = file_size(file)
     saved = sum(layer.float_bytes - layer.bytes for layer in layers)
-    return Inspection(str(file), model.graph.opset_imports[""], tuple(layers), size, size + saved)
+    header = onnx.load(file, load_external_data=False)
+    opset = next(entry.version for entry in header.opset_import if entry.domain in ("", "ai.onnx"))
+    return Inspection(str(file), opset, tuple(layers), size, size + saved)
 
 
 def _with_sizes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Model:

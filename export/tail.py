@@ -29,16 +29,22 @@ class Tail:
     @property
     def folded(self) -> tuple[str, ...]:
         """Operators taken into the layer."""
-        return tuple(node.op_type for node in self.nodes[1:])
+        return tuple(node.op_type for node in self.nodes[1:] if node.op_type not in ("Identity", "Round"))
 
 
-def read_tail(layer: Layer, constants: Constants) -> Tail:
-    """Follow the only reader of a layer's output as long as it is affine per channel."""
+def read_tail(layer: Layer, constants: Constants, integral: bool = False) -> Tail:
+    """Follow the only reader of a layer's output as long as it is affine per channel.
+
+    integral: the layer gives integers, so a Round directly behind it (as in our own plain files) changes nothing.
+    """
     rank = 4 if layer.is_conv else 2
     nodes = [layer.node]
     total = Affine(np.ones(layer.outputs), np.zeros(layer.outputs))
     steps: list[str] = []
     while (node := _only_reader(nodes[-1])) is not None:
+        if integral and not steps and node.op_type == "Round" and node.domain in ("", "ai.onnx"):
+            nodes.append(node)
+            continue
         found = _affine(node, nodes[-1].outputs[0], rank, layer.outputs, constants)
         if found is None:
             break

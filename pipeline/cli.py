@@ -11,6 +11,7 @@ from rich.console import Console
 from .. import __version__
 from ..runtime.errors import CheckFailed, LatentbitError, RunDirError
 from . import config as configuration
+from .cli_models import COMMANDS as MODEL_COMMANDS
 from .conductor import conduct, plan_stages
 from .progress import StageProgress
 from .rundir import RunDir
@@ -118,6 +119,10 @@ def bundle_command(run: Path, output: Path, samples: int | None) -> None:
 
     made = make_bundle(opened, output, samples=samples)
     click.echo(f"{made}: on the device, python -m latentbit.runtime check {made.name}")
+
+
+for _command in MODEL_COMMANDS:
+    cli.add_command(_command)
 
 
 def _conduct(run: RunDir, config: Config, console: Console, *, first: str, last: str, force: bool) -> None:
