@@ -17,7 +17,7 @@ from .floats import channel_last, plain_output
 from .fusion import Unit
 from .layout import PackedImage, aligned, decode_image, new_image
 from .plan import BinarySegment, FloatSegment, Plan
-from .steps import PreparedUnit, Step, conv_step, identity_step, pack_step
+from .steps import PreparedUnit, Step, conv_steps, identity_step, pack_step
 
 __all__ = ["Context"]
 
@@ -162,11 +162,11 @@ class _BinaryProgram:
         residual = None if unit.residual is None else self._nhwc(unit.residual, unit)
         if residual is not None and residual.shape != (batch, height, width, unit.channels_out):
             raise ModelError(f"node {layer.name}: the residual {unit.residual} has another shape than the output")
-        step = conv_step(ready, image, target, out, residual)
+        steps = conv_steps(ready, image, target, out, residual)
         if unit.residual is not None and self._port(unit.residual, unit) in context._feeds:
-            self._fed.append((step, Conv.RESIDUAL, unit.residual))
-        self.units[len(self.steps)] = unit
-        self.steps.append(step)
+            self._fed.append((steps[-1], Conv.RESIDUAL, unit.residual))
+        self.steps += steps
+        self.units[len(self.steps) - 1] = unit
 
     def _nhwc(self, name: str, unit: Unit) -> NDArray[np.float32]:
         """Return a value as ``[count, H, W, C]``."""

@@ -38,7 +38,7 @@ class Conv(IntEnum):
     TABLE = 23  # look-up table of the kernel
     PAIRS = 24  # scratch image of the kernel
     PAIR_SHIFT = 25
-    ACT_BYTES = 26
+    ACT_ROW = 26  # bytes of a row of the packed image
     SIZE = 27
 
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from .cpu import cpu_features
 from .errors import ModelError
-from .layout import BYTES, ImageFormat
+from .layout import BYTES, NIBBLES, ImageFormat
 from .model import BinaryLayer
+from .tables import pair_table, single_table
 
 __all__ = ["KERNELS", "Kernel", "choose", "entry_point"]
 
@@ -36,8 +37,10 @@ def rows(tile: int) -> Callable[[int, int], NDArray[Any]]:
 class Kernel:
     """A convolution kernel.
 
-    ``features`` the CPU must have; ``takes`` says None, or why not this layer; ``piece`` bytes may be counted before
-    the counters are widened; a tile is ``pixels`` places of ``order`` × ``vectors`` · 32 output channels.
+    ``features`` the CPU must have; ``takes`` says None, or why not this layer; at most ``piece`` bytes, in multiples of
+    ``grain``, are counted before the counters are widened; a tile is ``pixels`` places of ``order`` × ``vectors`` · 32
+    output channels; ``table`` makes the look-up table; ``before`` names a function of the same module to run first, one
+    unit a row of the packed input.
     """
 
     name: str
@@ -46,15 +49,42 @@ class Kernel:
     features: frozenset[str]
     format: ImageFormat
     piece: int
+    grain: int
     pixels: int
     vectors: int
     order: Callable[[int, int], NDArray[Any]]
     takes: Callable[[BinaryLayer], str | None]
+    table: Callable[[], NDArray[np.uint8]] | None = None
+    before: str | None = None
 
 
+def pairs(tile: int) -> Callable[[int, int], NDArray[Any]]:
+    """Return an order of output pixels in neighbours of a row (an odd row ends with −1), filled up to whole tiles."""
+
+    def order(height: int, width: int) -> NDArray[Any]:
+        index = np.full((height, width + width % 2), -1)
+        index[:, :width] = np.arange(height * width).reshape(height, width)
+        return np.concatenate([index.reshape(-1), np.full(-index.size % tile, -1)])
+
+    return order
+
+
+def _any(layer: BinaryLayer) -> None:
+    return None
+
+
+def _images(layer: BinaryLayer) -> str | None:
+    return "a dense layer has no neighbouring pixels" if layer.op_type == "BinaryGemm" else None
+
+
+_AVX2 = frozenset({"avx2"})
 KERNELS = (
-    Kernel("ctp", "conv_ctp", "kernel_ctp", frozenset(), BYTES, 31, 4, 2, rows(4), lambda layer: None),
-)  # fmt: skip
+    Kernel(
+        "lut2", "conv_lut2", "kernel_lut2", _AVX2, NIBBLES, 60, 6, 4, 2, pairs(4), _images, pair_table, "pair_image"
+    ),
+    Kernel("lut", "conv_lut", "kernel_lut", _AVX2, NIBBLES, 62, 2, 5, 2, rows(5), _any, single_table),
+    Kernel("ctp", "conv_ctp", "kernel_ctp", frozenset(), BYTES, 31, 1, 4, 2, rows(4), _any),
+)
 
 
 def choose(layer: BinaryLayer, wanted: str | None = None) -> tuple[Kernel, str]:

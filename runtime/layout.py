@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .bits import pack_signs
 from .model import BinaryLayer
 
-__all__ = ["BYTES", "NIBBLES", "ImageFormat", "PackedImage", "Pieces", "aligned", "block_table", "border_bases",
+__all__ = ["BYTES", "NIBBLES", "ImageFormat", "PackedImage", "aligned", "block_table", "border_bases",
            "decode_image", "new_image", "pack_weights", "pieces", "pixel_table"]  # fmt: skip
 
 
@@ -93,6 +93,11 @@ class PackedImage:
         return (self.width + self.layer.pads[1] + self.layer.pads[3]) * self.pixel_bytes
 
     @property
+    def slack(self) -> int:
+        """Bytes behind the image that a kernel may read (and must not mind)."""
+        return self.layer.strides[1] * self.pixel_bytes + 64
+
+    @property
     def origin(self) -> int:
         """Offset of pixel (0, 0) behind the border."""
         return self.layer.pads[0] * self.row_bytes + self.layer.pads[1] * self.pixel_bytes
@@ -103,7 +108,8 @@ def new_image(layer: BinaryLayer, form: ImageFormat, height: int, width: int, co
     pattern = np.tile(form.pad_bytes(layer.weight.shape[1], layer.pad_value), layer.group)
     top, left, bottom, right = layer.pads
     pixels = (height + top + bottom) * (width + left + right)
-    data = aligned(count * pixels * pattern.size).reshape(count, pixels * pattern.size)
+    size = pixels * pattern.size
+    data = aligned(count * size + layer.strides[1] * pattern.size + 64)[: count * size].reshape(count, size)
     data[:] = np.tile(pattern, pixels)
     return PackedImage(layer, form, height, width, data)
 
@@ -120,16 +126,12 @@ def decode_image(image: PackedImage, index: int) -> NDArray[np.int8]:
     return np.ascontiguousarray(np.moveaxis(signs, -1, 0)).astype(np.int8) * np.int8(2) - np.int8(1)
 
 
-@dataclass(frozen=True)
-class Pieces:
-    """Runs of bytes under a window: offset from its corner, length, and the taps (row-major) they cover."""
+def pieces(image: PackedImage, limit: int, grain: int) -> NDArray[np.int64]:
+    """Cut the window into runs (offset from its corner, length) of at most ``limit`` bytes: whole rows if possible.
 
-    table: NDArray[np.int64]
-
-
-def pieces(image: PackedImage, limit: int) -> Pieces:
-    """Cut the window into runs of at most ``limit`` bytes (a multiple of the format's unit): whole rows if possible."""
-    layer, unit = image.layer, image.format.unit
+    Lengths are multiples of ``grain``, which divides ``limit``, but for the last of a row.
+    """
+    layer = image.layer
     group_bytes = image.format.group_bytes(layer.weight.shape[1])
     kh, kw = layer.weight.shape[2:]
     whole_rows = layer.group == 1 and layer.dilations[1] == 1
@@ -141,10 +143,9 @@ def pieces(image: PackedImage, limit: int) -> Pieces:
     ]  # fmt: skip
     table = []
     for offset, length in runs:
-        count = -(-length // limit)
-        size = -(-length // (count * unit)) * unit  # as even as units allow
+        size = -(-length // (-(-length // limit) * grain)) * grain  # as even as the grain allows
         table += [(offset + start, min(size, length - start)) for start in range(0, length, size)]
-    return Pieces(np.array(table, np.int64))
+    return np.array(table, np.int64)
 
 
 def _lane_order() -> NDArray[np.int64]:

@@ -30,6 +30,7 @@ __all__ = [
     "splat",
     "store_f32",
     "store_u8",
+    "store_u16",
     "vector",
 ]  # fmt: skip
 
@@ -95,6 +96,7 @@ load_f32: Any = intrinsic(_loader(F32, 4, types.float32))
 load_u8: Any = intrinsic(_loader(I8, 1, types.uint8))
 store_f32: Any = intrinsic(_storer(F32, 4, types.float32))
 store_u8: Any = intrinsic(_storer(I8, 1, types.uint8))
+store_u16: Any = intrinsic(_storer(I16, 2, types.uint16))
 
 
 def _scratch(typing_context: Any, size: Any) -> Any:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from .descriptor import Conv, Flag, Pack
 from .fusion import Unit
 from .kernels import Kernel, choose, entry_point
-from .layout import PackedImage, block_table, border_bases, pack_weights, pieces, pixel_table
+from .layout import PackedImage, aligned, block_table, border_bases, pack_weights, pieces, pixel_table
 from .model import BinaryLayer
 
-__all__ = ["PreparedUnit", "Step", "conv_step", "identity_step", "pack_step", "prepare"]
+__all__ = ["PreparedUnit", "Step", "conv_steps", "identity_step", "pack_step", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,14 @@ def _copy(value: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(value, np.float32)
 
 
-def conv_step(
+def conv_steps(
     ready: PreparedUnit,
     image: PackedImage,
     target: PackedImage | None,
     out: NDArray[np.float32] | None,
     residual: NDArray[np.float32] | None,
-) -> Step:
-    """Bind a unit: packed input, packed output (or None), float output and residual ``[count, H, W, O]`` (or None)."""
+) -> list[Step]:
+    """Bind a unit, its convolution last: packed input, packed output (or None), float output and residual ``[count, H, W, O]`` (or None)."""
     unit, kernel = ready.unit, ready.kernel
     flags = Flag(0)
     if unit.residual is not None:
@@ -84,7 +84,7 @@ def conv_step(
     if target is not None:
         flags |= Flag.BITS8 if target.format.per_byte == 8 else Flag.BITS4
     base, classes = border_bases(image)
-    window = pieces(image, kernel.piece).table
+    window = pieces(image, kernel.piece, kernel.grain)
     pixels = pixel_table(image, classes, target, kernel.order)
     words = np.zeros(Conv.SIZE, np.int64)
     words[Conv.ACT], words[Conv.ACT_STEP] = _place(image.data)
@@ -102,8 +102,20 @@ def conv_step(
         words[Conv.BITS] += target.origin
     words[Conv.CHANNELS], words[Conv.FLAGS] = unit.channels_out, int(flags)
     keep = [ready, image, target, out, residual, base, window, pixels]
+    if kernel.table is not None:
+        words[Conv.TABLE] = kernel.table().ctypes.data
+    steps = []
+    if kernel.before is not None:
+        entries = aligned(image.data.shape[1] + image.slack, np.uint16)
+        keep.append(entries)
+        words[Conv.PAIRS], words[Conv.PAIR_SHIFT] = entries.ctypes.data, unit.layer.strides[1] * image.pixel_bytes
+        words[Conv.ACT_ROW] = image.row_bytes
+        call = entry_point(kernel.module, kernel.before)
+        steps.append(
+            Step(f"{unit.layer.name}:{kernel.before}", call, words, image.data.shape[1] // image.row_bytes, keep)
+        )
     units = len(pixels) // kernel.pixels * len(ready.blocks)
-    return Step(unit.layer.name, entry_point(kernel.module, kernel.symbol), words, units, keep)
+    return [*steps, Step(unit.layer.name, entry_point(kernel.module, kernel.symbol), words, units, keep)]
 
 
 def identity_step(ready: PreparedUnit, step: Step, out: NDArray[np.float32]) -> Step:
