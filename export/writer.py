@@ -29,9 +29,9 @@ def export_onnx(
     """Write ``network`` to ``path`` as ONNX with packed binary layers, and return the path.
 
     network: a ``torch.nn.Module`` (trained, or already folded) or an ``onnx_ir.Model``.
-    example_input: a tensor of the shape the network takes, ``[N, C, H, W]``; its values do not matter.
+    example_input: a tensor or array of the shape the network takes, ``[N, C, H, W]``; its values do not matter.
     metadata: JSON-able values, written as the file's properties under ``latentbit.<key>``.
-    options: for the reader of this kind of network, see :func:`latentbit.training.handover.read_module`.
+    options: for the reader of this kind of network, see :func:`latentbit.training.handover.reader.read_module`.
 
     The file passes ``onnx.checker.check_model(full_check=True)`` before it is put in place under its final name.
     Raises UnsupportedError naming every layer that has no emitter, StorageError where the file cannot be written.

@@ -78,7 +78,7 @@ def staleness(run: RunDir, stage: Stage) -> str:
 def _same_section(run: RunDir, stage: Stage, record: StageRecord) -> bool:
     now = stage.section(run)
     # A key that an older version did not know had, in effect, what is its default today.
-    then = stage.section(RunDir(run.path)) | record.section
+    then = {**stage.section(RunDir(run.path)), **record.section}
     return all(then[key] == value for key, value in now.items())
 
 

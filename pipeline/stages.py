@@ -80,8 +80,10 @@ def train(run: RunDir, step: Step) -> None:
 
 def fold(run: RunDir, step: Step) -> None:
     """Fold the trained network and record its answers: the reference of every check."""
-    from ..training import data, reference, trainer
-    from ..training.fold import fold as fold_network
+    from ..training import trainer
+    from ..training.dataset import stratified_split
+    from ..training.handover import reference
+    from ..training.handover.fold import fold as fold_network
 
     dataset = _dataset(run)
     folded = fold_network(trainer.load_network(run.path / "1-train"), **_form(run, dataset))
@@ -91,7 +93,7 @@ def fold(run: RunDir, step: Step) -> None:
     chosen = np.arange(len(dataset.test_labels))
     if run.config.fold.samples < len(chosen):
         fraction = run.config.fold.samples / len(chosen)
-        _, chosen = data.stratified_split(dataset.test_labels, fraction, seed=run.config.train.seed)
+        _, chosen = stratified_split(dataset.test_labels, fraction, seed=run.config.train.seed)
     inputs = _inputs(run, dataset, dataset.test_images[chosen])
     recorded = reference.record(folded, inputs)
     with atomic_path(run.path / REFERENCE) as part:
@@ -103,10 +105,9 @@ def fold(run: RunDir, step: Step) -> None:
 
 def export(run: RunDir, step: Step) -> None:
     """Write the folded network as model.onnx, with all that a user of the file needs to know."""
-    import torch
-
     from ..export.writer import export_onnx
-    from ..training import reference, trainer
+    from ..training import trainer
+    from ..training.handover import reference
 
     dataset = _dataset(run)
     network = trainer.load_network(run.path / "1-train")
@@ -130,7 +131,7 @@ def export(run: RunDir, step: Step) -> None:
         },
         "recipe": asdict(run.config.train),
     }
-    example = torch.from_numpy(_inputs(run, dataset, dataset.test_images[:1]))
+    example = _inputs(run, dataset, dataset.test_images[:1])
     top_k = run.config.export.top_k
     if top_k > len(dataset.classes):
         raise ConfigError(f"export.top_k = {top_k}, but {dataset.name} has {len(dataset.classes)} classes")
@@ -139,7 +140,7 @@ def export(run: RunDir, step: Step) -> None:
 
 def _form(run: RunDir, dataset: "Dataset") -> dict[str, Any]:
     """Return the keywords of ``fold``: what the deployed network reads, and how its float layers are stored."""
-    from ..training.pixels import Pixels
+    from ..training.handover.pixels import Pixels
 
     section = run.config.fold
     pixels = Pixels(dataset.mean, dataset.std, dataset.pixel_range)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ..export.readers import register_reader
 
 if TYPE_CHECKING:
-    from .conversion import binarize
     from .data import Dataset, load
-    from .fold import fold
-    from .handover import register_emitter
+    from .handover.conversion import binarize
+    from .handover.fold import fold
+    from .handover.reader import register_emitter
     from .layers import BinaryConv2d, BinaryLinear, RPReLU, RSign
     from .models import build_model
     from .settings import Settings
@@ -43,17 +43,17 @@ _HOMES = {
     "RSign": "layers",
     "Settings": "settings",
     "TrainResult": "trainer",
-    "binarize": "conversion",
+    "binarize": "handover.conversion",
     "build_model": "models",
-    "fold": "fold",
+    "fold": "handover.fold",
     "load": "data",
     "load_network": "trainer",
-    "register_emitter": "handover",
+    "register_emitter": "handover.reader",
     "train": "trainer",
 }
 
 # Whoever has one of our layers has imported this package: from then on `export_onnx` takes torch modules.
-register_reader("torch.nn.modules.module.Module", f"{__name__}.handover:read_module")
+register_reader("torch.nn.modules.module.Module", f"{__name__}.handover.reader:read_module")
 
 
 def __getattr__(name: str) -> Any:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from latentbit.export import export_onnx
 from latentbit.runtime.errors import ConfigError
-from latentbit.training.conversion import KEPT_FLOAT, binarize
 from latentbit.training.data import load
-from latentbit.training.fold import fold
+from latentbit.training.handover.conversion import KEPT_FLOAT, binarize
+from latentbit.training.handover.fold import fold
 from latentbit.training.layers import BinaryConv2d, BinaryLinear, RPReLU, RSign
 
 

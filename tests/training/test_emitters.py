@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from latentbit.export import export_onnx
 from latentbit.runtime.errors import UnsupportedError
-from latentbit.training import emitters, emitters_functions
-from latentbit.training.emission import Emission
-from latentbit.training.folded import (
+from latentbit.training.handover import emitters, emitters_functions
+from latentbit.training.handover.emission import Emission
+from latentbit.training.handover.folded import (
     Binarize,
     ChannelAffine,
     FoldedBinaryConv2d,
@@ -25,9 +25,9 @@ from latentbit.training.folded import (
     FoldedWeightConv2d,
     FoldedWeightLinear,
 )
-from latentbit.training.handover import register_emitter
+from latentbit.training.handover.pixels import IntegerStem, PixelInput
+from latentbit.training.handover.reader import register_emitter
 from latentbit.training.layers import BinaryConv2d, BinaryLinear, RPReLU, RSign
-from latentbit.training.pixels import IntegerStem, PixelInput
 from latentbit.training.weight_only import BinaryWeightConv2d, BinaryWeightLinear
 
 # Float sums (convolutions, means, exponentials) may be ordered differently in the two executors: a few ulps of 1.

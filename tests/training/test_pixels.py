@@ -15,11 +15,11 @@ from torch import nn
 
 from latentbit.export import export_onnx
 from latentbit.runtime.errors import UnsupportedError
-from latentbit.training.fold import fold
-from latentbit.training.int8_weights import store_as_int8
+from latentbit.training.handover.fold import fold
+from latentbit.training.handover.int8_weights import store_as_int8
+from latentbit.training.handover.pixels import IntegerStem, Pixels
+from latentbit.training.handover.reference import record
 from latentbit.training.layers import BinaryConv2d, RPReLU, RSign
-from latentbit.training.pixels import IntegerStem, Pixels
-from latentbit.training.reference import record
 
 PIXELS = Pixels((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
 
@@ -92,7 +92,7 @@ def test_an_exact_model_gives_the_same_bits_everywhere(tmp_path: Path) -> None:
 def test_the_exact_stem_is_near_the_float_stem() -> None:
     net, x = network()[:2], torch.from_numpy(images(4))
     exact, real = fold(net, pixels=PIXELS, exact_stem=True)(x), fold(net, pixels=PIXELS)(x)
-    # 75 weights, each off by at most 1/254 of its channel's largest, over random pixels: a few hundredths of the spread.
+    # 75 weights, each off by at most 1/254 of its channel's largest, over random pixels: a few hundredths.
     assert (exact - real).abs().max() < 0.05 * real.std()
 
 

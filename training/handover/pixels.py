@@ -1,0 +1,118 @@
+"""Raw pixels as a network's input: normalisation inside the graph, and the exact integer stem.
+
+A file with float input leaves ``(pixel / range − mean) / std`` to its user. With pixels as input the file takes what a
+camera or an image decoder gives, uint8 ``[N, H, W, C]``, and nobody can normalise wrongly.
+"""
+
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...runtime.errors import UnsupportedError
+from .emission import array, pair
+from .folded import over_channels
+
+__all__ = ["IntegerStem", "PixelInput", "Pixels"]
+
+EXACT_LIMIT = 2**24
+"""Every integer below this is a float32; a larger sum could be rounded."""
+
+
+class Pixels(NamedTuple):
+    """How a data set normalises: ``(pixel / range − mean) / std``, mean and std one figure a channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    range: float = 255.0
+
+
+class PixelInput(nn.Module):
+    """uint8 ``[N, H, W, C]`` to normalised float32 ``[N, C, H, W]``, in the order in which data sets normalise."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, pixels: Pixels) -> None:
+        super().__init__()
+        self.range = float(pixels.range)
+        self.register_buffer("mean", torch.tensor(pixels.mean, dtype=torch.float32).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(pixels.std, dtype=torch.float32).view(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(x / range − mean) / std``, channels first."""
+        return (x.permute(0, 3, 1, 2).float() / self.range - self.mean) / self.std
+
+
+class IntegerStem(nn.Module):
+    """First convolution over pixels, exact in every executor: ``fl(fl(acc·scale) + bias)``, acc an integer.
+
+    ``acc = Σ weight·(pixel − zero_point)`` with int8 weights ``[O, C, kh, kw]`` and an integer zero point a channel
+    (the pixel value nearest to the mean), which is also what lies outside the image. All partial sums stay below 2^24,
+    so float32 arithmetic on them is exact in any order. scale, bias float32 ``[O]``.
+    """
+
+    weight: Tensor
+    zero_point: Tensor
+    scale: Tensor
+    bias: Tensor
+
+    def __init__(
+        self,
+        weight: Tensor,
+        zero_point: Tensor,
+        scale: Tensor,
+        bias: Tensor,
+        *,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        dilation: tuple[int, int],
+        groups: int,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight.to(torch.int8))
+        self.register_buffer("zero_point", zero_point.float())
+        self.register_buffer("scale", scale)
+        self.register_buffer("bias", bias)
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d, pixels: Pixels, name: str) -> Self:
+        """Round a trained (folded) float convolution over normalised pixels to the exact form.
+
+        With V = W / (range·std) over input channels, output channel o gets the step q = max|V_o| / 127 and the weights
+        round(V_o / q). What rounding the zero point leaves, Σ V·(zero_point − range·mean), joins the bias.
+        Raises UnsupportedError where a sum could reach 2^24, or the padding is not of zeros.
+        """
+        if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+            raise UnsupportedError(f"{name}: an exact stem takes a convolution with numeric zero padding")
+        weight = array(conv.weight).astype(np.float64)
+        taps = weight[0].size
+        if taps * 127 * 255 >= EXACT_LIMIT:
+            raise UnsupportedError(f"{name}: {taps} weights a channel are too many for an exact sum (at most 517)")
+        if conv.groups != 1 or conv.in_channels != len(pixels.mean):
+            raise UnsupportedError(f"{name}: an exact stem reads all {len(pixels.mean)} image channels in one group")
+        mean, std = (np.asarray(v, np.float64).reshape(-1, 1, 1) for v in (pixels.mean, pixels.std))
+        zero_point = np.round(mean * pixels.range)
+        real = weight / (pixels.range * std)
+        largest = np.abs(real).max(axis=(1, 2, 3), keepdims=True)
+        step = np.where(largest > 0, largest, 1.0) / 127
+        offset = (real * (zero_point - pixels.range * mean)).sum(axis=(1, 2, 3))
+        bias = offset + (0.0 if conv.bias is None else array(conv.bias).astype(np.float64))
+        numbers: tuple[Any, ...] = (np.round(real / step), zero_point, step.reshape(-1), bias)
+        return cls(
+            *(torch.from_numpy(np.ascontiguousarray(n, np.float32)) for n in numbers),
+            stride=pair(conv.stride),
+            padding=pair(conv.padding),
+            dilation=pair(conv.dilation),
+            groups=conv.groups,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """uint8 ``[N, H, W, C]`` to float32 ``[N, O, H', W']``."""
+        centred = x.permute(0, 3, 1, 2).float() - self.zero_point
+        weight = self.weight.float()
+        acc = F.conv2d(centred, weight, None, self.stride, self.padding, self.dilation, self.groups).round()
+        return acc * over_channels(self.scale, 4) + over_channels(self.bias, 4)
