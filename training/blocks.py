@@ -32,8 +32,8 @@ def downsample(in_channels: int, out_channels: int, stride: int, kind: str = "fl
 def build_stem(kind: str, in_channels: int, out_channels: int) -> nn.Sequential:
     """Return the float layers before the first binary one.
 
-    imagenet: 7×7/2, max-pool/2 (He et al., arXiv 1512.03385). cifar: 3×3. strided: 3×3/2. cheap: 3×3/2 to 16 channels, depthwise
-    3×3/2, 1×1: a fifth of imagenet's multiplications at the same output size.
+    imagenet: 7×7/2, max-pool/2 (He et al., arXiv 1512.03385). cifar: 3×3. strided: 3×3/2. cheap: 3×3/2 to 16 channels,
+    depthwise 3×3/2, 1×1: far fewer multiplications than imagenet at the same output size.
     """
     if kind == "imagenet":
         return nn.Sequential(

@@ -13,7 +13,7 @@ from torch import nn
 
 from ..runtime.errors import ConfigError
 from .plainnets import mlp, vgg_small
-from .resnets import digits_resnet, resnet18, resnet20, resnet34
+from .resnets import digits_resnet, resnet8, resnet18, resnet20, resnet34
 
 __all__ = ["MODELS", "build_model", "model_options"]
 
@@ -24,6 +24,7 @@ MODELS: MappingProxyType[str, Callable[..., nn.Module]] = MappingProxyType(
         "resnet18": resnet18,
         "resnet20": resnet20,
         "resnet34": resnet34,
+        "resnet8": resnet8,
         "vgg_small": vgg_small,
     }
 )

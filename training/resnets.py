@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from .blocks import BinaryBlock, BinaryHead, build_stem
 
-__all__ = ["BinaryResNet", "DigitsResNet", "digits_resnet", "resnet18", "resnet20", "resnet34"]
+__all__ = ["BinaryResNet", "DigitsResNet", "digits_resnet", "resnet8", "resnet18", "resnet20", "resnet34"]
 
 
 class BinaryResNet(nn.Module):
@@ -102,6 +102,27 @@ def resnet20(
     """Build ResNet-20 for small images: eighteen binary 3×3 convolutions in three stages."""
     return BinaryResNet(
         (6, 6, 6),
+        in_channels=in_channels,
+        num_classes=num_classes,
+        width=width,
+        stem=stem,
+        pad_value=pad_value,
+        downsample=downsample,
+    )
+
+
+def resnet8(
+    *,
+    in_channels: int = 3,
+    num_classes: int = 10,
+    width: int = 16,
+    stem: str = "strided",
+    pad_value: int = 0,
+    downsample: str = "float",
+) -> nn.Module:
+    """Build a small network for small images and short schedules: six binary 3×3 convolutions behind a strided stem."""
+    return BinaryResNet(
+        (2, 2, 2),
         in_channels=in_channels,
         num_classes=num_classes,
         width=width,

@@ -46,6 +46,8 @@ class TrainingRun:
             torch.manual_seed(settings.seed)
             self.network = build_model(settings.model, **self.options)
             self.objective: Objective = build_objective(self.network, settings).to(self.device)
+        if settings.channels_last:
+            self.objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.objective, settings)
         self.steps = settings.epochs * self.batches.steps
 
@@ -59,6 +61,8 @@ class TrainingRun:
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * factor(settings.schedule, passed)
         images, labels = self.batches.get(rows, step)
+        if settings.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
         loss, logits = self.objective(images, labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

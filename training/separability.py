@@ -25,7 +25,7 @@ Features = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Separability:
-    """LDA trace tr(S_w⁻¹·S_b) and silhouette of test features; accuracy on them of a linear probe fitted to training ones.
+    """LDA trace tr(S_w⁻¹·S_b) and silhouette of test features; accuracy there of a linear probe fitted in training.
 
     The plain trace ratio is left out: in trials it did not follow accuracy.
     """

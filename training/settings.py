@@ -49,7 +49,7 @@ class Settings:
     epochs: int = 30
     batch_size: int = 64
     optimizer: str = "adam"
-    learning_rate: float = 3e-3
+    learning_rate: float = 0.01
     weight_decay: float = 0.0
     """On convolution and dense weights alone, never on batch norm, biases, thresholds or slopes."""
     schedule: str = "onecycle"
@@ -93,6 +93,8 @@ class Settings:
     # The machine
     device: str = "cpu"
     """cpu, cuda, or auto: cuda where there is one."""
+    channels_last: bool = True
+    """Keep images and activations in NHWC order in memory: a fifth faster on the CPUs we measured."""
     threads: int = 1
     """CPU threads of torch; 0: torch's own choice. Results are equal bit for bit for equal numbers."""
 
