@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Board", "NoBoardError", "build_board", "cache_folder", "emulator"]
+__all__ = ["Board", "NoBoardError", "build_board", "old_x86"]
 
 # What the Debian package python3.11 for arm64 and the wheels link against.
 ROOT_PACKAGES = (
@@ -36,30 +36,32 @@ class NoBoardError(Exception):
 
 @dataclass(frozen=True)
 class Board:
-    """A root folder, site-packages for its Python, and the emulator that runs it."""
+    """A Python of another machine: the command that starts it, and the folders on its path."""
 
-    emulator: Path
-    root: Path
-    packages: Path
+    command: tuple[str, ...]
+    path: tuple[Path, ...] = ()
 
     def python(
         self, *arguments: str, extra: Sequence[Path] = (), hidden: Sequence[str] = (), timeout: float = 1200
     ) -> "subprocess.CompletedProcess[str]":
-        """Run the board's Python; ``extra`` folders come first on its path, imports of ``hidden`` names fail."""
+        """Run it; ``extra`` folders come first on its path, and imports of ``hidden`` names fail."""
         with tempfile.TemporaryDirectory() as scratch:
             for name in hidden:
                 (Path(scratch) / f"{name}.py").write_text(f"raise ImportError('{name} is hidden')\n")
             environment = {
                 "PATH": os.environ.get("PATH", ""),
                 "HOME": scratch,
-                "PYTHONPATH": os.pathsep.join(map(str, (scratch, *extra, self.packages))),
+                "PYTHONPATH": os.pathsep.join(map(str, (scratch, *extra, *self.path))),
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "OMP_NUM_THREADS": "1",
             }
-            command = [str(self.emulator), "-L", str(self.root), str(self.root / "usr/bin/python3.11"), *arguments]
-            return subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=timeout, check=False
-            )
+            command = [*self.command, *arguments]
+            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+def old_x86() -> Board:
+    """Return this Python on an emulated x86-64 of 2008, without AVX. Raises :class:`NoBoardError`."""
+    return Board((str(emulator("x86_64")), "-cpu", "Nehalem", sys.executable))
 
 
 def cache_folder() -> Path:
@@ -76,7 +78,9 @@ def build_board() -> Board:
         with _in_one_piece(folder) as part:
             _unpack_debian(part / "root", "arm64", ROOT_PACKAGES)
             _unpack_wheels(part / "packages")
-    return Board(emulator("aarch64"), folder / "root", folder / "packages")
+    root = folder / "root"
+    command = (str(emulator("aarch64")), "-L", str(root), str(root / "usr/bin/python3.11"))
+    return Board(command, (folder / "packages",))
 
 
 def emulator(machine: str) -> Path:

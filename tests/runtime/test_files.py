@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from latentbit.runtime import files
 from latentbit.runtime.errors import StorageError
 from latentbit.runtime.files import atomic_path, make_folder, remove_parts, sha256_file, write_bytes, write_json
 
@@ -58,7 +57,8 @@ def test_nan_is_no_json(tmp_path: Path) -> None:
 def test_a_limit_of_the_system_is_one_line(tmp_path: Path) -> None:
     """A real refusal by the kernel, in the middle of a file: the largest file size of the process."""
     code = (
-        "import sys\nfrom latentbit.runtime.files import write_bytes\nfrom latentbit.runtime.errors import StorageError\n"
+        "import sys\nfrom latentbit.runtime.files import write_bytes\n"
+        "from latentbit.runtime.errors import StorageError\n"
         "try:\n    write_bytes(sys.argv[1], b'x' * 100_000)\nexcept StorageError as error:\n    print(error)"
     )
     target = tmp_path / "a.bin"
@@ -81,7 +81,7 @@ def test_the_mend_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numb
     def refuse(handle: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(files.os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(StorageError, match=mend):
         write_bytes(tmp_path / "a", b"x")
     assert list(tmp_path.iterdir()) == []
