@@ -12,21 +12,23 @@ DOWNSAMPLES = ("binary", "float")
 
 
 def downsample(in_channels: int, out_channels: int, stride: int, kind: str = "float") -> nn.Module:
-    """Return the shortcut: average pool over the stride, 1×1 convolution, batch norm (Bi-Real Net, arXiv 1808.00278).
+    """Return the shortcut over a stride.
 
-    ``kind`` makes the convolution float, or binary behind an RSign. The pool rounds its output size up and leaves
-    padding out of the mean, so that odd sizes fit the strided 3×3.
+    float: average pool, 1×1 convolution, batch norm (Bi-Real Net, arXiv 1808.00278). binary: max-pool, RSign, binary
+    1×1, batch norm: exact, because no floats are added before the sign (docs/export.md). The pools round their output
+    size up and leave padding out, so that odd sizes fit the strided 3×3.
     """
     if kind not in DOWNSAMPLES:
         raise ConfigError(f"unknown downsample {kind!r}: choose one of {', '.join(DOWNSAMPLES)}")
-    layers: list[nn.Module] = []
-    if stride > 1:
-        layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
+    pool: list[nn.Module] = []
     if kind == "float":
-        layers.append(nn.Conv2d(in_channels, out_channels, 1, bias=False))
-    else:
-        layers += [RSign(in_channels), BinaryConv2d(in_channels, out_channels, 1)]
-    return nn.Sequential(*layers, nn.BatchNorm2d(out_channels))
+        if stride > 1:
+            pool = [nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)]
+        return nn.Sequential(*pool, nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
+    if stride > 1:
+        pool = [nn.MaxPool2d(stride, stride, ceil_mode=True)]
+    binary = [RSign(in_channels), BinaryConv2d(in_channels, out_channels, 1)]
+    return nn.Sequential(*pool, *binary, nn.BatchNorm2d(out_channels))
 
 
 def build_stem(kind: str, in_channels: int, out_channels: int) -> nn.Sequential:
