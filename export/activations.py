@@ -35,6 +35,8 @@ class Signs:
     source: ir.Value | None = None
     parts: tuple["Signs", ...] = ()
     notes: tuple[str, ...] = ()
+    faithful: bool = True
+    """Whether the two sides are equal for every source, NaN and the threshold itself included."""
 
     @property
     def plain(self) -> bool:
@@ -69,6 +71,8 @@ class Activations:
         node = value.producer()
         if (step := self._steps.get(value)) is not None:
             return self._from_step(value, step)
+        if node is not None and node.domain == DOMAIN and node.op_type == "Binarize":
+            return Signs(value, 1.0, 0.0)  # ours already, with a threshold that is computed
         if node is None or node.op_type not in _MOVING or node.domain not in ("", "ai.onnx") or value.index() != 0:
             raise StaysFloat(f"its input is real: {self._origin(value)}")
         if sum(bool(output.uses()) for output in node.outputs) > 1:
@@ -85,7 +89,8 @@ class Activations:
                 f"its input is a maximum of activations that fall where their source rises ({label(node)})"
             )
         notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
-        return Signs(value, first.scale, first.offset, parts=parts, notes=notes)
+        faithful = all(part.faithful for part in parts)
+        return Signs(value, first.scale, first.offset, parts=parts, notes=notes, faithful=faithful)
 
     def _from_step(self, value: ir.Value, step: Step) -> Signs:
         if value.dtype not in (None, ir.DataType.FLOAT) or step.source.dtype not in (None, ir.DataType.FLOAT):
@@ -96,6 +101,7 @@ class Activations:
         if not (np.isfinite(low) and np.isfinite(high)) or low == high:
             raise StaysFloat(f"its input takes the one value {high:g} on both sides of a threshold")
         notes = []
+        faithful = True
         threshold = step.threshold
         if np.array_equal(np.broadcast_to(step.at, step.above.shape), step.above):
             pass
@@ -110,9 +116,12 @@ class Activations:
                 )
             if self._sign_zero == "minus":
                 threshold = np.nextafter(threshold, np.float32(np.inf))
+            faithful = False
             notes.append(f"the activation {at} is taken as {high if self._sign_zero == 'plus' else low:g} (sign_zero)")
         nan = _single(step.nan)
-        if nan is not None and nan == high:
+        if nan != low:
+            faithful = False
+        if nan == high:
             notes.append(f"NaN gives {low:g} here and {high:g} in the source")
         if not np.any(step.threshold) and step.source in self.rounded_zero:
             notes.append(
@@ -120,7 +129,7 @@ class Activations:
             )
         shaped = self._shaped(threshold, step.source)
         scale, offset = (float(high) - float(low)) / 2, (float(high) + float(low)) / 2
-        return Signs(value, scale, offset, shaped, step.source, notes=tuple(notes))
+        return Signs(value, scale, offset, shaped, step.source, (), tuple(notes), faithful)
 
     def _shaped(self, threshold: NDArray[np.float32], source: ir.Value) -> NDArray[np.float32]:
         """Return the threshold as ``[C,1,1]`` or ``[C]``; of size 1 where C is not known."""
@@ -172,7 +181,7 @@ class Activations:
             built = self._rewriting.insert_after(
                 node, "Binarize", [signs.source, threshold], {}, domain=DOMAIN, like=signs.value
             )
-        if signs.plain and built is not signs.value:
+        if signs.plain and signs.faithful and built is not signs.value:
             self._rewriting.replace_uses(signs.value, built)
         self._built[signs.value] = built
         self._built[built] = built

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..runtime.bits import DOMAIN, pack_conv_weight, pack_signs
 from .activations import Activations, Signs
 from .constants import Constants
-from .folding import Affine, fold_binary
+from .folding import fold_binary
 from .layers import Layer, StaysFloat, is_layer, label, read_layer, split_signs
 from .rewriting import Rewriting
 from .tail import Tail, read_tail
@@ -97,10 +97,10 @@ class _Packer:
             if not self.weight_only:
                 return Outcome(name, op_type, "float", str(reason), shape)
             tail = read_tail(layer, self.constants)
-            exact = self._emit(layer, tail, signs, alpha, None, layer.pads, None)
+            exact = self._emit(layer, tail, signs, alpha, None, layer.pads, None, False)
             return Outcome(name, op_type, "weight-only", str(reason), shape, None, exact, tail.folded)
         tail = read_tail(layer, self.constants, integral)
-        exact = self._emit(layer, tail, signs, alpha, source, pads, pad_value)
+        exact = self._emit(layer, tail, signs, alpha, source, pads, pad_value, integral)
         pad = pad_value if layer.is_conv and any(pads) else None
         return Outcome(name, op_type, "binary", "", shape, pad, exact, tail.folded, source.notes)
 
@@ -145,13 +145,15 @@ class _Packer:
         source: Signs | None,
         pads: tuple[int, int, int, int],
         pad_value: int | None,
+        integral: bool,
     ) -> bool:
         """Replace a layer and its tail by one packed operator; tell whether the results stay the same bit for bit."""
         step, offset = (1.0, 0.0) if source is None else (source.scale, source.offset)
         bias = np.zeros(layer.outputs) if layer.bias is None else layer.bias
         sums = signs.reshape(layer.outputs, -1).sum(axis=1, dtype=np.int64)
         # conv(offset + step·s, α·w) = step·α·acc + offset·α·Σw: outside the image stands the sign of the number 0
-        scale, shift = fold_binary(step * alpha, bias + offset * alpha * sums, Affine(*tail.affine))
+        start = bias + offset * alpha * sums
+        scale, shift = fold_binary(step * alpha, start, tail.affine)
         name = label(layer.node)
         packed = pack_conv_weight(signs) if layer.is_conv else pack_signs(signs)
         arrays: dict[str, NDArray[Any]] = {"weight": packed, "scale": scale, "bias": shift}
@@ -167,7 +169,8 @@ class _Packer:
         added = ir.node(op_type, [value, *constants], attributes, domain=DOMAIN, name=layer.node.name or name)
         self.rewriting.take_place(tail.nodes, added)
         whole = bool(np.all(_power_of_two(alpha)) and _power_of_two(np.array([step]))[0])
-        exact = whole and not np.any(bias) and (tail.exact if offset == 0.0 else not tail.folded)
+        sums_exact = whole and (integral or not np.any(bias))
+        exact = sums_exact and (not tail.folded if np.any(start) else tail.exact)
         if source is not None and _never_zero(scale, shift, layer.window, exact_window=not any(pads) or pad_value != 0):
             self.activations.never_zero.add(added.outputs[0])
         elif source is not None and not exact:

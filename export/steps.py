@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from ..runtime.bits import DOMAIN
 from .constants import Constants
 
 __all__ = ["Step", "Steps"]
@@ -93,9 +94,11 @@ class Steps:
 
     def _read(self, value: ir.Value) -> Step | None:
         node = value.producer()
-        if node is None or node.domain not in ("", "ai.onnx") or len(node.outputs) != 1:
+        if node is None or len(node.outputs) != 1:
             return None
-        if node.op_type not in (*_ELEMENTWISE, "Cast", "Clip"):
+        if node.domain == DOMAIN and node.op_type == "Binarize":
+            return self._binarize(node)
+        if node.domain not in ("", "ai.onnx") or node.op_type not in (*_ELEMENTWISE, "Cast", "Clip"):
             return None
         steps = [self.get(entry) for entry in node.inputs]
         first = next((step for step in steps if step is not None), None)
@@ -115,6 +118,14 @@ class Steps:
             with np.errstate(all="ignore"):
                 pieces.append(_apply(node, operands))
         return Step(first.source, first.threshold, *pieces)
+
+    def _binarize(self, node: ir.Node) -> Step | None:
+        """Read our own operator: −1 for NaN too."""
+        source, threshold = node.inputs[0], self._constants.get(node.inputs[1])
+        if source is None or threshold is None:
+            return None
+        low, high = np.asarray(np.float32(-1)), np.asarray(np.float32(1))
+        return Step(source, threshold, low, high, high, low)
 
     def _root(self, node: ir.Node) -> Step | None:
         """Read a comparison of a real value with a constant, or its Sign."""
