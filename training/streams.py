@@ -16,8 +16,8 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..runtime.errors import UnsupportedError
-from .signs import sign
 from .layers import BinaryConv2d, BinaryLinear, RSign, per_channel
+from .signs import sign
 from .tracing import trace
 
 __all__ = ["LatentConv2d", "LatentLinear", "LatentSign", "Streams", "fused", "latent_layer", "two_streams"]
@@ -96,8 +96,8 @@ def counterpart(module: nn.Module, phi: str) -> nn.Module | None:
 class Streams:
     """Both streams as one graph, ``images -> (z_b, z_w, features_b, features_w, pooled_b)``.
 
-    Features are tuples of the activations at the end of each stage (before each strided binary convolution, and before
-    the global pool); ``pooled_b`` is the input of the classifier, a dense layer of ``classifier_shape`` (classes, size)
+    Features are tuples of the activations at the end of each stage (before each strided binary convolution and each
+    pool); ``pooled_b`` is the input of the classifier, a dense layer of ``classifier_shape`` (classes, size)
     or None.
     """
 
@@ -178,11 +178,11 @@ def two_streams(network: nn.Module, phi: str, share: float = 1.0) -> Streams:
 
 
 def _stage_ends(c: _Copy) -> list[fx.Node]:
-    """Return the nodes whose values end a stage: what a strided binary convolution or the global pool reads."""
+    """Return the nodes whose values end a stage: what a strided binary convolution or a pool reads."""
     ends: list[fx.Node] = []
     for node in c.source.graph.nodes:
         module = c.module(node)
-        if isinstance(module, nn.AdaptiveAvgPool2d):
+        if isinstance(module, nn.AdaptiveAvgPool2d | nn.MaxPool2d):
             ends.append(node.all_input_nodes[0])
         if isinstance(module, BinaryConv2d) and max(module.stride) > 1:
             source = node.all_input_nodes[0]

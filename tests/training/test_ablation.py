@@ -1,0 +1,139 @@
+"""Ablations: parsing, pairing, resumption, tables; separability of features."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from latentbit.runtime.errors import ConfigError, DataError
+from latentbit.training import ablation
+from latentbit.training.ablation import ablate, parse_variant, render, summarise
+from latentbit.training.separability import features_of, lda_trace, separability
+from latentbit.training.stepcost import step_costs
+from latentbit.training.trainer import load_network, train
+
+QUICK: dict[str, Any] = {"epochs": 2, "width": 4, "batch_size": 256, "threads": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("L1", {"latent": "L1"}),
+        ("L1:phi=hardtanh,latent_share=0.5", {"latent": "L1", "phi": "hardtanh", "latent_share": 0.5}),
+        ("beta=0.3, latent_every=2", {"beta": 0.3, "latent_every": 2}),
+        ("none", {"latent": "none"}),
+    ],
+)
+def test_variants_are_parsed(text: str, changes: dict[str, Any]) -> None:
+    assert parse_variant(text) == changes
+
+
+@pytest.mark.parametrize("text", ["L9", "L1:phi", "L1:=3", ""])
+def test_other_variants_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="variant"):
+        parse_variant(text)
+
+
+def test_an_ablation_pairs_seeds_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ablation, "step_costs", lambda variants: {"none": 1.0, "L1": 2.0})
+    seen: list[str] = []
+    result = ablate(
+        variants=["none", "L1"],
+        seeds=[0, 1],
+        out=tmp_path,
+        progress=lambda label, p: seen.append(label),
+        **QUICK,
+    )
+    assert [(r.variant, r.budget, r.seeds, r.epochs) for r in result.rows] == [
+        ("none", "epochs", 2, 2),
+        ("L1", "epochs", 2, 2),
+        ("L1", "compute", 2, 1),
+    ]
+    lines = [json.loads(line) for line in (tmp_path / "ablation.jsonl").read_text().splitlines()]
+    assert len(lines) == 6
+    by_key = {(r["variant"], r["budget"], r["seed"]): 100 * r["training"] for r in lines}
+    gains = [by_key["L1", "epochs", seed] - by_key["none", "epochs", seed] for seed in (0, 1)]
+    assert result.rows[1].gain == pytest.approx(np.mean(gains))
+    assert result.rows[1].gain_error == pytest.approx(np.std(gains, ddof=1) / math.sqrt(2))
+    assert result.rows[1].latent_accuracy is not None
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "table.md").read_text() == result.table
+    assert {"none (epochs, seed 0)", "L1 (compute, seed 1)"} <= set(seen)
+    # A third seed is added; what is there is not trained again.
+    seen.clear()
+    more = ablate(
+        variants=["none", "L1"],
+        seeds=[0, 1, 2],
+        out=tmp_path,
+        progress=lambda label, p: seen.append(label),
+        **QUICK,
+    )
+    assert set(seen) == {"none (epochs, seed 2)", "L1 (epochs, seed 2)", "L1 (compute, seed 2)"}
+    assert more.rows[0].seeds == 3
+    with pytest.raises(DataError, match="holds an ablation of other settings"):
+        ablate(variants=["none", "L1"], seeds=[0], out=tmp_path, **QUICK | {"epochs": 3})
+
+
+def test_an_ablation_on_held_out_data_reports_validation(tmp_path: Path) -> None:
+    settings = QUICK | {"epochs": 1, "holdout": 0.1}
+    result = ablate(variants=["none", "learning_rate=0.02"], seeds=[0], out=tmp_path, equal_compute=False, **settings)
+    assert [r["training"] for r in result.records] == [None, None]
+    assert result.rows[1].accuracy == pytest.approx(100 * result.records[1]["validation"])
+    assert math.isnan(result.rows[0].error)
+
+
+@pytest.mark.parametrize(("variants", "seeds"), [(["none"], [0]), (["L1", "L1"], [0]), (["none", "L1"], [])])
+def test_an_ablation_needs_something_to_compare(variants: list[str], seeds: list[int], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="at least two different variants"):
+        ablate(variants=variants, seeds=seeds, out=tmp_path)
+
+
+def test_the_table_shows_no_gain_as_no_gain() -> None:
+    record = {"budget": "epochs", "epochs": 3, "cost": 1.0, "seconds": 2.0, "latent_stream": None}
+    records = [
+        record | {"variant": name, "seed": seed, "training": value}
+        for name, values in (("none", (0.9, 0.92)), ("L1", (0.89, 0.91)))
+        for seed, value in enumerate(values)
+    ]
+    for r in records:
+        r["validation_latent_stream"] = None
+    table = render(summarise(records, ["none", "L1"], ["epochs"]))
+    assert "| L1 | epochs | 2 | 3 | 90.00 ± 1.00 | -1.00 ± 0.00 |" in table
+
+
+def test_step_costs_are_relative_to_the_first() -> None:
+    base = {"width": 8, "batch_size": 256, "latent": "none"}
+    costs = step_costs({"none": base, "L1": base | {"latent": "L1"}})
+    assert costs["none"] == 1.0
+    assert costs["L1"] > 1.1
+
+
+def test_lda_trace_grows_with_the_distance_between_classes() -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 50)
+    noise = random.normal(size=(150, 4))
+    near, far = (lda_trace(noise + distance * np.eye(3, 4)[labels], labels) for distance in (1.0, 4.0))
+    assert far > 5 * near
+    assert lda_trace(10 * noise, labels) == pytest.approx(lda_trace(noise, labels), rel=1e-6)
+
+
+def test_separability_of_real_checkpoints(tmp_path: Path) -> None:
+    folders = {latent: train(out=tmp_path / latent, latent=latent, **QUICK).folder for latent in ("none", "L1")}
+    found = separability(folders, tmp_path / "out", data="digits", images=150)
+    assert list(found) == ["none", "L1"]
+    assert all(0 < figures.linear_probe <= 1 and figures.lda_trace > 0 for figures in found.values())
+    assert (tmp_path / "out" / "tsne.png").read_bytes().startswith(b"\x89PNG")
+    stored = json.loads((tmp_path / "out" / "separability.json").read_text())
+    assert stored["L1"]["lda_trace"] == pytest.approx(found["L1"].lda_trace)
+    network = load_network(folders["L1"])
+    inputs = np.random.default_rng(0).normal(size=(7, 1, 8, 8)).astype(np.float32)
+    assert features_of(network, inputs).shape == (7, 8)
+
+
+def test_separability_refuses_networks_of_other_data(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"dataset_sha256": "other"}')
+    with pytest.raises(DataError, match="trained on other data"):
+        separability({"x": tmp_path}, tmp_path, data="digits")
