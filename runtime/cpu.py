@@ -2,33 +2,52 @@
 
 import platform
 from functools import cache
+from typing import Any
 
 __all__ = ["cpu_features", "cpu_name"]
 
-
-@cache
-def _cpuinfo() -> dict[str, str]:
-    """Return the first processor's entries of /proc/cpuinfo, empty where there is none."""
-    entries: dict[str, str] = {}
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                key, colon, value = line.partition(":")
-                if colon:
-                    entries.setdefault(key.strip(), value.strip())
-    except OSError:
-        return {}
-    return entries
+_NAMES = {
+    "AVX2": "avx2",
+    "AVX512F": "avx512f",
+    "AVX512VNNI": "avx512_vnni",
+    "FMA3": "fma",
+    "POPCNT": "popcnt",
+    "SSSE3": "ssse3",
+    "ASIMD": "asimd",
+    "ASIMDDP": "asimddp",
+}
 
 
 @cache
 def cpu_features() -> frozenset[str]:
-    """Return the features under their Linux names (``avx2``, ``asimd``, …); empty where the system does not tell."""
-    entries = _cpuinfo()
-    return frozenset((entries.get("flags") or entries.get("Features") or "").split())
+    """Return the features under their Linux names (``avx2``, ``asimd``, …), as far as kernels ask for them.
+
+    They come from numpy, which asks the CPU and the system (cpuid, xgetbv, getauxval). /proc/cpuinfo would be wrong
+    under emulation: there it describes the machine outside, and a kernel chosen by it meets an illegal instruction.
+    """
+    found = _numpy_features()
+    return frozenset(linux for name, linux in _NAMES.items() if found.get(name))
+
+
+def _numpy_features() -> dict[str, bool]:
+    umath: Any
+    try:
+        from numpy._core import _multiarray_umath as umath
+    except ImportError:  # numpy 1.26
+        from numpy.core import _multiarray_umath as umath
+    features: dict[str, bool] = umath.__cpu_features__
+    return features
 
 
 @cache
 def cpu_name() -> str:
     """Return the CPU's model name, or its architecture."""
-    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                key, _, value = line.partition(":")
+                if key.strip() == "model name":
+                    return value.strip()
+    except OSError:
+        pass  # not Linux, or hidden from us: the architecture has to do
+    return platform.processor() or platform.machine()

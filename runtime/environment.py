@@ -11,7 +11,6 @@ from .cpu import cpu_features, cpu_name
 
 __all__ = ["environment", "peak_memory_bytes"]
 
-_TOLD = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "fma", "popcnt", "ssse3", "asimd", "asimddp")
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "numba", "llvmlite")
 
 
@@ -23,13 +22,12 @@ def environment() -> dict[str, object]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue  # a device with a prebuilt library has no numba
-    features = sorted(cpu_features() & set(_TOLD))
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "versions": versions,
         "cpu": cpu_name(),
         "machine": platform.machine(),
-        "features": features,
+        "features": sorted(cpu_features()),
         "cpus": usable,
         "system": platform.platform(),
     }

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,9 +42,13 @@ class Board:
     path: tuple[Path, ...] = ()
 
     def python(
-        self, *arguments: str, extra: Sequence[Path] = (), hidden: Sequence[str] = (), timeout: float = 1200
+        self,
+        *arguments: str,
+        extra: Sequence[Path] = (),
+        hidden: Sequence[str] = (),
+        settings: Mapping[str, str] | None = None,
     ) -> "subprocess.CompletedProcess[str]":
-        """Run it; ``extra`` folders come first on its path, and imports of ``hidden`` names fail."""
+        """Run it; ``extra`` folders come first on its path, imports of ``hidden`` names fail, ``settings`` are set."""
         with tempfile.TemporaryDirectory() as scratch:
             for name in hidden:
                 (Path(scratch) / f"{name}.py").write_text(f"raise ImportError('{name} is hidden')\n")
@@ -54,9 +58,10 @@ class Board:
                 "PYTHONPATH": os.pathsep.join(map(str, (scratch, *extra, *self.path))),
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "OMP_NUM_THREADS": "1",
+                **(settings or {}),
             }
             command = [*self.command, *arguments]
-            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
+            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200)
 
 
 def old_x86() -> Board:

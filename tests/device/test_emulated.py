@@ -5,6 +5,7 @@ Emulation shows that answers are right and that no illegal instruction occurs. I
 
 import json
 import platform
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from latentbit.runtime import InferenceSession
 
 from .board import Board
 from .conftest import BUNDLE, CASES
+from .disassembly import inner_loops
 
 pytestmark = [pytest.mark.board, pytest.mark.timeout(1800)]
 
@@ -72,3 +74,23 @@ def test_logits_equal_those_of_this_machine(
     here = InferenceSession(model)
     (expected,) = here.run(None, {here.get_inputs()[0].name: np.load(inputs)})
     np.testing.assert_allclose(np.load(answers), expected, rtol=0, atol=TOLERANCE)
+
+
+def test_the_inner_loop_counts_bits_with_neon(aarch64: Board, package: Path, tmp_path: Path) -> None:
+    """Per step: 4 pixels loaded to all lanes; xor, count and add on 4 × 64 channels; nothing spilt."""
+    script = Path(__file__).with_name("disassembly.py")
+    done = aarch64.python(str(script), extra=[package], settings={"NUMBA_CACHE_DIR": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    counting = [loop for loop in inner_loops(done.stdout) if any(line.startswith("cnt\t") for line in loop)]
+    assert len(counting) == 1
+    (loop,) = counting
+    vector = [line.split("\t")[0] for line in loop if re.search(r"v\d+\.16b", line)]
+    assert {name: vector.count(name) for name in set(vector)} == {"ld1r": 4, "eor": 16, "cnt": 16, "add": 16}
+    assert not [line for line in loop if "sp" in line or line.startswith("bl")]
+
+
+def test_the_reader_of_loops_is_not_blind() -> None:
+    nested = (
+        "f:\n.L1:\n\tmov\tx0, x1\n.L2:\n\tcnt\tv0.16b, v1.16b\n\tb.ne\t.L2\n\tcbnz\tx0, .L1\n\tb\t.L3\n.L3:\n\tret\n"
+    )
+    assert inner_loops(nested) == [["cnt\tv0.16b, v1.16b", "b.ne\t.L2"]]
