@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..runtime.errors import ConfigError
-from .signs import binary_weight, sign
 from .estimators import find_estimator
+from .signs import sign
+from .weights import STATIC_ESTIMATORS, BinaryWeight
 
 __all__ = ["BinaryConv2d", "BinaryLinear", "RPReLU", "RSign", "per_channel", "set_progress"]
 
@@ -51,13 +52,22 @@ class RSign(nn.Module):
     def __init__(self, channels: int, *, estimator: str = "approx_sign") -> None:
         super().__init__()
         _positive("RSign", channels=channels)
-        self.channels, self.estimator, self.progress = channels, estimator, 0.0
-        self.derivative = find_estimator(estimator)
+        self.channels, self.progress = channels, 0.0
+        self.choose(estimator)
         self.threshold = nn.Parameter(torch.zeros(channels))
+
+    def choose(self, estimator: str) -> None:
+        """Choose the surrogate derivative."""
+        self.estimator, self.derivative = estimator, find_estimator(estimator)
+
+    def set_progress(self, progress: float) -> None:
+        """Tell the share of the schedule; kept only where it matters, as a compiled step is compiled anew for each."""
+        if self.derivative not in STATIC_ESTIMATORS:
+            self.progress = progress
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ±1 of the shape of ``x``."""
-        return sign(x - per_channel(self.threshold, x), self.derivative, self.progress)
+        return sign(x - per_channel(self.threshold.to(x.dtype), x), self.derivative, self.progress)
 
     def extra_repr(self) -> str:
         """Describe the layer."""
@@ -95,15 +105,16 @@ class RPReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the shape of ``x`` (``[N, C, …]``)."""
-        moved: Tensor = _PReLU.apply(x - per_channel(self.shift_in, x), self.slope.to(x.dtype))  # type: ignore[no-untyped-call]
-        return moved + per_channel(self.shift_out, x)
+        shift_in, slope, shift_out = (p.to(x.dtype) for p in (self.shift_in, self.slope, self.shift_out))
+        moved: Tensor = _PReLU.apply(x - per_channel(shift_in, x), slope)  # type: ignore[no-untyped-call]
+        return moved + per_channel(shift_out, x)
 
     def extra_repr(self) -> str:
         """Describe the layer."""
         return f"{self.channels}"
 
 
-class BinaryConv2d(nn.Module):
+class BinaryConv2d(BinaryWeight):
     """Convolution of ±1 inputs with α·sign(W), α = mean|W| per output channel; no bias (batch norm follows).
 
     Input ``[N, in_channels, H, W]``, already ±1 (from :class:`RSign`). ``pad_value`` (−1, 0 or +1) is what lies outside
@@ -124,7 +135,6 @@ class BinaryConv2d(nn.Module):
         pad_value: int = 0,
         estimator: str = "identity_clip",
     ) -> None:
-        super().__init__()
         _positive("BinaryConv2d", in_channels=in_channels, out_channels=out_channels, groups=groups)
         if in_channels % groups or out_channels % groups:
             raise ConfigError(
@@ -133,21 +143,13 @@ class BinaryConv2d(nn.Module):
             )
         if pad_value not in (-1, 0, 1):
             raise ConfigError(f"BinaryConv2d: pad_value must be -1, 0 or 1, not {pad_value!r}")
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = _pair("BinaryConv2d", "kernel_size", kernel_size, 1)
+        size = _pair("BinaryConv2d", "kernel_size", kernel_size, 1)
+        super().__init__((out_channels, in_channels // groups, *size), estimator)
+        self.in_channels, self.out_channels, self.groups, self.kernel_size = in_channels, out_channels, groups, size
         self.stride = _pair("BinaryConv2d", "stride", stride, 1)
         self.padding = _pair("BinaryConv2d", "padding", padding, 0)
         self.dilation = _pair("BinaryConv2d", "dilation", dilation, 1)
-        self.pad_value, self.estimator, self.progress = int(pad_value), estimator, 0.0
-        self.derivative = find_estimator(estimator)
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw W from a zero-mean normal with half the deviation of He's initialisation."""
-        nn.init.kaiming_normal_(self.weight)
-        with torch.no_grad():
-            self.weight.mul_(0.5)
+        self.pad_value = int(pad_value)
 
     def pad(self, x: Tensor) -> Tensor:
         """Pad with −1 or +1; zero padding is left to the convolution."""
@@ -166,7 +168,7 @@ class BinaryConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[N, out_channels, H', W']``: exact integers times α."""
-        return self.convolve(x, binary_weight(self.weight, self.derivative, self.progress).to(x.dtype))
+        return self.convolve(x, self.effective_weight().to(x.dtype))
 
     def extra_repr(self) -> str:
         """Describe the layer."""
@@ -176,27 +178,17 @@ class BinaryConv2d(nn.Module):
         )
 
 
-class BinaryLinear(nn.Module):
+class BinaryLinear(BinaryWeight):
     """Dense layer of ±1 inputs ``[…, in_features]`` with α·sign(W), W ``[out_features, in_features]``; no bias."""
 
     def __init__(self, in_features: int, out_features: int, *, estimator: str = "identity_clip") -> None:
-        super().__init__()
         _positive("BinaryLinear", in_features=in_features, out_features=out_features)
+        super().__init__((out_features, in_features), estimator)
         self.in_features, self.out_features = in_features, out_features
-        self.estimator, self.progress = estimator, 0.0
-        self.derivative = find_estimator(estimator)
-        self.weight = nn.Parameter(torch.empty(out_features, in_features))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw W as :meth:`BinaryConv2d.reset_parameters` does."""
-        nn.init.kaiming_normal_(self.weight)
-        with torch.no_grad():
-            self.weight.mul_(0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[…, out_features]``."""
-        return F.linear(x, binary_weight(self.weight, self.derivative, self.progress).to(x.dtype))
+        return F.linear(x, self.effective_weight().to(x.dtype))
 
     def extra_repr(self) -> str:
         """Describe the layer."""
@@ -204,7 +196,7 @@ class BinaryLinear(nn.Module):
 
 
 def set_progress(module: nn.Module, progress: float) -> None:
-    """Tell every layer in ``module`` the share of the schedule that has passed, for EDE and ReSTE."""
+    """Tell every layer in ``module`` the share of the schedule that has passed, for EDE, ReSTE and ReCU."""
     for layer in module.modules():
-        if isinstance(layer, RSign | BinaryConv2d | BinaryLinear):
-            layer.progress = progress
+        if isinstance(layer, RSign | BinaryWeight):
+            layer.set_progress(progress)

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from ..runtime.errors import ConfigError
+from .floatnets import float_resnet18, float_resnet20, float_resnet34
 from .plainnets import mlp, vgg_small
 from .resnets import digits_resnet, resnet8, resnet18, resnet20, resnet34
 
@@ -20,6 +21,9 @@ __all__ = ["MODELS", "build_model", "model_options"]
 MODELS: MappingProxyType[str, Callable[..., nn.Module]] = MappingProxyType(
     {
         "digits_resnet": digits_resnet,
+        "float_resnet18": float_resnet18,
+        "float_resnet20": float_resnet20,
+        "float_resnet34": float_resnet34,
         "mlp": mlp,
         "resnet18": resnet18,
         "resnet20": resnet20,

@@ -78,6 +78,6 @@ class SelfCancel(nn.Module):
             geometry = layer.geometry()
             signs, real = layer.pad(signs), layer.pad(real)
         out: Tensor = _BothGradients.apply(  # type: ignore[no-untyped-call]
-            signs, real, layer.weight, geometry, layer.derivative, layer.progress, self.eta
+            signs, real, layer.latent_weight(), geometry, layer.derivative, layer.progress, self.eta
         )
         return out

@@ -44,7 +44,7 @@ class LatentSign(_Shared[RSign]):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[N, C, …]`` to the same shape, real-valued."""
-        return self.phi(x - per_channel(self._layer[0].threshold, x))
+        return self.phi(x - per_channel(self._layer[0].threshold.to(x.dtype), x))
 
 
 class LatentConv2d(_Shared[BinaryConv2d]):
@@ -53,7 +53,7 @@ class LatentConv2d(_Shared[BinaryConv2d]):
     def forward(self, x: Tensor) -> Tensor:
         """``[N, C, H, W]`` to ``[N, O, H', W']``."""
         layer = self._layer[0]
-        return layer.convolve(x, layer.weight.to(x.dtype))
+        return layer.convolve(x, layer.latent_weight().to(x.dtype))
 
 
 class LatentLinear(_Shared[BinaryLinear]):
@@ -61,7 +61,7 @@ class LatentLinear(_Shared[BinaryLinear]):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[…, K]`` to ``[…, O]``."""
-        return F.linear(x, self._layer[0].weight.to(x.dtype))
+        return F.linear(x, self._layer[0].latent_weight().to(x.dtype))
 
 
 class Take(nn.Module):

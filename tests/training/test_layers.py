@@ -87,7 +87,7 @@ def test_weights_start_with_zero_mean() -> None:
 
 
 def test_progress_reaches_every_layer_and_changes_the_gradient() -> None:
-    block = nn.Sequential(RSign(2, estimator="ede"), BinaryConv2d(2, 2, 1, estimator="ede"))
+    block = nn.Sequential(RSign(2, estimator="ede"), BinaryConv2d(2, 2, 1, estimator="reste"))
     x = torch.full((1, 2, 1, 1), 0.5, requires_grad=True)
     gradients = []
     for progress in (0.0, 1.0):

@@ -18,6 +18,9 @@ from latentbit.training.tracing import trace
 # Name, options, shape of an image, binary 3×3 convolutions, binary dense layers.
 NETWORKS: list[tuple[str, dict[str, Any], tuple[int, int, int], int, int]] = [
     ("digits_resnet", {"width": 4}, (1, 8, 8), 4, 1),
+    ("float_resnet18", {"width": 4, "num_classes": 10}, (3, 64, 64), 0, 0),
+    ("float_resnet20", {"width": 4}, (3, 28, 28), 0, 0),
+    ("float_resnet34", {"width": 2, "num_classes": 10, "stem": "cheap"}, (3, 64, 64), 0, 0),
     ("mlp", {"width": 16, "image_size": 12}, (1, 12, 12), 0, 2),
     ("resnet8", {"width": 4}, (3, 28, 28), 6, 0),
     ("resnet18", {"width": 4, "num_classes": 10}, (3, 64, 64), 16, 0),

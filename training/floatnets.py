@@ -1,0 +1,75 @@
+"""Float residual networks (He et al., arXiv 1512.03385): teachers of binary ones, and their float reference."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from .blocks import build_stem
+
+__all__ = ["FloatResNet", "float_resnet18", "float_resnet20", "float_resnet34"]
+
+
+class FloatBlock(nn.Module):
+    """Two 3×3 convolutions with batch norm and ReLU around a shortcut."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.act1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
+            )
+        self.act2 = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, in_channels, H, W]`` to ``[N, out_channels, ceil(H/stride), ceil(W/stride)]``."""
+        out = self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x)))))
+        result: Tensor = self.act2(out + self.shortcut(x))
+        return result
+
+
+class FloatResNet(nn.Module):
+    """A stem, stages of float blocks, mean, classifier."""
+
+    def __init__(self, blocks: Sequence[int], in_channels: int, num_classes: int, width: int, stem: str) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(*build_stem(stem, in_channels, width), nn.ReLU())
+        layers: list[nn.Module] = []
+        before = width
+        for number, count in enumerate(blocks):
+            for index in range(count):
+                layers.append(FloatBlock(before, width << number, 2 if index == 0 and number else 1))
+                before = width << number
+        self.blocks = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.head = nn.Linear(before, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, in_channels, H, W]`` to logits ``[N, num_classes]``."""
+        result: Tensor = self.head(self.flatten(self.pool(self.blocks(self.stem(x)))))
+        return result
+
+
+def float_resnet18(
+    *, in_channels: int = 3, num_classes: int = 1000, width: int = 64, stem: str = "imagenet"
+) -> nn.Module:
+    """Build the float ResNet-18."""
+    return FloatResNet((2, 2, 2, 2), in_channels, num_classes, width, stem)
+
+
+def float_resnet34(
+    *, in_channels: int = 3, num_classes: int = 1000, width: int = 64, stem: str = "imagenet"
+) -> nn.Module:
+    """Build the float ResNet-34, the usual teacher."""
+    return FloatResNet((3, 4, 6, 3), in_channels, num_classes, width, stem)
+
+
+def float_resnet20(*, in_channels: int = 3, num_classes: int = 10, width: int = 16, stem: str = "cifar") -> nn.Module:
+    """Build the float ResNet-20 for small images."""
+    return FloatResNet((3, 3, 3), in_channels, num_classes, width, stem)

@@ -1,0 +1,78 @@
+"""The latent weight W of a binary layer: how it is regularised, binarised, and left behind after training."""
+
+import torch
+from torch import Tensor, nn
+
+from .estimators import approx_sign, find_estimator, identity, identity_clip
+from .regularisers import find_regulariser, none, recu
+from .signs import binary_weight
+
+__all__ = ["BinaryWeight", "bake", "choose_weights", "set_real_weights"]
+
+STATIC_ESTIMATORS = (approx_sign, identity, identity_clip)
+
+
+class BinaryWeight(nn.Module):
+    """Base of the binary layers: a real-valued weight ``[O, …]`` that acts as α·sign(W).
+
+    ``regulariser`` changes W first (:mod:`.regularisers`); ``real`` switches binarisation off, which the first of two
+    stages of training uses, or a schedule of one's own that makes layers binary one after the other.
+    """
+
+    weight: nn.Parameter
+
+    def __init__(self, shape: tuple[int, ...], estimator: str) -> None:
+        super().__init__()
+        self.progress, self.real = 0.0, False
+        self.choose(estimator, "none")
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.reset_parameters()
+
+    def choose(self, estimator: str, regulariser: str) -> None:
+        """Choose how gradients reach W, and what W becomes before it is binarised."""
+        self.estimator, self.derivative = estimator, find_estimator(estimator)
+        self.regulariser, self.regularise = regulariser, find_regulariser(regulariser)
+
+    def reset_parameters(self) -> None:
+        """Draw W from a zero-mean normal with half the deviation of He's initialisation."""
+        nn.init.kaiming_normal_(self.weight)
+        with torch.no_grad():
+            self.weight.mul_(0.5)
+
+    def latent_weight(self) -> Tensor:
+        """Return W as it is binarised: regularised, real-valued, float32."""
+        return self.weight if self.regularise is none else self.regularise(self.weight, self.progress)
+
+    def effective_weight(self) -> Tensor:
+        """Return what the layer multiplies with: α·sign(W), or W itself while ``real``."""
+        weight = self.latent_weight()
+        return weight if self.real else binary_weight(weight, self.derivative, self.progress)
+
+    def set_progress(self, progress: float) -> None:
+        """Tell the share of the schedule; kept only where it matters, as a compiled step is compiled anew for each."""
+        if self.derivative not in STATIC_ESTIMATORS or self.regularise is recu:
+            self.progress = progress
+
+
+def choose_weights(network: nn.Module, *, estimator: str, regulariser: str) -> None:
+    """Choose estimator and regulariser of the weights of every binary layer in ``network``."""
+    for layer in network.modules():
+        if isinstance(layer, BinaryWeight):
+            layer.choose(estimator, regulariser)
+
+
+def set_real_weights(network: nn.Module, real: bool) -> None:
+    """Switch binarisation of weights off or on in every binary layer."""
+    for layer in network.modules():
+        if isinstance(layer, BinaryWeight):
+            layer.real = real
+
+
+@torch.no_grad()
+def bake(network: nn.Module) -> None:
+    """Write the regularised W into W and drop the regulariser: signs and scales stay, and export reads W alone."""
+    for layer in network.modules():
+        if isinstance(layer, BinaryWeight):
+            layer.weight.copy_(layer.latent_weight().clone())
+            layer.choose(layer.estimator, "none")
+            layer.real = False
