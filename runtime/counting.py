@@ -7,7 +7,7 @@ adds them to the 16-bit tile before a byte can overflow::
         counters = 0
         for each length of step, longest first:
             while steps are left: counters = body(...)
-        widen(counters)                       tile += counters
+        widen(counters)                       tile += counters (the first piece: tile = counters)
 
 Written as LLVM IR with the counters as phi nodes, so that they stay in registers (numba would keep arrays in memory).
 """
@@ -20,7 +20,7 @@ import llvmlite.ir as ir
 from .descriptor import PIXEL_WORDS
 from .llvm import I8, I16, I64, const, emit_load, emit_store, splat
 
-__all__ = ["BYTES", "WORDS", "Body", "emit_corners", "emit_count", "emit_widen", "emit_zero"]
+__all__ = ["BYTES", "WORDS", "Body", "emit_corners", "emit_count", "emit_widen"]
 
 BYTES, WORDS = ir.VectorType(I8, 32), ir.VectorType(I16, 16)
 Body = Callable[[Any, list[Any], Any, list[Any], int], list[Any]]
@@ -36,18 +36,12 @@ def emit_corners(b: Any, act: Any, pixels: Any, count: int, stride: int, element
     return corners
 
 
-def emit_zero(b: Any, tile: Any, vectors: int) -> None:
-    """Emit zeros over a tile of ``vectors`` · 32 uint16."""
-    for index in range(2 * vectors):
-        emit_store(b, b.add(tile, const(32 * index)), splat(WORDS, 0))
-
-
-def emit_widen(b: Any, counter: Any, tile: Any, place: int) -> None:
-    """Emit tile[place … place + 31] += counter: even bytes are channels 0…15, odd ones 16…31."""
+def emit_widen(b: Any, counter: Any, tile: Any, place: int, first: bool) -> None:
+    """Emit tile[place … place + 31] += counter (= for the first piece): even bytes are channels 0…15, odd 16…31."""
     pairs = b.bitcast(counter, WORDS)
     for half, part in enumerate((b.and_(pairs, splat(WORDS, 255)), b.lshr(pairs, splat(WORDS, 8)))):
         address = b.add(tile, const(2 * place + 32 * half))
-        emit_store(b, address, b.add(emit_load(b, address, WORDS), part))
+        emit_store(b, address, part if first else b.add(emit_load(b, address, WORDS), part))
 
 
 def emit_count(
@@ -59,7 +53,7 @@ def emit_count(
     element: int,
     vectors: int,
     body: Body,
-    widen: Callable[[Any, list[Any]], None],
+    widen: Callable[[Any, list[Any], bool], None],
 ) -> None:
     """Emit the loops. ``window`` holds the addresses of weights and pieces and the number of pieces.
 
@@ -97,7 +91,11 @@ def emit_count(
             phi.add_incoming(value, b.block)
         b.branch(head)
         b.position_at_end(out)
-    widen(b, values)
+    with b.if_else(b.icmp_signed("==", piece, const(0))) as (then, otherwise):
+        with then:
+            widen(b, values, True)
+        with otherwise:
+            widen(b, values, False)
     next_piece = b.add(piece, const(1))
     piece.add_incoming(next_piece, b.block)
     piece_weights.add_incoming(at, b.block)

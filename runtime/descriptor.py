@@ -69,10 +69,10 @@ class Flag(IntFlag):
     RESIDUAL = 1
     ACTIVATION = 2
     STORE = 4
-    BITS8 = 8
-    BITS4 = 16
-    LIMITS = 32
+    BITS = 8
+    LIMITS = 16
 
 
-PIXEL_WORDS = 4
-"""Words of a row of the pixel table: input offset, output pixel or −1, offset in the output image, border class · O."""
+PIXEL_WORDS = 5
+"""Words of a row of the pixel table: input offset, output pixel, offset in the output image, border class · O, and the
+row of the tile that holds its counts. A place of a tile without a pixel repeats one of the same tile."""

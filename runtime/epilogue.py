@@ -1,19 +1,20 @@
 """The epilogue of every convolution kernel: from mismatch counts to floats and packed bits, in registers.
 
-For each pixel of a tile, eight channels at a time (the rest one by one)::
+For all pixels of a tile at once, eight channels at a time, so that a constant is loaded once a tile::
 
     accumulator = base[class, c] − 2 · mismatches                  exact integer, int32
     y = fl(fl(accumulator · scale) + bias)                         BinaryConv2d
     y = fl(y + residual)                                           RESIDUAL
     z = fl(y − shift_in); z = z < 0 ? fl(z · slope) : z; y = fl(z + shift_out)      ACTIVATION
     out = y                                                        STORE
-    bit = y ≥ threshold                                            BITS8, BITS4
+    bit = y ≥ threshold                                            BITS
     bit = mismatches < limit[class, c]                             LIMITS: no float at all
 
 Multiply and add stay two instructions: a fused one rounds once, and the result would not be the file's.
+The last channels of a block that are no whole eight go through masked loads and stores.
 """
 
-from itertools import product
+from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.ir as ir
@@ -21,128 +22,167 @@ from numba import types
 from numba.extending import intrinsic
 
 from .descriptor import PIXEL_WORDS, Conv, Flag
-from .llvm import F32, I8, I16, I32, I64, cg, const, emit_load, emit_store, vector
+from .llvm import F32, I1, I8, I16, I32, I64, cg, const, emit_load, emit_store, splat
 
-__all__ = ["epilogue"]
+__all__ = ["make_epilogue"]
+
+_LANES = 8
+_F32S, _I32S, _I16S = ir.VectorType(F32, _LANES), ir.VectorType(I32, _LANES), ir.VectorType(I16, _LANES)
+_MASK = ir.VectorType(I1, _LANES)
+_VARIANTS = [
+    *(
+        residual | activation | output
+        for residual in (Flag(0), Flag.RESIDUAL)
+        for activation in (Flag(0), Flag.ACTIVATION)
+        for output in (Flag.STORE, Flag.BITS, Flag.STORE | Flag.BITS)
+    ),
+    Flag.LIMITS,
+]
 
 
-def _variants() -> list[Flag]:
-    outputs = [Flag.STORE, Flag.BITS8, Flag.BITS4, Flag.STORE | Flag.BITS8, Flag.STORE | Flag.BITS4]
-    stages = product((Flag(0), Flag.RESIDUAL), (Flag(0), Flag.ACTIVATION), outputs)
-    return [r | a | o for r, a, o in stages] + [Flag.LIMITS | Flag.BITS8, Flag.LIMITS | Flag.BITS4]
+@dataclass(frozen=True)
+class _Pixel:
+    """Addresses of one pixel: its counts, its outputs, and its row of a table by border class."""
+
+    counts: Any
+    residual: Any
+    out: Any
+    bits: Any
+    in_class: Any
 
 
 class _Emitter:
-    """Emits one variant: the loop over the channels of one pixel."""
+    """Emits one variant: the loop over the channels of a block, all pixels of the tile in each turn."""
 
-    def __init__(self, builder: Any, words: dict[Conv, Any], tile: Any, pixel: dict[str, Any]) -> None:
-        self.b, self.words, self.tile, self.pixel = builder, words, tile, pixel
+    def __init__(self, b: Any, words: dict[Conv, Any], first: Any, pixels: list[_Pixel], nibbles: bool) -> None:
+        self.b, self.words, self.first, self.pixels, self.nibbles = b, words, first, pixels, nibbles
 
     def at(self, start: Any, index: Any, size: int) -> Any:
         return self.b.add(start, self.b.mul(index, const(size)))
 
-    def bits(self, flags: Flag, i: Any, lanes: int) -> Any:
-        """Emit ``lanes`` channels from lane ``i`` of the tile on; return their bits (i1 each) or None."""
-        b, words, pixel = self.b, self.words, self.pixel
-        channel = b.add(pixel["first"], i)
-        count = b.zext(emit_load(b, self.at(self.tile, i, 2), vector(I16, lanes)), vector(I32, lanes))
-        in_class = b.add(pixel["class"], channel)
-        if flags & Flag.LIMITS:
-            limit = emit_load(b, self.at(words[Conv.LIMITS], in_class, 4), vector(I32, lanes))
-            return b.icmp_signed("<", count, limit)
-        base = emit_load(b, self.at(words[Conv.BASE], in_class, 4), vector(I32, lanes))
-        floats = vector(F32, lanes)
-
-        def constant(word: Conv) -> Any:
-            return emit_load(b, self.at(words[word], channel, 4), floats)
-
-        y = b.sitofp(b.sub(base, b.add(count, count)), floats)
-        y = b.fadd(b.fmul(y, constant(Conv.SCALE)), constant(Conv.BIAS))
-        if flags & Flag.RESIDUAL:
-            y = b.fadd(y, emit_load(b, self.at(pixel["residual"], channel, 4), floats))
-        if flags & Flag.ACTIVATION:
-            zero = ir.Constant(F32, 0.0) if lanes == 1 else ir.Constant(floats, [0.0] * lanes)
-            z = b.fsub(y, constant(Conv.SHIFT_IN))
-            z = b.select(b.fcmp_ordered("<", z, zero), b.fmul(z, constant(Conv.SLOPE)), z)
-            y = b.fadd(z, constant(Conv.SHIFT_OUT))
-        if flags & Flag.STORE:
-            emit_store(b, self.at(pixel["out"], channel, 4), y)
-        if flags & (Flag.BITS8 | Flag.BITS4):
-            return b.fcmp_ordered(">=", y, constant(Conv.THRESHOLD))
-        return None
-
-    def write(self, flags: Flag, i: Any, byte: Any) -> None:
-        """Write eight bits (an i8) at channel ``i`` of the tile: one byte, or two bytes of 2 · nibble."""
+    def emit(self, flags: Flag, channels: Any) -> None:
+        """Emit all whole eights, then what is left under a mask."""
         b = self.b
-        place = b.lshr(b.add(self.pixel["first"], i), const(3))
-        if flags & Flag.BITS8:
-            emit_store(b, b.add(self.pixel["bits"], place), byte)
+        whole = b.and_(channels, const(-_LANES))
+        with cg.for_range_slice(b, const(0), whole, const(_LANES), I64, inc=True) as (i, _):
+            self.eight(flags, i, None)
+        left = b.sub(channels, whole)
+        with b.if_then(b.icmp_signed(">", left, const(0)), likely=False):
+            lanes = ir.Constant(_I32S, list(range(_LANES)))
+            spread = b.insert_element(ir.Constant(_I32S, ir.Undefined), b.trunc(left, I32), ir.Constant(I32, 0))
+            spread = b.shuffle_vector(spread, spread, splat(_I32S, 0))
+            self.eight(flags, whole, b.icmp_signed("<", lanes, spread))
+
+    def eight(self, flags: Flag, i: Any, mask: Any) -> None:
+        """Emit eight channels from lane ``i`` of the tile on."""
+        b = self.b
+        channel = b.add(self.first, i)
+        used = [Conv.SCALE, Conv.BIAS] if flags & (Flag.STORE | Flag.BITS) else []
+        used += [Conv.SHIFT_IN, Conv.SLOPE, Conv.SHIFT_OUT] if flags & Flag.ACTIVATION else []
+        used += [Conv.THRESHOLD] if flags & Flag.BITS else []
+        constants = {word: self.load(self.at(self.words[word], channel, 4), _F32S, mask) for word in used}
+        for pixel in self.pixels:
+            count = b.zext(emit_load(b, self.at(pixel.counts, i, 2), _I16S), _I32S)
+            by_class = self.load(self.at(pixel.in_class, channel, 4), _I32S, mask)
+            if flags & Flag.LIMITS:
+                self.write(pixel, channel, b.icmp_signed("<", count, by_class), mask)
+                continue
+            y = b.sitofp(b.sub(by_class, b.add(count, count)), _F32S)
+            y = b.fadd(b.fmul(y, constants[Conv.SCALE]), constants[Conv.BIAS])
+            if flags & Flag.RESIDUAL:
+                y = b.fadd(y, self.load(self.at(pixel.residual, channel, 4), _F32S, mask))
+            if flags & Flag.ACTIVATION:
+                z = b.fsub(y, constants[Conv.SHIFT_IN])
+                negative = b.fcmp_ordered("<", z, splat(_F32S, 0.0))
+                z = b.select(negative, b.fmul(z, constants[Conv.SLOPE]), z)
+                y = b.fadd(z, constants[Conv.SHIFT_OUT])
+            if flags & Flag.STORE:
+                self.store(self.at(pixel.out, channel, 4), y, mask)
+            if flags & Flag.BITS:
+                self.write(pixel, channel, b.fcmp_ordered(">=", y, constants[Conv.THRESHOLD]), mask)
+
+    def load(self, address: Any, kind: Any, mask: Any) -> Any:
+        if mask is None:
+            return emit_load(self.b, address, kind)
+        return self.masked("load", kind, [address], mask, splat(kind, 0))
+
+    def store(self, address: Any, value: Any, mask: Any) -> None:
+        if mask is None:
+            emit_store(self.b, address, value)
         else:
-            wide = b.zext(byte, I16)  # ........hhhhllll -> ...hhhh....llll. : low nibble first, both times two
-            twice = b.or_(b.shl(wide, ir.Constant(I16, 1)), b.shl(wide, ir.Constant(I16, 5)))
-            twice = b.and_(twice, ir.Constant(I16, 0x1E1E))
-            emit_store(b, b.add(self.pixel["bits"], b.add(place, place)), twice)
+            self.masked("store", value.type, [address], mask, value)
 
-    def emit(self, flags: Flag) -> None:
-        b, eight = self.b, const(8)
-        whole = b.and_(self.pixel["count"], const(-8))
-        with cg.for_range_slice(b, const(0), whole, eight, I64, inc=True) as (i, _):
-            mask = self.bits(flags, i, 8)
-            if mask is not None:
-                self.write(flags, i, b.bitcast(mask, I8))
-        rest = b.sub(self.pixel["count"], whole)
-        with b.if_then(b.icmp_signed(">", rest, const(0)), likely=False):
-            byte = cg.alloca_once(b, I8)
-            b.store(ir.Constant(I8, 0), byte)
-            with cg.for_range(b, rest) as loop:
-                bit = self.bits(flags, b.add(whole, loop.index), 1)
-                if bit is not None:
-                    moved = b.shl(b.zext(bit, I8), b.trunc(loop.index, I8))
-                    b.store(b.or_(b.load(byte), moved), byte)
-            if flags & (Flag.BITS8 | Flag.BITS4):
-                self.write(flags, whole, b.load(byte))
+    def masked(self, name: str, kind: Any, address: list[Any], mask: Any, value: Any) -> Any:
+        """Emit llvm.masked.load or .store, which touch only the lanes of the mask."""
+        b = self.b
+        suffix = "v8f32.p0" if kind == _F32S else "v8i32.p0"
+        place = b.inttoptr(address[0], kind.as_pointer())
+        if name == "load":
+            of_load = ir.FunctionType(kind, [place.type, I32, _MASK, kind])
+            function = cg.get_or_insert_function(b.module, of_load, f"llvm.masked.load.{suffix}")
+            return b.call(function, [place, ir.Constant(I32, 4), mask, value])
+        of_store = ir.FunctionType(ir.VoidType(), [kind, place.type, I32, _MASK])
+        function = cg.get_or_insert_function(b.module, of_store, f"llvm.masked.store.{suffix}")
+        return b.call(function, [value, place, ir.Constant(I32, 4), mask])
+
+    def write(self, pixel: _Pixel, channel: Any, bits: Any, mask: Any) -> None:
+        """Write eight bits at a channel: one byte, or two bytes of 2 · nibble."""
+        b = self.b
+        byte = b.bitcast(bits if mask is None else b.and_(bits, mask), I8)
+        place = b.lshr(channel, const(3))
+        if not self.nibbles:
+            emit_store(b, b.add(pixel.bits, place), byte)
+            return
+        wide = b.zext(byte, I16)  # ........hhhhllll -> ...hhhh....llll. : low nibble first, both times two
+        twice = b.or_(b.shl(wide, ir.Constant(I16, 1)), b.shl(wide, ir.Constant(I16, 5)))
+        emit_store(b, self.at(pixel.bits, place, 2), b.and_(twice, ir.Constant(I16, 0x1E1E)))
 
 
-def _emit_epilogue(
-    typing_context: Any, step: Any, image: Any, block: Any, pixels: Any, count: Any, tile: Any, width: Any
-) -> Any:
-    """Finish ``count`` pixels (rows at ``pixels``) of a tile, uint16 ``[count, width]``, for the block ``block``."""
+def make_epilogue(pixels: int, vectors: int, nibbles: bool) -> Any:
+    """Return the intrinsic ``epilogue(step, image, block, rows, tile)`` for tiles uint16 ``[pixels, 32 · vectors]``.
 
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        step, image, block, pixels, count, tile, width = arguments
-        words = {word: emit_load(b, b.add(step, const(8 * word)), I64) for word in list(Conv)[: Conv.SIZE]}
+    It finishes the pixels of the table at ``rows`` for the block of channels at ``block``; bits are written four to a
+    byte with ``nibbles``, else eight.
+    """
 
-        def moved(start: Conv, stride: Conv) -> Any:
-            return b.add(words[start], b.mul(image, words[stride]))
+    def epilogue(typing_context: Any, step: Any, image: Any, block: Any, rows: Any, tile: Any) -> Any:
+        def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+            step, image, block, rows, tile = arguments
+            words = {word: emit_load(b, b.add(step, const(8 * word)), I64) for word in list(Conv)[: Conv.SIZE]}
 
-        residual = moved(Conv.RESIDUAL, Conv.RESIDUAL_STEP)
-        out, bits = moved(Conv.OUT, Conv.OUT_STEP), moved(Conv.BITS, Conv.BITS_STEP)
-        first = emit_load(b, b.add(block, const(16)), I64)
-        channels = emit_load(b, b.add(block, const(24)), I64)
-        with cg.for_range(b, count) as loop:
-            row = b.add(pixels, b.mul(loop.index, const(8 * PIXEL_WORDS)))
-            index = emit_load(b, b.add(row, const(8)), I64)
-            with b.if_then(b.icmp_signed(">=", index, const(0)), likely=True):
+            def moved(start: Conv, stride: Conv) -> Any:
+                return b.add(words[start], b.mul(image, words[stride]))
+
+            residual = moved(Conv.RESIDUAL, Conv.RESIDUAL_STEP)
+            out, bits = moved(Conv.OUT, Conv.OUT_STEP), moved(Conv.BITS, Conv.BITS_STEP)
+            limits = b.icmp_signed("==", words[Conv.FLAGS], const(int(Flag.LIMITS)))
+            by_class = b.select(limits, words[Conv.LIMITS], words[Conv.BASE])
+            first, channels = (emit_load(b, b.add(block, const(8 * word)), I64) for word in (2, 3))
+            places = []
+            for p in range(pixels):
+                row = b.add(rows, const(8 * PIXEL_WORDS * p))
+                index, target, in_class, lane = (emit_load(b, b.add(row, const(8 * word)), I64) for word in range(1, 5))
                 offset = b.mul(b.mul(index, words[Conv.CHANNELS]), const(4))
-                pixel = {
-                    "first": first, "count": channels,
-                    "residual": b.add(residual, offset), "out": b.add(out, offset),
-                    "bits": b.add(bits, emit_load(b, b.add(row, const(16)), I64)),
-                    "class": emit_load(b, b.add(row, const(24)), I64),
-                }  # fmt: skip
-                lanes = b.add(tile, b.mul(b.mul(loop.index, width), const(2)))
-                done = b.append_basic_block("pixel_done")
-                switch = b.switch(words[Conv.FLAGS], done)
-                for flags in _variants():
-                    block_of = b.append_basic_block(f"variant_{int(flags)}")
-                    switch.add_case(const(int(flags)), block_of)
-                    b.position_at_end(block_of)
-                    _Emitter(b, words, lanes, pixel).emit(flags)
-                    b.branch(done)
-                b.position_at_end(done)
-        return context.get_dummy_value()
+                places.append(
+                    _Pixel(
+                        counts=b.add(tile, b.mul(lane, const(64 * vectors))),
+                        residual=b.add(residual, offset),
+                        out=b.add(out, offset),
+                        bits=b.add(bits, target),
+                        in_class=b.add(by_class, b.mul(in_class, const(4))),
+                    )
+                )
+            done = b.append_basic_block("tile_done")
+            switch = b.switch(words[Conv.FLAGS], done)
+            for flags in _VARIANTS:
+                variant = b.append_basic_block(f"variant_{int(flags)}")
+                switch.add_case(const(int(flags)), variant)
+                b.position_at_end(variant)
+                _Emitter(b, words, first, places, nibbles).emit(flags, channels)
+                b.branch(done)
+            b.position_at_end(done)
+            return context.get_dummy_value()
 
-    return types.void(*(types.int64,) * 7), generate
+        return types.void(*(types.int64,) * 5), generate
 
-
-epilogue: Any = intrinsic(_emit_epilogue)
+    return intrinsic(epilogue)

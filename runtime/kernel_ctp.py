@@ -18,9 +18,9 @@ import llvmlite.ir as ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from .counting import BYTES, emit_corners, emit_count, emit_widen, emit_zero
+from .counting import BYTES, emit_corners, emit_count, emit_widen
 from .descriptor import PIXEL_WORDS, Conv
-from .epilogue import epilogue
+from .epilogue import make_epilogue
 from .llvm import I8, I32, cg, const, emit_load, load_i64, scratch, splat
 
 __all__ = ["PIXELS", "VECTORS", "conv_ctp"]
@@ -46,11 +46,10 @@ def _emit(typing_context: Any, act: Any, pixels: Any, weights: Any, pieces: Any,
 
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
         act, pixels, weights, pieces, count, tile = arguments
-        emit_zero(b, tile, PIXELS * VECTORS)
 
-        def widen(b: Any, counters: list[Any]) -> None:
+        def widen(b: Any, counters: list[Any], first: bool) -> None:
             for index, counter in enumerate(counters):
-                emit_widen(b, counter, tile, 32 * index)
+                emit_widen(b, counter, tile, 32 * index, first)
 
         corners = emit_corners(b, act, pixels, PIXELS, 1, 1)
         emit_count(b, corners, (weights, pieces, count), PIXELS * VECTORS, [1], 1, VECTORS, _body, widen)
@@ -60,6 +59,7 @@ def _emit(typing_context: Any, act: Any, pixels: Any, weights: Any, pieces: Any,
 
 
 _count: Any = intrinsic(_emit)
+_epilogue = make_epilogue(PIXELS, VECTORS, nibbles=False)
 
 
 @cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
@@ -72,4 +72,4 @@ def conv_ctp(step: int, image: int, begin: int, end: int) -> None:
         block = load_i64(step, Conv.BLOCKS) + unit // tiles * 32
         pixels = load_i64(step, Conv.PIXELS) + unit % tiles * (8 * PIXEL_WORDS * PIXELS)
         _count(act + load_i64(block, 0), pixels, load_i64(block, 1), pieces, count, tile)
-        epilogue(step, image, block, pixels, PIXELS, tile, 32 * VECTORS)
+        _epilogue(step, image, block, pixels, tile)

@@ -16,9 +16,9 @@ import llvmlite.ir as ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from .counting import BYTES, emit_corners, emit_count, emit_widen, emit_zero
+from .counting import BYTES, emit_corners, emit_count, emit_widen
 from .descriptor import PIXEL_WORDS, Conv
-from .epilogue import epilogue
+from .epilogue import make_epilogue
 from .llvm import I8, I32, I64, cg, const, emit_load, load_i64, scratch
 
 __all__ = ["PIXELS", "VECTORS", "conv_lut", "emit_row"]
@@ -56,11 +56,10 @@ def _emit(
                 counters = sums
             return counters
 
-        def widen(b: Any, counters: list[Any]) -> None:
+        def widen(b: Any, counters: list[Any], first: bool) -> None:
             for index, counter in enumerate(counters):
-                emit_widen(b, counter, tile, 32 * index)
+                emit_widen(b, counter, tile, 32 * index, first)
 
-        emit_zero(b, tile, PIXELS * VECTORS)
         corners = emit_corners(b, act, pixels, PIXELS, 1, 1)
         emit_count(b, corners, (weights, pieces, count), PIXELS * VECTORS, [2], 1, VECTORS, body, widen)
         return context.get_dummy_value()
@@ -69,6 +68,7 @@ def _emit(
 
 
 _count: Any = intrinsic(_emit)
+_epilogue = make_epilogue(PIXELS, VECTORS, nibbles=True)
 
 
 @cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
@@ -82,4 +82,4 @@ def conv_lut(step: int, image: int, begin: int, end: int) -> None:
         block = load_i64(step, Conv.BLOCKS) + unit // tiles * 32
         pixels = load_i64(step, Conv.PIXELS) + unit % tiles * (8 * PIXEL_WORDS * PIXELS)
         _count(act + load_i64(block, 0), pixels, load_i64(block, 1), pieces, count, tile, table)
-        epilogue(step, image, block, pixels, PIXELS, tile, 32 * VECTORS)
+        _epilogue(step, image, block, pixels, tile)

@@ -19,9 +19,9 @@ import llvmlite.ir as ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from .counting import BYTES, WORDS, emit_corners, emit_count, emit_widen, emit_zero
+from .counting import BYTES, WORDS, emit_corners, emit_count, emit_widen
 from .descriptor import PIXEL_WORDS, Conv
-from .epilogue import epilogue
+from .epilogue import make_epilogue
 from .kernel_lut import emit_row
 from .llvm import I16, cg, const, emit_load, load_i64, load_u8, scratch, splat, store_u16
 
@@ -64,16 +64,15 @@ def _emit(
                 high = [b.add(one, _high(b, other)) for one, other in zip(high, sums, strict=True)]
             return low + high
 
-        def widen(b: Any, counters: list[Any]) -> None:
+        def widen(b: Any, counters: list[Any], first: bool) -> None:
             for p in range(PAIRS):
                 for v in range(VECTORS):
                     both, high = counters[p * VECTORS + v], counters[size + p * VECTORS + v]
                     sixteen = b.bitcast(b.shl(b.bitcast(high, WORDS), splat(WORDS, 4)), BYTES)
                     low = b.sub(both, b.and_(sixteen, splat(BYTES, 240)))
-                    emit_widen(b, low, tile, 32 * (2 * p * VECTORS + v))
-                    emit_widen(b, high, tile, 32 * ((2 * p + 1) * VECTORS + v))
+                    emit_widen(b, low, tile, 32 * (2 * p * VECTORS + v), first)
+                    emit_widen(b, high, tile, 32 * ((2 * p + 1) * VECTORS + v), first)
 
-        emit_zero(b, tile, _PIXELS * VECTORS)
         corners = emit_corners(b, act, pixels, PAIRS, 2, 2)
         emit_count(b, corners, (weights, pieces, count), 2 * size, [6, 2], 2, VECTORS, body, widen)
         return context.get_dummy_value()
@@ -82,6 +81,7 @@ def _emit(
 
 
 _count: Any = intrinsic(_emit)
+_epilogue = make_epilogue(_PIXELS, VECTORS, nibbles=True)
 
 
 @cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
@@ -105,4 +105,4 @@ def conv_lut2(step: int, image: int, begin: int, end: int) -> None:
         block = load_i64(step, Conv.BLOCKS) + unit // tiles * 32
         pixels = load_i64(step, Conv.PIXELS) + unit % tiles * (8 * PIXEL_WORDS * _PIXELS)
         _count(pairs + 2 * load_i64(block, 0), pixels, load_i64(block, 1), pieces, count, tile, table)
-        epilogue(step, image, block, pixels, _PIXELS, tile, 32 * VECTORS)
+        _epilogue(step, image, block, pixels, tile)

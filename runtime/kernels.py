@@ -5,10 +5,16 @@ To add a kernel write its module with one function ``kernel(descriptor, image, b
 """
 
 import ctypes
+import hashlib
 import importlib
+import os
+import pickle
+import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,11 +113,44 @@ def choose(layer: BinaryLayer, wanted: str | None = None) -> tuple[Kernel, str]:
     raise ModelError(f"node {layer.name}: no kernel takes it ({'; '.join(refusals)})")
 
 
+_SOURCES = ("descriptor", "llvm", "counting", "epilogue")
+_lock = threading.Lock()
+
+
+@cache
+def _cache_folder() -> str:
+    """Return the folder of compiled kernels: one per state of all sources, since a kernel is made of several files.
+
+    numba alone looks at the file of a function, not at those that its intrinsics stand in.
+    """
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted({*(here / f"{name}.py" for name in _SOURCES), *here.glob("kernel_*.py")}):
+        digest.update(path.read_bytes())
+    root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return str(Path(root) / "latentbit" / digest.hexdigest()[:16])
+
+
+def _compiled(module: str) -> Any:
+    """Import a kernel module, which compiles its functions or loads them from the cache; a broken cache is renewed."""
+    from numba.core import config
+
+    with _lock:
+        before = config.CACHE_DIR
+        config.CACHE_DIR = _cache_folder()
+        try:
+            return importlib.import_module(f".{module}", __package__)
+        except (OSError, EOFError, ValueError, AttributeError, ImportError, pickle.PickleError):
+            shutil.rmtree(_cache_folder(), ignore_errors=True)
+            return importlib.import_module(f".{module}", __package__)
+        finally:
+            config.CACHE_DIR = before
+
+
 _PROTOTYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
 @cache
 def entry_point(module: str, symbol: str) -> Callable[[int, int, int, int], None]:
     """Return the compiled function ``symbol``; called, it releases the interpreter lock."""
-    compiled = getattr(importlib.import_module(f".{module}", __package__), symbol)
-    return _PROTOTYPE(compiled.address)
+    return _PROTOTYPE(getattr(_compiled(module), symbol).address)

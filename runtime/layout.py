@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bits import pack_signs
+from .descriptor import PIXEL_WORDS
 from .model import BinaryLayer
 
 __all__ = ["BYTES", "NIBBLES", "ImageFormat", "PackedImage", "aligned", "block_table", "border_bases",
@@ -217,19 +218,22 @@ def pixel_table(
     classes: NDArray[np.int64],
     target: PackedImage | None,
     order: Callable[[int, int], NDArray[Any]],
+    tile: int,
 ) -> NDArray[np.int64]:
-    """Return int64 ``[rows, 4]``: input offset, output pixel or −1, offset in the target image, class · O.
+    """Return the pixel table int64 ``[rows, PIXEL_WORDS]`` (descriptor.py), ``tile`` rows a tile.
 
     ``order(height, width)`` gives the output pixels in the order in which tiles hold them, −1 for an empty place.
     """
     layer = image.layer
     height, width = layer.output_size(image.height, image.width)
-    index = order(height, width).reshape(-1)
-    live = np.where(index >= 0, index, index.max(initial=0))
+    index = order(height, width).reshape(-1, tile)
+    place = np.maximum.accumulate(np.where(index >= 0, np.arange(tile), 0), axis=1)  # the last pixel at or before it
+    live = np.take_along_axis(index, place, axis=1).reshape(-1)
     y, x = live // width, live % width
-    table = np.empty((index.size, 4), np.int64)
+    table = np.empty((live.size, PIXEL_WORDS), np.int64)
     table[:, 0] = y * layer.strides[0] * image.row_bytes + x * layer.strides[1] * image.pixel_bytes
-    table[:, 1] = index
+    table[:, 1] = live
     table[:, 2] = 0 if target is None else y * target.row_bytes + x * target.pixel_bytes
     table[:, 3] = classes[y, x] * layer.weight.shape[0]
+    table[:, 4] = place.reshape(-1)
     return table

@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 
 __all__ = [
     "F32",
+    "I1",
     "I8",
     "I16",
     "I32",
@@ -35,7 +36,14 @@ __all__ = [
 ]  # fmt: skip
 
 cg: Any = _cgutils  # numba's code generation helpers, which carry no types
-I8, I16, I32, I64, F32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
+I1, I8, I16, I32, I64, F32 = (
+    ir.IntType(1),
+    ir.IntType(8),
+    ir.IntType(16),
+    ir.IntType(32),
+    ir.IntType(64),
+    ir.FloatType(),
+)
 
 
 def const(value: int) -> ir.Constant:

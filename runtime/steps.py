@@ -1,6 +1,6 @@
 """Steps of a binary segment bound to buffers: a kernel, its descriptor, and everything the descriptor points to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,9 +43,18 @@ class Step:
         self.call(self.words.ctypes.data, image, 0, self.units)
 
 
-def prepare(unit: Unit, wanted: str | None) -> PreparedUnit:
-    """Choose the kernel and pack the weights; neutral constants change no bit (x − 0, 1 · x, x + −0)."""
-    kernel, reason = choose(unit.layer, wanted)
+def prepare(units: Sequence[Unit], wanted: str | None) -> dict[Unit, PreparedUnit]:
+    """Choose the kernels and pack the weights; bits pass on only between kernels of one format."""
+    chosen = {unit: choose(unit.layer, wanted) for unit in units}
+    for unit in units:
+        reader = unit.bits_for
+        if reader is not None and chosen[unit][0].format is not chosen[reader][0].format:
+            unit.bits_for, unit.stored = None, True
+    return {unit: _prepare(unit, *chosen[unit]) for unit in units}
+
+
+def _prepare(unit: Unit, kernel: Kernel, reason: str) -> PreparedUnit:
+    """Pack weights and constants; neutral constants change no bit (x − 0, 1 · x, x + −0)."""
     weights = pack_weights(unit.layer, kernel.format, kernel.vectors)
     channels = unit.channels_out
     neutral = {
@@ -72,7 +81,11 @@ def conv_steps(
     out: NDArray[np.float32] | None,
     residual: NDArray[np.float32] | None,
 ) -> list[Step]:
-    """Bind a unit, its convolution last: packed input, packed output (or None), float output and residual ``[count, H, W, O]`` (or None)."""
+    """Bind a unit, its convolution last.
+
+    ``image`` is its packed input, ``target`` its packed output or None, ``out`` and ``residual`` float32
+    ``[count, H, W, O]`` or None.
+    """
     unit, kernel = ready.unit, ready.kernel
     flags = Flag(0)
     if unit.residual is not None:
@@ -82,10 +95,10 @@ def conv_steps(
     if out is not None:
         flags |= Flag.STORE
     if target is not None:
-        flags |= Flag.BITS8 if target.format.per_byte == 8 else Flag.BITS4
+        flags |= Flag.BITS
     base, classes = border_bases(image)
     window = pieces(image, kernel.piece, kernel.grain)
-    pixels = pixel_table(image, classes, target, kernel.order)
+    pixels = pixel_table(image, classes, target, kernel.order, kernel.pixels)
     words = np.zeros(Conv.SIZE, np.int64)
     words[Conv.ACT], words[Conv.ACT_STEP] = _place(image.data)
     words[Conv.PIXELS], words[Conv.TILES] = pixels.ctypes.data, len(pixels) // kernel.pixels
