@@ -57,8 +57,8 @@ class Preprocessing:
         image = image.crop((left, top, left + self.width, top + self.height))
         pixels = np.asarray(image, np.float32).reshape(self.height, self.width, self.channels) / np.float32(255)
         if self.raw:
-            return np.rint(pixels * self.pixel_range).astype(np.uint8)[None]
-        normal = (pixels - np.float32(self.mean)) / np.float32(self.std)
+            return np.rint(pixels[None] * self.pixel_range).astype(np.uint8)
+        normal = (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         return np.ascontiguousarray(np.moveaxis(normal, -1, 0)[None])
 
 

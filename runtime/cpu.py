@@ -2,7 +2,9 @@
 
 import platform
 from functools import cache
-from typing import Any
+from importlib import import_module
+
+import numpy as np
 
 __all__ = ["cpu_features", "cpu_name"]
 
@@ -30,12 +32,8 @@ def cpu_features() -> frozenset[str]:
 
 
 def _numpy_features() -> dict[str, bool]:
-    umath: Any
-    try:
-        from numpy._core import _multiarray_umath as umath
-    except ImportError:  # numpy 1.26
-        from numpy.core import _multiarray_umath as umath
-    features: dict[str, bool] = umath.__cpu_features__
+    core = "numpy._core" if hasattr(np, "_core") else "numpy.core"  # numpy 2, numpy 1
+    features: dict[str, bool] = import_module(f"{core}._multiarray_umath").__cpu_features__
     return features
 
 

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from typing import Any
 
 __all__ = ["inner_loops"]
 
@@ -23,6 +24,7 @@ def inner_loops(assembly: str) -> list[list[str]]:
 
 
 if __name__ == "__main__":
-    from latentbit.runtime.kernel_ctp import conv_ctp
+    from latentbit.runtime import kernel_ctp
 
-    sys.stdout.write(conv_ctp._library.get_asm_str())
+    compiled: Any = kernel_ctp.conv_ctp  # numba's stubs hide the library behind a compiled function
+    sys.stdout.write(compiled._library.get_asm_str())

@@ -108,7 +108,8 @@ def test_preprocessing_scales_cuts_and_normalises() -> None:
     image_module = pytest.importorskip("PIL.Image", reason="needs the extra images")
     picture = image_module.fromarray(np.tile(np.array([0, 255], np.uint8).repeat(6), (8, 1)))  # 12 × 8: no cut
     batch = PLAIN.apply(picture)
-    assert (batch.shape, batch.dtype) == ((1, 1, 4, 6), np.float32)
+    assert batch.shape == (1, 1, 4, 6)
+    assert batch.dtype == np.float32
     np.testing.assert_allclose(batch[0, 0, :, [0, -1]].T, [[-2.0, 2.0]] * 4)
     wide = image_module.fromarray(np.zeros((4, 100), np.uint8))
     assert PLAIN.apply(wide).shape == (1, 1, 4, 6)
