@@ -57,7 +57,8 @@ class Preprocessing:
         image = image.crop((left, top, left + self.width, top + self.height))
         pixels = np.asarray(image, np.float32).reshape(self.height, self.width, self.channels) / np.float32(255)
         if self.raw:
-            return np.rint(pixels[None] * self.pixel_range).astype(np.uint8)
+            quantised: NDArray[np.uint8] = np.rint(pixels[None] * self.pixel_range).astype(np.uint8)
+            return quantised
         normal = (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         return np.ascontiguousarray(np.moveaxis(normal, -1, 0)[None])
 
