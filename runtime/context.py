@@ -17,6 +17,7 @@ from .floats import channel_last, plain_output
 from .fusion import Unit
 from .layout import PackedImage, aligned, decode_image, new_image
 from .plan import BinarySegment, FloatSegment, Plan
+from .programs import Helpers, Program
 from .steps import PreparedUnit, Step, conv_steps, identity_step, pack_step
 
 __all__ = ["Context"]
@@ -33,7 +34,9 @@ class Context:
         sessions: Mapping[int, Any],
         prepared: Mapping[Unit, PreparedUnit],
         feeds: Mapping[str, NDArray[Any]],
+        helpers: Helpers | None = None,
     ) -> None:
+        self.helpers = helpers
         self._plan, self._prepared = plan, prepared
         self._feeds = dict(feeds)
         self.values: Arrays = {}
@@ -126,6 +129,8 @@ class _BinaryProgram:
         self.batch = 0
         for unit in segment.units:
             self._bind(unit, segment)
+        helpers = context.helpers
+        self._program = Program(self.steps, self.batch, 1 if helpers is None else helpers.count + 1)
 
     def _bind(self, unit: Unit, segment: BinarySegment) -> None:
         context, layer = self._context, unit.layer
@@ -181,9 +186,7 @@ class _BinaryProgram:
     def run(self, feeds: Arrays) -> None:
         for step, word, name in self._fed:
             step.words[word] = feeds[name].ctypes.data
-        for image in range(self.batch):
-            for step in self.steps:
-                step.run(image)
+        self._program.run(self._context.helpers)
 
     def trace(self) -> dict[Unit, tuple[NDArray[np.int8], NDArray[np.int32]]]:
         """Run like :meth:`run` and after each convolution once more with an identity epilogue."""

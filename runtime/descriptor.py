@@ -6,7 +6,7 @@ image ``image`` of the batch. ``*_STEP`` words are bytes from one image to the n
 
 from enum import IntEnum, IntFlag
 
-__all__ = ["PIXEL_WORDS", "Conv", "Flag", "Pack"]
+__all__ = ["PIXEL_WORDS", "SHARED_HEAD", "Conv", "Flag", "Pack"]
 
 
 class Conv(IntEnum):
@@ -76,3 +76,6 @@ class Flag(IntFlag):
 PIXEL_WORDS = 5
 """Words of a row of the pixel table: input offset, output pixel, offset in the output image, border class · O, and the
 row of the tile that holds its counts. A place of a tile without a pixel repeats one of the same tile."""
+
+SHARED_HEAD = 8
+"""Words before the counters of a shared program (kernel_program.py): open, threads inside, address of sched_yield."""

@@ -26,7 +26,7 @@ from .layout import BYTES, NIBBLES, ImageFormat
 from .model import BinaryLayer
 from .tables import pair_table, single_table
 
-__all__ = ["KERNELS", "Kernel", "choose", "entry_point"]
+__all__ = ["KERNELS", "Kernel", "choose", "entry_address", "entry_point"]
 
 
 def rows(tile: int) -> Callable[[int, int], NDArray[Any]]:
@@ -147,10 +147,16 @@ def _compiled(module: str) -> Any:
             config.CACHE_DIR = before
 
 
-_PROTOTYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+_WORDS = {"run_shared": 5}
 
 
 @cache
-def entry_point(module: str, symbol: str) -> Callable[[int, int, int, int], None]:
-    """Return the compiled function ``symbol``; called, it releases the interpreter lock."""
-    return _PROTOTYPE(getattr(_compiled(module), symbol).address)
+def entry_point(module: str, symbol: str) -> Callable[..., None]:
+    """Return the compiled function ``symbol`` of int64 arguments; called, it releases the interpreter lock."""
+    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * _WORDS.get(symbol, 4))
+    return prototype(getattr(_compiled(module), symbol).address)
+
+
+def entry_address(call: Callable[..., None]) -> int:
+    """Return the address behind an entry point, for compiled code to call it."""
+    return ctypes.cast(call, ctypes.c_void_p).value or 0  # type: ignore[arg-type]

@@ -25,13 +25,11 @@ __all__ = [
     "emit_store",
     "load_f32",
     "load_i64",
-    "load_u8",
     "pointer",
     "scratch",
     "splat",
     "store_f32",
     "store_u8",
-    "store_u16",
     "vector",
 ]  # fmt: skip
 
@@ -101,10 +99,8 @@ def _storer(kind: ir.Type, size: int, numba_type: Any) -> Any:
 
 load_i64: Any = intrinsic(_loader(I64, 8, types.int64))
 load_f32: Any = intrinsic(_loader(F32, 4, types.float32))
-load_u8: Any = intrinsic(_loader(I8, 1, types.uint8))
 store_f32: Any = intrinsic(_storer(F32, 4, types.float32))
 store_u8: Any = intrinsic(_storer(I8, 1, types.uint8))
-store_u16: Any = intrinsic(_storer(I16, 2, types.uint16))
 
 
 def _scratch(typing_context: Any, size: Any) -> Any:

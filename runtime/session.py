@@ -19,6 +19,7 @@ from .floats import make_session
 from .info import StepInfo, describe
 from .model import load, packed_size
 from .plan import FloatSegment, make_plan
+from .programs import Helpers
 from .steps import prepare
 
 __all__ = ["InferenceSession", "LayerTrace", "ModelMeta", "ValueInfo"]
@@ -89,6 +90,7 @@ class InferenceSession:
         self._steps = describe(self._plan, self._prepared)
         self._free: OrderedDict[Any, list[Context]] = OrderedDict()
         self._lock = threading.Lock()
+        self._helpers = Helpers(num_threads - 1) if num_threads > 1 else None
 
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Return the outputs of these names (None: all) for the fed arrays.
@@ -164,7 +166,7 @@ class InferenceSession:
             if free:
                 return free.pop(), False
         try:
-            return Context(self._plan, self._sessions, self._prepared, arrays), True
+            return Context(self._plan, self._sessions, self._prepared, arrays, self._helpers), True
         except LatentbitError:
             raise
         except Exception as error:  # onnxruntime has many exception classes without a common root of its own

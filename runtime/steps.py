@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .descriptor import Conv, Flag, Pack
 from .fusion import Unit
-from .kernels import Kernel, choose, entry_point
+from .kernels import Kernel, choose, entry_address, entry_point
 from .layout import PackedImage, aligned, block_table, border_bases, pack_weights, pieces, pixel_table
 from .model import BinaryLayer
 
@@ -37,6 +37,11 @@ class Step:
     words: NDArray[np.int64]
     units: int
     keep: list[Any] = field(default_factory=list)
+
+    @property
+    def address(self) -> int:
+        """Address of the kernel."""
+        return entry_address(self.call)
 
     def run(self, image: int) -> None:
         """Do the step on one image."""
