@@ -1,16 +1,20 @@
 """Second wing: a network becomes an ONNX file of packed binary operators (the law is in :mod:`.opset`)."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .importers import convert
+    from .inline import inline_file
+    from .inspection import inspect
     from .writer import export_onnx
 
-__all__ = ["export_onnx"]
+__all__ = ["convert", "export_onnx", "inline_file", "inspect"]
+
+_PLACES = {"convert": "importers", "export_onnx": "writer", "inline_file": "inline", "inspect": "inspection"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "export_onnx":  # onnx and onnxscript take a second to import: only when used
-        from .writer import export_onnx
-
-        return export_onnx
+    if name in _PLACES:  # onnx and onnxscript take a second to import: only when used
+        return getattr(importlib.import_module(f".{_PLACES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

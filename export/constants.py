@@ -13,9 +13,18 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-__all__ = ["Constants", "channel_vector", "fold_constants"]
+__all__ = ["Constants", "add_constant", "channel_vector", "fold_constants"]
 
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+
+
+def add_constant(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
+    """Add an initializer of this name to a graph and return its value."""
+    tensor = ir.tensor(np.array(array, order="C"), name=name)
+    kind = ir.TensorType(tensor.dtype)
+    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=kind, const_value=tensor)
+    graph.register_initializer(value)
+    return value
 
 
 class Constants:
@@ -65,25 +74,22 @@ class Constants:
         return [np.asarray(result) if isinstance(result, np.ndarray | np.generic) else None for result in results]
 
 
-def fold_constants(model: ir.Model, limit: int | None = None) -> None:
+def fold_constants(model: ir.Model, *, sizes_only: bool = False) -> None:
     """Put an initializer in the place of every value that is constant and read by a node that is not.
 
-    limit: the most entries a value may have to be folded, None for any number. Nodes that nothing reads are removed.
+    sizes_only: fold int64 values alone (shapes, pads, axes) and leave weights as the file has them. Nodes that nothing
+    reads any more are removed.
     """
     constants = Constants(model)
     for node in list(model.graph):
         for value in node.outputs:
             if value.is_graph_output() or not value.uses() or (array := constants.get(value)) is None:
                 continue
-            if limit is not None and array.size > limit:
+            if sizes_only and array.dtype != np.int64:
                 continue
             if all(constants.get(user.outputs[0]) is not None for user in value.consumers()):
                 continue  # an intermediate of a longer constant computation
-            tensor = ir.tensor(np.array(array, order="C"), name=f"{value.name}.constant")
-            kind = ir.TensorType(tensor.dtype)
-            kept = ir.Value(name=tensor.name, shape=ir.Shape(array.shape), type=kind, const_value=tensor)
-            model.graph.register_initializer(kept)
-            value.replace_all_uses_with(kept)
+            value.replace_all_uses_with(add_constant(model.graph, f"{value.name}.constant", array))
     RemoveUnusedNodesPass()(model)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..runtime.errors import ModelError
-from .constants import Constants
+from .constants import Constants, add_constant
 from .layers import label
 
 __all__ = ["DOMAINS", "lower_qonnx"]
@@ -45,10 +45,7 @@ class _Writer:
     def constant(self, name: str, number: float) -> ir.Value:
         """Add a float32 scalar."""
         self._count += 1
-        tensor = ir.tensor(np.float32(number), name=f"{label(self.node)}.{name}{self._count}")
-        value = ir.Value(name=tensor.name, shape=ir.Shape([]), type=ir.TensorType(tensor.dtype), const_value=tensor)
-        self.graph.register_initializer(value)
-        return value
+        return add_constant(self.graph, f"{label(self.node)}.{name}{self._count}", np.array(number, np.float32))
 
 
 def lower_qonnx(model: ir.Model) -> None:

@@ -39,9 +39,6 @@ __all__ = ["DIALECTS", "ConversionReport", "convert", "file_size", "read_plain"]
 DIALECTS: tuple[Callable[[ir.Model], None], ...] = (lower_qonnx,)
 """Each rewrites the operators of one source form as standard ONNX, in place, and leaves every other operator alone."""
 
-SMALL = 1024
-"""Constants up to so many entries are computed when a file is read; weights stay as the file has them."""
-
 STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview.training", "com.microsoft", DOMAIN})
 """Domains that stock onnxruntime executes, and ours."""
 
@@ -121,7 +118,7 @@ def read_plain(path: Path) -> ir.Model:
         del model.graph.opset_imports[domain]
     metadata = dict(model.metadata_props)
     model = ir.serde.deserialize_model(_upgraded(ir.serde.serialize_model(model), path))
-    fold_constants(model, SMALL)  # computed pads and shapes, which shape inference does not follow
+    fold_constants(model, sizes_only=True)  # computed pads and shapes, which shape inference does not follow
     model = ir.serde.deserialize_model(_inferred(ir.serde.serialize_model(model), path))
     model.metadata_props.update(metadata)  # the version converter loses them
     for node in model.graph.all_nodes():  # stack traces of the exporting program, longer than the network

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 
 from ..runtime.errors import ModelError, UnsupportedError
-from .constants import Constants, fold_constants
+from .constants import Constants, add_constant, fold_constants
 from .loading import first_line, load_onnx
 from .opset import ONNX_OPSET
 from .writer import write_model
@@ -114,19 +114,9 @@ def _store_signs_as_int8(model: ir.Model) -> None:
     for value in list(model.graph.initializers.values()):
         array = None if value.const_value is None else value.const_value.numpy()
         users = tuple(value.uses())
-        if (
-            array is None
-            or array.dtype != np.float32
-            or array.ndim < 2
-            or array.size < 16
-            or not np.all(np.abs(array) == 1)
-        ):
+        if array is None or array.dtype != np.float32 or array.ndim not in (2, 4) or not np.all(np.abs(array) == 1):
             continue
-        tensor = ir.tensor(array.astype(np.int8), name=f"{value.name}.int8")
-        stored = ir.Value(
-            name=tensor.name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
-        )
-        model.graph.register_initializer(stored)
+        stored = add_constant(model.graph, f"{value.name}.int8", array.astype(np.int8))
         cast = ir.node("Cast", [stored], {"to": ir.DataType.FLOAT.value}, name=f"{value.name}.cast")
         cast.outputs[0].name = f"{value.name}.cast.out"
         model.graph.insert_before(model.graph[0], cast)

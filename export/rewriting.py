@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 
 from ..runtime.bits import DOMAIN, OPSET_VERSION
+from .constants import add_constant
 from .opset import functions
 
 __all__ = ["Rewriting"]
@@ -35,12 +35,7 @@ class Rewriting:
 
     def constant(self, name: str, array: NDArray[Any]) -> ir.Value:
         """Add an initializer."""
-        tensor = ir.tensor(np.asarray(array, order="C"), name=self.unique(name))
-        value = ir.Value(
-            name=tensor.name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
-        )
-        self.graph.register_initializer(value)
-        return value
+        return add_constant(self.graph, self.unique(name), array)
 
     def insert_after(
         self,
