@@ -1,0 +1,25 @@
+"""The Python in the documentation runs: the blocks of a page one after another, beside the stored bundle of digits."""
+
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+
+PAGES = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
+BUNDLE = Path(__file__).parents[1] / "data" / "digits.zip"
+BLOCK = re.compile(r"^(<!-- not run: .+? -->\n)?```python\n(.*?)^```", re.S | re.M)
+
+
+def blocks(page: Path) -> list[str]:
+    """Return the blocks to run; one that cannot run here says why in a comment above it, ``<!-- not run: why -->``."""
+    return [code for excuse, code in BLOCK.findall(page.read_text(encoding="utf-8")) if not excuse]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
+def test_the_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zipfile.ZipFile(BUNDLE).extractall(tmp_path)  # pages speak of model.onnx
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": page.stem}
+    for number, code in enumerate(blocks(page), 1):
+        exec(compile(code, f"{page.name}, block {number}", "exec"), names)
