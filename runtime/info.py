@@ -45,7 +45,8 @@ def describe(plan: Plan, prepared: Mapping[Unit, PreparedUnit]) -> list[StepInfo
             continue
         for unit in segment.units:
             ready = prepared[unit]
-            steps.append(StepInfo(unit.layer.name, "binary", tuple(_ops(unit)), ready.kernel.name, ready.reason))
+            reason = ready.reason + ("; integer thresholds" if ready.thresholds is not None else "")
+            steps.append(StepInfo(unit.layer.name, "binary", tuple(_ops(unit)), ready.kernel.name, reason))
     return steps
 
 

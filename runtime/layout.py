@@ -189,13 +189,14 @@ def block_table(layer: BinaryLayer, form: ImageFormat, weights: NDArray[np.uint8
     )
 
 
-def border_bases(image: PackedImage) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def border_bases(image: PackedImage, layer: BinaryLayer) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return ``base`` int32 ``[classes, O]`` (accumulator = base − 2 · mismatches) and the class of each output pixel.
+
+    ``layer`` is the image's, perhaps with negated weights.
 
     A border class is a set of taps that fall on the border; an output pixel needs its own base where padded positions
     add something else to the count than they should (zero padding in a format that knows only ±1).
     """
-    layer = image.layer
     height, width = layer.output_size(image.height, image.width)
     error = image.format.pad_error(layer.weight, layer.pad_value)
     inside, classes = [], []

@@ -12,6 +12,7 @@ from .fusion import Unit
 from .kernels import Kernel, choose, entry_address, entry_point
 from .layout import PackedImage, aligned, block_table, border_bases, pack_weights, pieces, pixel_table
 from .model import BinaryLayer
+from .thresholds import falling_channels, integer_thresholds, negated
 
 __all__ = ["PreparedUnit", "Step", "conv_steps", "identity_step", "pack_step", "prepare"]
 
@@ -21,8 +22,13 @@ class PreparedUnit:
     """What a unit needs for any input size: its kernel, packed weights and constants of the epilogue."""
 
     unit: Unit
+    layer: BinaryLayer
+    """The unit's layer with the weights of :attr:`falling` channels negated."""
     kernel: Kernel
     reason: str
+    falling: NDArray[np.bool_]
+    thresholds: NDArray[np.int64] | None
+    """Integer thresholds, where the unit gives bits alone."""
     weights: NDArray[np.uint8]
     blocks: NDArray[np.int64]
     constants: dict[Conv, NDArray[np.float32]]
@@ -60,8 +66,12 @@ def prepare(units: Sequence[Unit], wanted: str | None) -> dict[Unit, PreparedUni
 
 def _prepare(unit: Unit, kernel: Kernel, reason: str) -> PreparedUnit:
     """Pack weights and constants; neutral constants change no bit (x − 0, 1 · x, x + −0)."""
-    weights = pack_weights(unit.layer, kernel.format, kernel.vectors)
-    channels = unit.channels_out
+    channels, falling, thresholds, layer = unit.channels_out, falling_channels(unit), None, unit.layer
+    if falling is None:
+        falling = np.zeros(channels, np.bool_)
+    else:
+        layer, thresholds = negated(unit.layer, falling), integer_thresholds(unit, falling)
+    weights = pack_weights(layer, kernel.format, kernel.vectors)
     neutral = {
         Conv.SHIFT_IN: (unit.shift_in, 0.0),
         Conv.SLOPE: (unit.slope, 1.0),
@@ -72,7 +82,8 @@ def _prepare(unit: Unit, kernel: Kernel, reason: str) -> PreparedUnit:
         constants[word] = _copy(np.full(channels, missing, np.float32) if value is None else value)
     if unit.bits_for is not None:
         constants[Conv.THRESHOLD] = _copy(unit.bits_for.threshold)
-    return PreparedUnit(unit, kernel, reason, weights, block_table(unit.layer, kernel.format, weights), constants)
+    blocks = block_table(layer, kernel.format, weights)
+    return PreparedUnit(unit, layer, kernel, reason, falling, thresholds, weights, blocks, constants)
 
 
 def _copy(value: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -101,7 +112,10 @@ def conv_steps(
         flags |= Flag.STORE
     if target is not None:
         flags |= Flag.BITS
-    base, classes = border_bases(image)
+    base, classes = border_bases(image, ready.layer)
+    limits = None
+    if ready.thresholds is not None:
+        flags, limits = Flag.LIMITS, np.ascontiguousarray((base - ready.thresholds) // 2 + 1, np.int32)
     window = pieces(image, kernel.piece, kernel.grain)
     pixels = pixel_table(image, classes, target, kernel.order, kernel.pixels)
     words = np.zeros(Conv.SIZE, np.int64)
@@ -119,7 +133,9 @@ def conv_steps(
         words[Conv.BITS], words[Conv.BITS_STEP] = _place(target.data)
         words[Conv.BITS] += target.origin
     words[Conv.CHANNELS], words[Conv.FLAGS] = unit.channels_out, int(flags)
-    keep = [ready, image, target, out, residual, base, window, pixels]
+    keep = [ready, image, target, out, residual, base, window, pixels, limits]
+    if limits is not None:
+        words[Conv.LIMITS] = limits.ctypes.data
     if kernel.table is not None:
         words[Conv.TABLE] = kernel.table().ctypes.data
     steps = []
@@ -138,7 +154,7 @@ def conv_steps(
 
 def identity_step(ready: PreparedUnit, step: Step, out: NDArray[np.float32]) -> Step:
     """Return ``step`` with an epilogue that stores the accumulators as float32 (exact) to ``out`` ``[1, H, W, O]``."""
-    ones, zeros = np.ones(ready.unit.channels_out, np.float32), np.zeros(ready.unit.channels_out, np.float32)
+    ones, zeros = np.where(ready.falling, -1, 1).astype(np.float32), np.zeros(ready.unit.channels_out, np.float32)
     words = step.words.copy()
     words[Conv.SCALE], words[Conv.BIAS] = ones.ctypes.data, zeros.ctypes.data
     words[Conv.OUT], words[Conv.OUT_STEP] = out.ctypes.data, 0
