@@ -42,13 +42,16 @@ class Batches:
         """Return the row numbers of the training images in the order of ``epoch``, on the CPU."""
         return torch.randperm(len(self.dataset.train_labels), generator=generator(self.seed, 0, epoch))
 
-    def get(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Return normalised float32 images ``[n, C, H, W]`` and labels ``[n]`` of ``rows``, augmented by ``step``."""
+    def get(self, rows: Tensor, step: int, rank: int = 0) -> tuple[Tensor, Tensor]:
+        """Return normalised float32 images ``[n, C, H, W]`` and labels ``[n]`` of ``rows``.
+
+        The augmentation is drawn from the step and the rank of this process.
+        """
         if isinstance(self.images, Tensor):
             pixels = self.images[rows.to(self.device)]
         else:
             pixels = torch.from_numpy(self.images[rows.numpy()]).to(self.device)
-        pixels = self.augment(pixels, generator(self.seed, 1, step), self.side)
+        pixels = self.augment(pixels, generator(self.seed, 1, step, *((rank,) if rank else ())), self.side)
         return self.normalise(centre_crop(pixels, self.side)), self.labels[rows.to(self.device)]
 
     def normalise(self, pixels: Tensor) -> Tensor:

@@ -1,10 +1,15 @@
-"""Float residual networks (He et al., arXiv 1512.03385): teachers of binary ones, and their float reference."""
+"""Float residual networks (He et al., arXiv 1512.03385): teachers of binary ones, and their float reference.
+
+Shortcuts pool before their 1×1 convolution (ResNet-D, arXiv 1812.01187), as those of the binary networks do. They must
+not stride it: the backward pass of torch 2.13's strided 1×1 convolution in NHWC order writes past its buffer on a CPU
+for fewer than eight channels.
+"""
 
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .blocks import build_stem
+from .blocks import build_stem, downsample
 
 __all__ = ["FloatResNet", "float_resnet18", "float_resnet20", "float_resnet34"]
 
@@ -21,9 +26,7 @@ class FloatBlock(nn.Module):
         self.norm2 = nn.BatchNorm2d(out_channels)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
-            )
+            self.shortcut = downsample(in_channels, out_channels, stride)
         self.act2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -57,13 +57,14 @@ class Objective(nn.Module):
         self.register_buffer(
             "strength", torch.tensor([settings.mu, settings.beta, settings.gamma, 1.0]), persistent=False
         )
-        self.fade = 1.0
+        self.faded = False
 
     def set_progress(self, progress: float, step: int) -> None:
         """Tell the share of the schedule that has passed and the number of the step, before each step."""
         settings = self.settings
         set_progress(self.network, progress)
-        self.fade = fading(progress, settings.fade)
+        fade = fading(progress, settings.fade)
+        self.faded = fade == 0
         ramped = [
             value * (min(1.0, progress / ramp) if ramp else 1.0)
             for value, ramp in (
@@ -72,16 +73,25 @@ class Objective(nn.Module):
                 (settings.gamma, settings.gamma_ramp),
             )
         ]
-        self.strength.copy_(torch.tensor([*ramped, self.fade]))
+        self.strength.copy_(torch.tensor([*ramped, fade]))
 
-    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy in float32 with the configured label smoothing."""
-        return F.cross_entropy(logits.float(), labels, label_smoothing=self.settings.label_smoothing)
+    def task_loss(self, logits: Tensor, labels: Tensor, lesson: Tensor | None = None) -> Tensor:
+        """CE: cross-entropy with the labels in float32, in part or whole replaced by distillation from a teacher.
 
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Images ``[N, C, H, W]``, labels int64 ``[N]``."""
+        Fewer logits than labels are those of the first images. ``lesson`` holds the teacher's logits.
+        """
+        settings, part = self.settings, len(logits)
+        if lesson is None:
+            return F.cross_entropy(logits.float(), labels[:part], label_smoothing=settings.label_smoothing)
+        taught = distillation(logits, lesson[:part], settings.teacher_temperature)
+        if settings.teacher_weight == 1:
+            return taught
+        return (1 - settings.teacher_weight) * self.task_loss(logits, labels) + settings.teacher_weight * taught
+
+    def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Images ``[N, C, H, W]``, labels int64 ``[N]``, logits ``[N, classes]`` of a teacher if there is one."""
         logits = self.network(images)
-        return self.cross_entropy(logits, labels), logits
+        return self.task_loss(logits, labels, lesson), logits
 
     def latent_logits(self, images: Tensor) -> Tensor:
         """Return the logits of the latent stream, if there is one."""
@@ -109,19 +119,19 @@ class TwoStreams(Objective):
         super().set_progress(progress, step)
         self.active = progress < self.settings.latent_until and step % self.settings.latent_every == 0
 
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """CE(z_b) + μ·CE(z_w) + β·T²·KL(sg softmax(z_w/T) ‖ softmax(z_b/T))."""
         if not self.active:
-            return super().forward(images, labels)
+            return super().forward(images, labels, lesson)
         binary, latent, own, other, pooled = self._streams[0](images)
-        loss = self.cross_entropy(binary, labels) + self.extra_loss(binary, latent, labels)
+        loss = self.task_loss(binary, labels, lesson) + self.extra_loss(binary, latent, labels, lesson)
         return loss + self.feature_loss(own, other, pooled, labels), binary
 
-    def extra_loss(self, binary: Tensor, latent: Tensor, labels: Tensor) -> Tensor:
+    def extra_loss(self, binary: Tensor, latent: Tensor, labels: Tensor, lesson: Tensor | None) -> Tensor:
         """Return what the latent logits add; they may be of the first part of the batch only."""
         part = len(latent)
         taught = distillation(binary[:part], latent, self.settings.temperature)
-        return self.strength[0] * self.cross_entropy(latent, labels[:part]) + self.strength[1] * taught
+        return self.strength[0] * self.task_loss(latent, labels, lesson) + self.strength[1] * taught
 
     def feature_loss(
         self, own: tuple[Tensor, ...], other: tuple[Tensor, ...], pooled: Tensor, labels: Tensor
@@ -160,18 +170,18 @@ class FeatureSupervised(TwoStreams):
 class LogitEnsemble(TwoStreams):
     """L5: cross-entropy on a mixture of both streams' logits, fading to the binary stream alone."""
 
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """CE((1 − λ)·z_b + λ·z_w) + CE(z_b)."""
-        if not self.active or not self.fade:
-            loss, binary = Objective.forward(self, images, labels)
+        if not self.active or self.faded:
+            loss, binary = Objective.forward(self, images, labels, lesson)
             return 2 * loss, binary
         binary, latent, *_ = self._streams[0](images)
-        return self.cross_entropy(binary, labels) + self.extra_loss(binary, latent, labels), binary
+        return self.task_loss(binary, labels, lesson) + self.extra_loss(binary, latent, labels, lesson), binary
 
-    def extra_loss(self, binary: Tensor, latent: Tensor, labels: Tensor) -> Tensor:
+    def extra_loss(self, binary: Tensor, latent: Tensor, labels: Tensor, lesson: Tensor | None) -> Tensor:
         """CE((1 − λ)·z_b + λ·z_w)."""
         part, weight = len(latent), self.strength[3]
-        return self.cross_entropy((1 - weight) * binary[:part] + weight * latent, labels[:part])
+        return self.task_loss((1 - weight) * binary[:part] + weight * latent, labels, lesson)
 
 
 class _FusedBlock(nn.Module):
@@ -200,10 +210,10 @@ class BlockFusion(Objective):
     def _build(self, sign: RSign, layer: BinaryConv2d | BinaryLinear, norm: _BatchNorm) -> nn.Module:
         return _FusedBlock(sign, layer, norm, self)
 
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """CE of the fused network; of the bare network once λ is 0."""
-        logits = self._graph[0](images) if self.fade else self.network(images)
-        return self.cross_entropy(logits, labels), logits
+        logits = self.network(images) if self.faded else self._graph[0](images)
+        return self.task_loss(logits, labels, lesson), logits
 
 
 class SelfCancelling(Objective):
@@ -217,10 +227,10 @@ class SelfCancelling(Objective):
     def _build(self, sign: RSign, layer: BinaryConv2d | BinaryLinear, norm: _BatchNorm) -> nn.Module:
         return SelfCancel(LatentSign(sign, self.settings.phi), layer, self.settings.eta)
 
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """CE of logits that are the bare network's."""
         logits = self._graph[0](images)
-        return self.cross_entropy(logits, labels), logits
+        return self.task_loss(logits, labels, lesson), logits
 
 
 OBJECTIVES: dict[str, type[Objective]] = {

@@ -7,7 +7,7 @@ from ..runtime.errors import ConfigError
 from .layers import BinaryConv2d, BinaryLinear
 from .settings import Settings
 
-__all__ = ["build_optimizer", "choose_device", "clamp_weights"]
+__all__ = ["build_optimizer", "choose_device", "clamp_weights", "set_stage"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -34,6 +34,12 @@ def build_optimizer(objective: nn.Module, settings: Settings) -> torch.optim.Opt
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9)
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=settings.learning_rate)
+
+
+def set_stage(optimizer: torch.optim.Optimizer, learning_rate: float, weight_decay: float) -> None:
+    """Set the learning rate of all groups, and the weight decay of that of matrices and kernels."""
+    for group, decay in zip(optimizer.param_groups, (weight_decay, 0.0), strict=True):
+        group["lr"], group["weight_decay"] = learning_rate, decay
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ __all__ = ["Settings"]
 
 LATENT = ("none", "L1", "L2", "L3", "L4", "L5")
 PHI = ("identity", "hardtanh", "sign")
+PRECISIONS = ("bf16", "float32", "fp16")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "linear", "onecycle", "step")
 
@@ -56,9 +57,27 @@ class Settings:
     label_smoothing: float = 0.0
     augment: str = "shift1"
     """Augmentation of training images: none, shift1, crop2_flip, crop4_flip, resized_crop."""
+    clip: float = 0.0
+    """Largest norm of the gradient; 0: no limit."""
+    ema: float = 0.0
+    """Decay of a moving average of all weights, which the run then leaves behind; 0: none."""
+    activation_estimator: str = "approx_sign"
+    """Surrogate derivative of activation signs: approx_sign, ede, identity, identity_clip or reste."""
+    weight_estimator: str = "identity_clip"
+    """Surrogate derivative of weight signs."""
+    weight_regulariser: str = "none"
+    """What W becomes before it is binarised: none, standardise or recu."""
+    real_weight_until: float = 0.0
+    """Two-stage training: weights stay real in this first part of the schedule, then the schedule starts again without
+    weight decay. 0: one stage; ReActNet uses 0.5."""
     weight_limit: float = 1.5
     """Latent weights are clamped to ±limit after every step; 0: never."""
     seed: int = 0
+    teacher: str = ""
+    """Folder of a trained run whose network teaches this one; empty: none."""
+    teacher_weight: float = 1.0
+    """Share of the teacher's distillation in the loss; the rest is cross-entropy with the labels."""
+    teacher_temperature: float = 1.0
 
     # The latent branch
     latent: str = "L1"
@@ -93,6 +112,10 @@ class Settings:
     # The machine
     device: str = "cpu"
     """cpu, cuda, or auto: cuda where there is one."""
+    precision: str = "float32"
+    """Arithmetic of activations: float32, or bf16 or fp16 by autocast; W, optimiser and evaluation stay float32."""
+    compile: bool = False
+    """Compile the training step with torch.compile."""
     channels_last: bool = True
     """Keep images and activations in NHWC order in memory: a fifth faster on the CPUs we measured."""
     threads: int = 1
@@ -100,7 +123,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check the values that need no table of names."""
-        for name, choices in (("latent", LATENT), ("phi", PHI), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        for name, choices in (
+            ("latent", LATENT),
+            ("phi", PHI),
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+            ("precision", PRECISIONS),
+        ):
             value = getattr(self, name)
             if value not in choices:
                 spelled = {choice.lower(): choice for choice in choices}
@@ -112,6 +141,7 @@ class Settings:
                 raise ConfigError(f"train.{name} must be at least {least}, not {getattr(self, name)}")
         for name in (
             "width",
+            "image_size",
             "threads",
             "weight_decay",
             "weight_limit",
@@ -120,19 +150,27 @@ class Settings:
             "gamma",
             "centre",
             "eta",
+            "clip",
             "seed",
         ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name} must not be negative, but is {getattr(self, name)}")
-        for name in ("learning_rate", "temperature"):
+        for name in ("learning_rate", "temperature", "teacher_temperature"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"train.{name} must be positive, not {getattr(self, name)}")
         for name in ("fade", "latent_share", "latent_until"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"train.{name} must lie in (0, 1], not {getattr(self, name)}")
-        for name in ("holdout", "label_smoothing", "mu_ramp", "beta_ramp", "gamma_ramp"):
+        unit = ("holdout", "label_smoothing", "mu_ramp", "beta_ramp", "gamma_ramp", "ema", "real_weight_until")
+        for name in unit:
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} must lie in [0, 1), not {getattr(self, name)}")
+        if self.latent == "L4" and self.real_weight_until:
+            raise ConfigError("train.real_weight_until needs another latent variant than L4, whose value is binary")
+        if not 0 <= self.teacher_weight <= 1:
+            raise ConfigError(f"train.teacher_weight must lie in [0, 1], not {self.teacher_weight}")
+        if self.precision == "fp16" and self.device == "cpu":
+            raise ConfigError("train.precision = 'fp16' needs a GPU: use bf16 or float32 on the CPU")
         if self.pad_value not in (-1, 0, 1):
             raise ConfigError(f"train.pad_value must be -1, 0 or 1, not {self.pad_value}")
 

@@ -5,6 +5,7 @@ learning rate from the step. A checkpoint therefore holds tensors and counters a
 unbroken one bit for bit on a CPU with the same number of threads.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from ..runtime.errors import DataError
+from ..runtime.errors import ConfigError
 from . import checkpoints
+from .distributed import join
 from .evaluate import accuracy
-from .models import build_model
+from .loading import load_network
 from .run import TrainingRun
 from .settings import Settings
 
@@ -59,24 +60,18 @@ def train(*, out: str | Path, progress: Callable[[Progress], None] | None = None
     ``validation_latent_stream`` are measured on the held-out training images instead.
     """
     chosen = Settings.from_keywords(**settings)
+    group, device = join(chosen.device)
     before = torch.get_num_threads()
     torch.set_num_threads(chosen.threads or before)
     try:
-        return _Trainer(TrainingRun(chosen), Path(out), progress or (lambda _: None)).finish()
+        report = progress if progress is not None and group.leads else _silent
+        return _Trainer(TrainingRun(chosen, group, device), Path(out), report).finish()
     finally:
         torch.set_num_threads(before)
 
 
-def load_network(folder: str | Path) -> nn.Module:
-    """Rebuild the network that ``train`` left in ``folder``, in eval mode; DataError if its files do not fit."""
-    folder = Path(folder)
-    record = checkpoints.read_json(folder / "network.json")
-    network = build_model(record["model"], **record["options"])
-    try:
-        network.load_state_dict(checkpoints.load_tensors(folder / "network.pt"))
-    except RuntimeError as error:
-        raise DataError(f"{folder / 'network.pt'} does not fit {record['model']}: train again") from error
-    return network.eval()
+def _silent(progress: Progress) -> None:
+    """Tell nobody."""
 
 
 class _Trainer:
@@ -94,11 +89,16 @@ class _Trainer:
         clock = time.perf_counter()
         while self.epoch < self.settings.epochs:
             clock = self._train_epoch(clock)
+        if not self.run.group.leads:
+            self.run.group.wait()
+            return TrainResult(self.folder, checkpoints.read_json(self.folder / "metrics.json"))
+        self.run.close()
         metrics = self._evaluate()
         record = {"format": FORMAT, "model": self.settings.model, "options": self.run.options}
         checkpoints.save_tensors(self.folder / "network.pt", self.run.network.state_dict())
         checkpoints.write_json(self.folder / "network.json", record)
         checkpoints.write_json(self.folder / "metrics.json", metrics)
+        self.run.group.wait()
         return TrainResult(self.folder, metrics)
 
     def _train_epoch(self, clock: float) -> float:
@@ -118,7 +118,11 @@ class _Trainer:
                 self.seconds, clock, saved = self.seconds + now - clock, now, now
                 self.totals = totals.cpu()
                 self._save()
-        loss_sum, right, images = totals.tolist()
+        loss_sum, right, images = run.group.total(totals).tolist()
+        if not math.isfinite(loss_sum):
+            raise ConfigError(
+                f"the loss is no number any more in epoch {self.epoch}: lower train.learning_rate or set train.clip = 1"
+            )
         now = time.perf_counter()
         self.seconds += now - clock
         metrics = {"epoch": self.epoch, "loss": loss_sum / images, "accuracy": right / images, "seconds": self.seconds}
@@ -159,12 +163,13 @@ class _Trainer:
 
     def _save(self) -> None:
         """Write checkpoint and metrics; the lines of metrics.jsonl are never ahead of the checkpoint."""
+        if not self.run.group.leads:
+            return
         checkpoints.save_tensors(
             self.folder / "checkpoint.pt",
             self._identity()
+            | self.run.state()
             | {
-                "objective": self.run.objective.state_dict(),
-                "optimizer": self.run.optimizer.state_dict(),
                 "epoch": self.epoch,
                 "step": self.step,
                 "seconds": self.seconds,
@@ -190,7 +195,6 @@ class _Trainer:
         saved = checkpoints.load_tensors(path)
         if any(saved.get(name) != value for name, value in self._identity().items()):
             return
-        self.run.objective.load_state_dict(saved["objective"])
-        self.run.optimizer.load_state_dict(saved["optimizer"])
+        self.run.restore(saved)
         self.epoch, self.step, self.seconds = saved["epoch"], saved["step"], saved["seconds"]
         self.totals, self.history = saved["totals"], saved["history"]

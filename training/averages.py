@@ -1,0 +1,37 @@
+"""A moving average of all weights (Polyak), which is what a run with ``ema`` leaves behind."""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["MovingAverage"]
+
+
+class MovingAverage:
+    """``average ← decay·average + (1 − decay)·value`` of parameters and batch norm statistics.
+
+    The decay starts low, min(decay, (1 + step)/(10 + step)), so that the first steps are forgotten.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.module, self.decay = module, decay
+        self.values = {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the module's values after optimiser step number ``step``."""
+        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        for name, value in self.module.state_dict().items():
+            average = self.values[name]
+            if average.is_floating_point():
+                average.lerp_(value, share)
+            else:
+                average.copy_(value)
+
+    def load(self, values: dict[str, Tensor]) -> None:
+        """Continue from the averages of a checkpoint."""
+        for name, value in values.items():
+            self.values[name].copy_(value)
+
+    def apply(self) -> None:
+        """Write the averages into the module."""
+        self.module.load_state_dict(self.values)
