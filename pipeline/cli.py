@@ -12,6 +12,7 @@ from .. import __version__
 from ..runtime.errors import CheckFailed, LatentbitError, RunDirError
 from . import config as configuration
 from .cli_models import COMMANDS as MODEL_COMMANDS
+from .cli_studies import COMMANDS as STUDY_COMMANDS
 from .conductor import conduct, plan_stages
 from .progress import StageProgress
 from .rundir import RunDir
@@ -121,7 +122,7 @@ def bundle_command(run: Path, output: Path, samples: int | None) -> None:
     click.echo(f"{made}: on the device, python -m latentbit.runtime check {made.name}")
 
 
-for _command in MODEL_COMMANDS:
+for _command in (*MODEL_COMMANDS, *STUDY_COMMANDS):
     cli.add_command(_command)
 
 

@@ -62,15 +62,15 @@ class StageProgress:
 
     @contextmanager
     def _lines(self, name: str) -> Iterator[Step]:
-        printed, pending = time.perf_counter(), ""
+        printed, pending, shown = time.perf_counter(), "", ""
 
         def step(done: int, total: int, message: str) -> None:
-            nonlocal printed, pending
+            nonlocal printed, pending, shown
             pending = message
-            if time.perf_counter() - printed >= _QUIET_SECONDS:
+            if message != shown and time.perf_counter() - printed >= _QUIET_SECONDS:
                 self._line(name, message)
-                printed, pending = time.perf_counter(), ""
+                printed, shown = time.perf_counter(), message
 
         yield step
-        if pending:
+        if pending != shown:
             self._line(name, pending)

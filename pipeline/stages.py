@@ -163,7 +163,7 @@ def _dataset(run: RunDir) -> "Dataset":
     from ..training import data
 
     section = run.config.train
-    dataset = data.load(section.data, section.root or None)
+    dataset = data.load(section.data, section.root or None, image_size=section.image_size)
     return data.holdout(dataset, section.holdout) if section.holdout else dataset
 
 

@@ -1,0 +1,103 @@
+"""Commands that compare trainings: ``ablate`` and ``separability``. torch is imported when one runs."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ..runtime.errors import RunDirError
+from . import config as configuration
+from .progress import StageProgress
+from .rundir import RunDir
+
+if TYPE_CHECKING:
+    from ..training.trainer import Progress
+
+__all__ = ["COMMANDS"]
+
+
+@click.command("ablate")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--variants", default="none,L1", show_default=True, help="Variants; separated by ; if one has commas.")
+@click.option("--seeds", default="0,1,2", show_default=True, help="Seeds, shared by all variants.")
+@click.option("-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one value of the file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [default: runs/CONFIG-ablation].")
+@click.option("--epochs-only", is_flag=True, help="Compare at equal epochs only, not at equal compute as well.")
+def ablate_command(
+    config: Path, variants: str, seeds: str, overrides: tuple[str, ...], output: Path | None, epochs_only: bool
+) -> None:
+    """Compare variants of the latent branch with paired seeds, the first as baseline.
+
+    CONFIG is a configuration file; a variant is none, L1 ... L5, or with other settings L1:phi=hardtanh,mu=0.5.
+    Finished trainings are kept: started again, a killed ablation goes on.
+    """
+    names = variants.split(";" if ";" in variants else ",")
+    try:
+        numbers = [int(seed) for seed in seeds.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{seeds!r}: give whole numbers, as in 0,1,2", param_hint="--seeds") from None
+    section = asdict(configuration.read(config, overrides).train)
+    section.pop("seed")
+    folder = output or Path("runs") / f"{config.stem}-ablation"
+
+    from ..training.ablation import ablate
+
+    with StageProgress(Console()).stage("ablate", ", ".join(names)) as step:
+
+        def tell(label: str, event: "Progress") -> None:
+            done = event.epoch * event.steps + event.step
+            step(done, event.epochs * event.steps, f"{label}, epoch {event.epoch + 1}/{event.epochs}")
+
+        result = ablate(
+            variants=[name.strip() for name in names],
+            seeds=numbers,
+            out=folder,
+            equal_compute=not epochs_only,
+            progress=tell,
+            **section,
+        )
+    click.echo(f"{result.table}\n{result.folder}: table.md, plot.png, ablation.jsonl")
+
+
+@click.command("separability")
+@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for figures and picture.")
+@click.option("--images", type=click.IntRange(10), default=2000, show_default=True, help="Test images to look at.")
+def separability_command(runs: tuple[Path, ...], output: Path, images: int) -> None:
+    """Measure how well trained runs tell the classes apart, and draw their features (t-SNE).
+
+    RUNS are run directories of the same data, for example one with and one without the latent branch.
+    """
+    opened = [RunDir.open(run) for run in runs]
+    for run in opened:
+        record = run.stages.get("train")
+        if record is None or not record.finished:
+            raise RunDirError(f"{run.path} has no finished training: run pipeline run-all -o {run.path} --until train")
+    first = opened[0].config.train
+    for run in opened[1:]:
+        if run.config.train.data != first.data:
+            raise RunDirError(f"{run.path} was trained on {run.config.train.data}, {opened[0].path} on {first.data}")
+
+    from ..training.separability import separability
+
+    found = separability(
+        {run.path.name: run.path / "1-train" for run in opened},
+        output,
+        data=first.data,
+        root=first.root or None,
+        image_size=first.image_size,
+        images=images,
+    )
+    table = Table("run", "LDA trace", "silhouette", "linear probe", title="separability of pooled features")
+    for name, figures in found.items():
+        table.add_row(
+            name, f"{figures.lda_trace:.2f}", f"{figures.silhouette:.3f}", f"{100 * figures.linear_probe:.2f} %"
+        )
+    Console().print(table)
+    click.echo(f"{output}: separability.json, tsne.png")
+
+
+COMMANDS = (ablate_command, separability_command)
