@@ -16,7 +16,7 @@ __all__ = ["MODULES", "clip", "gelu", "silu"]
 
 
 def weight_of(e: Emission, module: nn.Module, transpose: bool = False) -> ir.Value:
-    """The layer's weight: a float constant, or int8 behind DequantizeLinear (:mod:`.int8_weights`)."""
+    """The layer's weight: a float constant, or int8 times one scale an output channel (:mod:`.int8_weights`)."""
     quantised = getattr(module, "weight_int8", None)
     stored = module.weight if quantised is None else quantised
     assert isinstance(stored, Tensor)
@@ -27,8 +27,10 @@ def weight_of(e: Emission, module: nn.Module, transpose: bool = False) -> ir.Val
         return e.constant("weight", weight)
     scale = module.weight_scale
     assert isinstance(scale, Tensor)
-    constants = [e.constant("weight", weight), e.constant("weight_scale", array(scale))]
-    return e("DequantizeLinear", constants, "dequantize", shape=list(weight.shape), axis=1 if transpose else 0)
+    column = array(scale).reshape([-1 if axis == int(transpose) else 1 for axis in range(weight.ndim)])
+    sizes = list(weight.shape)
+    real = e("Cast", [e.constant("weight", weight)], "weight.cast", shape=sizes, to=ir.DataType.FLOAT)
+    return e("Mul", [real, e.constant("weight_scale", column)], "weight.scaled", shape=sizes)
 
 
 def conv2d(e: Emission, module: nn.Conv2d, x: fx.Node) -> ir.Value:
