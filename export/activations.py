@@ -75,6 +75,8 @@ class Activations:
             return Signs(value, 1.0, 0.0)  # ours already, with a threshold that is computed
         if node is None or node.op_type not in _MOVING or node.domain not in ("", "ai.onnx") or value.index() != 0:
             raise StaysFloat(f"its input is real: {self._origin(value)}")
+        if node.op_type == "Dropout" and len(node.inputs) > 2 and node.inputs[2] is not None:
+            raise StaysFloat(f"its input comes from Dropout {label(node)}, which may be in training mode")
         if sum(bool(output.uses()) for output in node.outputs) > 1:
             raise StaysFloat(f"its input comes from {node.op_type} {label(node)}, whose second output is used too")
         sources = [
@@ -95,6 +97,7 @@ class Activations:
     def _from_step(self, value: ir.Value, step: Step) -> Signs:
         if value.dtype not in (None, ir.DataType.FLOAT) or step.source.dtype not in (None, ir.DataType.FLOAT):
             raise StaysFloat(f"its input is {value.dtype or step.source.dtype}, not float32")
+        self._check_shapes(step)
         low, high = _single(step.below), _single(step.above)
         if low is None or high is None:
             raise StaysFloat("its activations have different scales per channel, and a sum takes one")
@@ -130,6 +133,19 @@ class Activations:
         shaped = self._shaped(threshold, step.source)
         scale, offset = (float(high) - float(low)) / 2, (float(high) + float(low)) / 2
         return Signs(value, scale, offset, shaped, step.source, (), tuple(notes), faithful)
+
+    def _check_shapes(self, step: Step) -> None:
+        """Refuse constants that would give the activation more axes or channels than its source has."""
+        shape = shape_of(step.source)
+        for array in (step.threshold, *step.pieces):
+            if shape is None or len(shape) < 2 or (shape[1] is None and array.size > 1):
+                fits = array.ndim == 0 or (array.size == 1 and shape is not None and array.ndim <= len(shape))
+            else:
+                fits = channel_vector(np.asarray(array, np.float32), len(shape), shape[1] or 1) is not None
+            if not fits:
+                raise StaysFloat(
+                    f"constants of shape {list(array.shape)} beside {step.source.name} are not one per channel"
+                )
 
     def _shaped(self, threshold: NDArray[np.float32], source: ir.Value) -> NDArray[np.float32]:
         """Return the threshold as ``[C,1,1]`` or ``[C]``; of size 1 where C is not known."""

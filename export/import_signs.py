@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..runtime.bits import DOMAIN, pack_conv_weight, pack_signs
 from .activations import Activations, Signs
 from .constants import Constants
-from .folding import fold_binary
+from .folding import Affine
 from .layers import Layer, StaysFloat, is_layer, label, read_layer, split_signs
 from .rewriting import Rewriting
 from .tail import Tail, read_tail
@@ -87,22 +87,25 @@ class _Packer:
             layer = read_layer(node, self.constants)
             shape = layer.weight.shape
             signs, alpha = split_signs(layer.weight)
-        except StaysFloat as reason:
-            return Outcome(name, op_type, "float", str(reason), shape)
+        except StaysFloat as stays:
+            return Outcome(name, op_type, "float", str(stays), shape)
         try:
             source, pads, pad_value = self._input(layer)
-            whole = bool(np.all(alpha == 1)) and source.scale == 1.0 and source.offset.is_integer()
-            integral = whole and (layer.bias is None or bool(np.all(np.mod(layer.bias, 1) == 0)))
-        except StaysFloat as reason:
+            core = _Core(layer, signs, alpha, pads, source, pad_value)
+            reason = ""
+        except StaysFloat as stays:
             if not self.weight_only:
-                return Outcome(name, op_type, "float", str(reason), shape)
-            tail = read_tail(layer, self.constants)
-            exact = self._emit(layer, tail, signs, alpha, None, layer.pads, None, False)
-            return Outcome(name, op_type, "weight-only", str(reason), shape, None, exact, tail.folded)
-        tail = read_tail(layer, self.constants, integral)
-        exact = self._emit(layer, tail, signs, alpha, source, pads, pad_value, integral)
-        pad = pad_value if layer.is_conv and any(pads) else None
-        return Outcome(name, op_type, "binary", "", shape, pad, exact, tail.folded, source.notes)
+                return Outcome(name, op_type, "float", str(stays), shape)
+            core = _Core(layer, signs, alpha, layer.pads)
+            reason = str(stays)
+        tail = read_tail(layer, core.start, self.constants, core.integral)
+        if not (np.all(np.isfinite(tail.scale)) and np.all(np.isfinite(tail.bias))):
+            return Outcome(name, op_type, "float", "its scale or bias is not finite in float32", shape)
+        exact = self._replace(core, tail)
+        if core.source is None:
+            return Outcome(name, op_type, "weight-only", reason, shape, None, exact, tail.folded)
+        pad = core.pad_value if layer.is_conv and any(core.pads) else None
+        return Outcome(name, op_type, "binary", "", shape, pad, exact, tail.folded, core.source.notes)
 
     def _input(self, layer: Layer) -> tuple[Signs, tuple[int, int, int, int], int]:
         """Return the ±1 form of a layer's input, its pads and its pad value; a Pad before it is taken in."""
@@ -136,46 +139,69 @@ class _Packer:
         top, left, bottom, right = (int(pads[i]) for i in (2, 3, 6, 7))
         return inputs[0], (top, left, bottom, right), 0.0 if number is None else float(number.reshape(-1)[0])
 
-    def _emit(
-        self,
-        layer: Layer,
-        tail: Tail,
-        signs: NDArray[np.int8],
-        alpha: NDArray[np.float64],
-        source: Signs | None,
-        pads: tuple[int, int, int, int],
-        pad_value: int | None,
-        integral: bool,
-    ) -> bool:
+    def _replace(self, core: "_Core", tail: Tail) -> bool:
         """Replace a layer and its tail by one packed operator; tell whether the results stay the same bit for bit."""
-        step, offset = (1.0, 0.0) if source is None else (source.scale, source.offset)
-        bias = np.zeros(layer.outputs) if layer.bias is None else layer.bias
-        sums = signs.reshape(layer.outputs, -1).sum(axis=1, dtype=np.int64)
-        # conv(offset + step·s, α·w) = step·α·acc + offset·α·Σw: outside the image stands the sign of the number 0
-        start = bias + offset * alpha * sums
-        scale, shift = fold_binary(step * alpha, start, tail.affine)
+        layer, source = core.layer, core.source
         name = label(layer.node)
-        packed = pack_conv_weight(signs) if layer.is_conv else pack_signs(signs)
-        arrays: dict[str, NDArray[Any]] = {"weight": packed, "scale": scale, "bias": shift}
+        packed = pack_conv_weight(core.signs) if layer.is_conv else pack_signs(core.signs)
+        arrays: dict[str, NDArray[Any]] = {"weight": packed, "scale": tail.scale, "bias": tail.bias}
         constants = [self.rewriting.constant(f"{name}.{key}", array) for key, array in arrays.items()]
-        attributes: dict[str, ir.Attr | int | float | list[int]] = {"weight_shape": list(signs.shape)}
+        attributes: dict[str, ir.Attr | int | float | list[int]] = {"weight_shape": list(core.signs.shape)}
         if layer.is_conv:
-            attributes |= {"strides": list(layer.strides), "pads": list(pads), "dilations": list(layer.dilations)}
+            attributes |= {"strides": list(layer.strides), "pads": list(core.pads), "dilations": list(layer.dilations)}
             attributes |= {"group": layer.group}
-        if layer.is_conv and pad_value is not None:
-            attributes |= {"pad_value": float(pad_value)}
+        if layer.is_conv and source is not None:
+            attributes |= {"pad_value": float(core.pad_value)}
         op_type = ("Binary" if source else "BinaryWeight") + ("Conv2d" if layer.is_conv else "Gemm")
         value = layer.input if source is None else self.activations.build(source)
         added = ir.node(op_type, [value, *constants], attributes, domain=DOMAIN, name=layer.node.name or name)
         self.rewriting.take_place(tail.nodes, added)
-        whole = bool(np.all(_power_of_two(alpha)) and _power_of_two(np.array([step]))[0])
-        sums_exact = whole and (integral or not np.any(bias))
-        exact = sums_exact and (not tail.folded if np.any(start) else tail.exact)
-        if source is not None and _never_zero(scale, shift, layer.window, exact_window=not any(pads) or pad_value != 0):
+        if source is None:
+            return False  # a sum of floats: its last bits hang on its order
+        exact = core.exact_sums and (not tail.folded if np.any(core.start.shift) else tail.exact)
+        full = not any(core.pads) or core.pad_value != 0
+        if _never_zero(tail.scale, tail.bias, layer.window, every_position_counts=full):
             self.activations.never_zero.add(added.outputs[0])
-        elif source is not None and not exact:
+        elif not exact:
             self.activations.rounded_zero.add(added.outputs[0])
         return exact
+
+
+@dataclass(frozen=True)
+class _Core:
+    """A layer with sign weights: ``signs`` int8 as the weight, ``alpha`` ``[O]``; ``source`` None for a real input."""
+
+    layer: Layer
+    signs: NDArray[np.int8]
+    alpha: NDArray[np.float64]
+    pads: tuple[int, int, int, int]
+    source: Signs | None = None
+    pad_value: int = 0
+
+    @property
+    def start(self) -> Affine:
+        """Scale and bias of the layer itself.
+
+        conv(offset + step·s, α·w) = step·α·acc + offset·α·Σw; outside the image stands the sign of the number 0.
+        """
+        step, offset = (1.0, 0.0) if self.source is None else (self.source.scale, self.source.offset)
+        bias = np.zeros(self.layer.outputs) if self.layer.bias is None else self.layer.bias
+        sums = self.signs.reshape(self.layer.outputs, -1).sum(axis=1, dtype=np.int64)
+        return Affine(step * self.alpha, bias + offset * self.alpha * sums)
+
+    @property
+    def integral(self) -> bool:
+        """Whether the layer gives integers."""
+        start = self.start
+        return self.source is not None and bool(np.all(start.scale == 1) and np.all(np.mod(start.shift, 1) == 0))
+
+    @property
+    def exact_sums(self) -> bool:
+        """Whether the source's float32 sums are exact in any order."""
+        if self.source is None:
+            return False
+        powers = _power_of_two(np.append(self.alpha, self.source.scale))
+        return bool(np.all(powers)) and (self.integral or not np.any(self.layer.bias))
 
 
 def _power_of_two(values: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -183,7 +209,9 @@ def _power_of_two(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray((values == 0) | (np.abs(np.frexp(values)[0]) == 0.5))
 
 
-def _never_zero(scale: NDArray[np.float32], bias: NDArray[np.float32], window: int, exact_window: bool) -> bool:
+def _never_zero(
+    scale: NDArray[np.float32], bias: NDArray[np.float32], window: int, every_position_counts: bool
+) -> bool:
     """Tell whether fl(fl(acc·scale) + bias) is 0 for no accumulator.
 
     acc is in [−window, window], with the parity of ``window`` where every position counts (no padding with 0). It can
@@ -195,7 +223,7 @@ def _never_zero(scale: NDArray[np.float32], bias: NDArray[np.float32], window: i
     for near in (-1, 0, 1):
         acc = middle + near
         possible = np.abs(acc) <= window
-        if exact_window:
+        if every_position_counts:
             possible &= np.mod(acc, 2) == window % 2
         value = acc.astype(np.float32) * scale + bias
         if np.any(possible & (value == 0)):

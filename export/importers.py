@@ -23,7 +23,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from .. import __version__
-from ..runtime.bits import DOMAIN
+from ..runtime.bits import DOMAIN, OPSET_VERSION
 from ..runtime.errors import ModelError
 from .constants import fold_constants
 from .import_qonnx import lower_qonnx
@@ -31,7 +31,7 @@ from .import_signs import Outcome, pack_layers
 from .inline import inline as inline_functions
 from .layers import label
 from .loading import first_line, load_onnx
-from .opset import ONNX_OPSET
+from .opset import ONNX_OPSET, functions
 from .writer import FORMAT_VERSION, write_model
 
 __all__ = ["DIALECTS", "ConversionReport", "convert", "file_size", "read_plain"]
@@ -106,6 +106,7 @@ def read_plain(path: Path) -> ir.Model:
     if len(ours) < len(proto.functions):
         proto = onnx.inliner.inline_selected_functions(proto, ours, exclude=True)
     model = ir.serde.deserialize_model(proto)
+    _check_ours(model, path)
     RemoveInitializersFromInputsPass()(model)  # Brevitas, and files of before 2019, list every weight as an input too
     for lower in DIALECTS:
         lower(model)
@@ -125,6 +126,19 @@ def read_plain(path: Path) -> ir.Model:
         node.metadata_props.clear()
         node.doc_string = None
     return model
+
+
+def _check_ours(model: ir.Model, path: Path) -> None:
+    """Refuse operators of our own domain that this version does not know: their functions would be replaced."""
+    version = model.graph.opset_imports.get(DOMAIN, OPSET_VERSION)
+    if version != OPSET_VERSION:
+        raise ModelError(
+            f"{path} uses {DOMAIN} version {version}, this latentbit knows version {OPSET_VERSION}; use a fitting one"
+        )
+    known = {function.name: set(function.attribute) for function in functions()}
+    for node in model.graph.all_nodes():
+        if node.domain == DOMAIN and set(node.attributes) != known.get(node.op_type):
+            raise ModelError(f"{path}: node {label(node)} is no {DOMAIN}.{node.op_type} of version {OPSET_VERSION}")
 
 
 def _upgraded(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:

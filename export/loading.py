@@ -58,6 +58,6 @@ def _bring_external_data(model: onnx.ModelProto, file: Path) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's text without its full stop, or the error's type where it has none."""
+    """Return the first line of an error's text without the stop at its end, or the error's type where it has none."""
     lines = str(error).strip().splitlines()
-    return lines[0].strip().rstrip(".") if lines else type(error).__name__
+    return lines[0].strip().rstrip(".:") if lines else type(error).__name__

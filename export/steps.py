@@ -115,8 +115,11 @@ class Steps:
         pieces = []
         for index in range(4):
             operands = [a if step is None else step.pieces[index] for step, a in zip(steps, arrays, strict=True)]
-            with np.errstate(all="ignore"):
-                pieces.append(_apply(node, operands))
+            try:
+                with np.errstate(all="ignore"):
+                    pieces.append(_apply(node, operands))
+            except (TypeError, ValueError):  # numpy has no such types or shapes together
+                return None
         return Step(first.source, first.threshold, *pieces)
 
     def _binarize(self, node: ir.Node) -> Step | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..runtime.errors import UnsupportedError
 from .constants import Constants, channel_vector
-from .folding import Affine, batch_norm_affine
+from .folding import Affine, batch_norm_affine, fold_binary
 from .layers import Layer, label
 
 __all__ = ["Tail", "read_tail"]
@@ -20,10 +20,14 @@ __all__ = ["Tail", "read_tail"]
 
 @dataclass(frozen=True)
 class Tail:
-    """``nodes`` from the layer to the last one taken in, and the map ``affine`` of all but the first."""
+    """``nodes`` from the layer to the last one taken in; ``scale`` and ``bias`` of all together, float32 ``[O]``.
+
+    ``exact``: behind a layer of exact sums and without a bias, float32 arithmetic gives the same bits both ways.
+    """
 
     nodes: tuple[ir.Node, ...]
-    affine: Affine
+    scale: NDArray[np.float32]
+    bias: NDArray[np.float32]
     exact: bool
 
     @property
@@ -32,14 +36,15 @@ class Tail:
         return tuple(node.op_type for node in self.nodes[1:] if node.op_type not in ("Identity", "Round"))
 
 
-def read_tail(layer: Layer, constants: Constants, integral: bool = False) -> Tail:
-    """Follow the only reader of a layer's output as long as it is affine per channel.
+def read_tail(layer: Layer, start: Affine, constants: Constants, integral: bool = False) -> Tail:
+    """Follow the only reader of a layer's output as long as it is affine per channel, and stays finite.
 
-    integral: the layer gives integers, so a Round directly behind it (as in our own plain files) changes nothing.
+    start: scale and bias of the layer itself. integral: the layer gives integers, so a Round directly behind it (as in
+    our own plain files) changes nothing.
     """
     rank = 4 if layer.is_conv else 2
     nodes = [layer.node]
-    total = Affine(np.ones(layer.outputs), np.zeros(layer.outputs))
+    total = start
     steps: list[str] = []
     while (node := _only_reader(nodes[-1])) is not None:
         if integral and not steps and node.op_type == "Round" and node.domain in ("", "ai.onnx"):
@@ -50,14 +55,18 @@ def read_tail(layer: Layer, constants: Constants, integral: bool = False) -> Tai
             break
         step, kind = found
         composed = Affine(step.scale * total.scale, step.scale * total.shift + step.shift)
-        rounded = (*composed.scale.astype(np.float32), *composed.shift.astype(np.float32))
-        if not np.all(np.isfinite(rounded)):
+        if not all(np.all(np.isfinite(array)) for array in _rounded(composed)):
             break
         total = composed
         nodes.append(node)
         steps += [kind] if kind else []
     exact = steps in ([], ["mul"], ["add"], ["mul", "add"])
-    return Tail(tuple(nodes), total, exact)
+    return Tail(tuple(nodes), *_rounded(total), exact)
+
+
+def _rounded(affine: Affine) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    with np.errstate(over="ignore"):
+        return fold_binary(affine.scale, affine.shift, None)
 
 
 def _only_reader(node: ir.Node) -> ir.Node | None:

@@ -182,6 +182,27 @@ def test_functions_of_others_are_inlined_and_ours_are_kept(tmp_path: Path) -> No
     assert list(once.graph.node) == list(twice.graph.node)
 
 
+@pytest.mark.parametrize(
+    ("op_type", "version", "words"),
+    [("Binarize", 2, "version 2, this latentbit knows version 1"), ("Binarise", 1, r"is no ai\.latentbit\.Binarise")],
+)
+def test_other_versions_of_our_operators_are_refused(op_type: str, version: int, words: str, tmp_path: Path) -> None:
+    g = Source(["N", 4, 6, 6])
+    y = g(op_type, "x", g.constant(np.zeros((4, 1, 1))), domain=DOMAIN)
+    with pytest.raises(ModelError, match=words):
+        convert(g.save(tmp_path / "s.onnx", y, 4, **{DOMAIN: version}), tmp_path / "t.onnx")
+
+
+def test_operators_of_onnxruntime_are_left_in_place(tmp_path: Path) -> None:
+    g = Source(["N", 8, 5, 5])
+    y = sign_form(g, "where >=", g("Gelu", "x", domain="com.microsoft"))
+    y = g("Conv", y, g.constant(signs(6, 8, 3, 3)))
+    source = g.save(tmp_path / "s.onnx", y, 4, **{"com.microsoft": 1})
+    assert convert(source, tmp_path / "t.onnx").layers[0].form == "binary"
+    x = RNG.standard_normal((2, 8, 5, 5)).astype(np.float32)
+    np.testing.assert_array_equal(run(tmp_path / "t.onnx", x), run(source, x))
+
+
 def test_a_target_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     g, y = network()
     (tmp_path / "taken").write_text("")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto
 
 from latentbit.export.importers import ConversionReport, convert
 from latentbit.runtime.bits import DOMAIN
@@ -71,7 +72,15 @@ def same_padding_of_unknown_size() -> tuple[Source, str]:
     return g, g("Conv", sign_form(g, "where >=", "x"), w, auto_pad="SAME_UPPER", strides=[2, 2])
 
 
+def half_precision() -> tuple[Source, str]:
+    g = image()
+    y = g("Cast", sign_form(g, "where >=", "x"), to=TensorProto.FLOAT16)
+    y = g("Conv", y, g.constant(signs(3, 4, 3, 3).astype(np.float16)))
+    return g, g("Cast", y, to=TensorProto.FLOAT)
+
+
 UNPACKED = [
+    (half_precision, r"its weights are float16, not float32"),
     (real_weights, r"its weights are real: 36 magnitudes in output channel 0"),
     (ternary_weights, r"zeros besides ±scale \(output channel 1\)"),
     (nan_weights, r"NaN or infinity"),
@@ -145,7 +154,26 @@ def average() -> tuple[Source, str]:
     return g, g("Conv", y, g.constant(signs(3, 4, 3, 3)))
 
 
+def more_channels_than_the_source() -> tuple[Source, str]:
+    """One channel compared with four thresholds gives four channels: no Binarize does that."""
+    g = Source(["N", 4, 6, 6])
+    first = g("Slice", "x", *(g.constant(np.array([v])) for v in (0, 1, 1)))
+    flags = g("GreaterOrEqual", first, g.constant(np.arange(4.0).reshape(4, 1, 1)))
+    y = g("Where", flags, g.constant(1.0), g.constant(-1.0))
+    return g, g("Conv", y, g.constant(signs(3, 4, 3, 3)))
+
+
+def of_integers() -> tuple[Source, str]:
+    g = image()
+    whole = g("Cast", "x", to=TensorProto.INT32)
+    flags = g("Greater", whole, g.constant(np.array(0, np.int32)))
+    y = g("Where", flags, g.constant(1.0), g.constant(-1.0), name="where")
+    return g, g("Conv", y, g.constant(signs(3, 4, 3, 3)))
+
+
 WEIGHT_ONLY = [
+    (more_channels_than_the_source, r"constants of shape \[4, 1, 1\] beside .+ are not one per channel"),
+    (of_integers, r"it comes from Where where"),
     (real_input, r"its input is real: it comes from Relu act"),
     (graph_input, r"x is an input of the graph"),
     (sign_of_zero, r"takes three values, -1, 0 and 1: 0 where x is the threshold itself \(Sign\(0\) = 0\)"),
@@ -244,6 +272,28 @@ def test_sign_behind_a_layer_that_can_be_zero_is_not(even: str, tmp_path: Path) 
     y = g("Conv", g("Sign", y), g.constant(signs(4, 5, 1, 1)))
     report = convert(g.save(tmp_path / "source.onnx", y, 4), tmp_path / "target.onnx")
     assert [layer.form for layer in report.layers] == ["binary", "weight-only"]
+
+
+def test_signs_that_a_residual_reads_too_are_made_once(tmp_path: Path) -> None:
+    g = image()
+    s = sign_form(g, "where >=", "x")
+    y = g("Add", g("Conv", s, g.constant(signs(4, 4, 3, 3)), pads=[1] * 4), s)
+    convert(g.save(tmp_path / "source.onnx", y, 4), tmp_path / "target.onnx")
+    assert [n.op_type for n in onnx.load(tmp_path / "target.onnx").graph.node] == ["Binarize", "BinaryConv2d", "Add"]
+    x = RNG.standard_normal((2, 4, 6, 6)).astype(np.float32)
+    np.testing.assert_array_equal(run(tmp_path / "target.onnx", x), run(tmp_path / "source.onnx", x))
+
+
+def test_a_residual_keeps_the_zero_of_its_sign(tmp_path: Path) -> None:
+    """sign_zero speaks of the layer: who else reads the Sign still gets 0."""
+    g = image()
+    s = g("Sign", "x")
+    y = g("Add", g("Conv", s, g.constant(signs(4, 4, 3, 3)), pads=[1] * 4), s)
+    convert(g.save(tmp_path / "source.onnx", y, 4), tmp_path / "target.onnx", sign_zero="plus")
+    zeros = np.zeros((1, 4, 6, 6), np.float32)
+    ones = np.ones_like(zeros)
+    expected = run(tmp_path / "source.onnx", ones) - ones
+    np.testing.assert_array_equal(run(tmp_path / "target.onnx", zeros), expected)
 
 
 def test_a_tie_that_the_source_rounds_is_noted(tmp_path: Path) -> None:
