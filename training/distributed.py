@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["Group", "join"]
+__all__ = ["Group", "join", "leave"]
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,9 @@ def join(device: str) -> tuple[Group, str]:
         torch.cuda.set_device(group.local_rank)
         return group, f"cuda:{group.local_rank}"
     return group, device
+
+
+def leave() -> None:
+    """End what :func:`join` began."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

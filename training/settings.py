@@ -9,7 +9,7 @@ from typing import Any
 
 from ..runtime.errors import ConfigError
 
-__all__ = ["Settings"]
+__all__ = ["LATENT", "Settings"]
 
 LATENT = ("none", "L1", "L2", "L3", "L4", "L5")
 PHI = ("identity", "hardtanh", "sign")

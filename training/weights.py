@@ -7,7 +7,7 @@ from .estimators import approx_sign, find_estimator, identity, identity_clip
 from .regularisers import find_regulariser, none, recu
 from .signs import binary_weight
 
-__all__ = ["BinaryWeight", "bake", "choose_weights", "set_real_weights"]
+__all__ = ["STATIC_ESTIMATORS", "BinaryWeight", "bake", "choose_weights", "set_real_weights"]
 
 STATIC_ESTIMATORS = (approx_sign, identity, identity_clip)
 
