@@ -12,12 +12,15 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from .descriptor import Conv, Pack
+from .descriptor import Stem as Word
 from .errors import ModelError
 from .floats import channel_last, plain_output
 from .fusion import Unit
 from .layout import PackedImage, aligned, decode_image, new_image
 from .plan import BinarySegment, FloatSegment, Plan
 from .programs import Helpers, Program
+from .stem_steps import prepare_stem, stem_size, stem_steps
+from .stems import Stem
 from .steps import PreparedUnit, Step, conv_steps, identity_step, pack_step
 
 __all__ = ["Context"]
@@ -128,7 +131,10 @@ class _BinaryProgram:
         self._fed: list[tuple[Step, int, str]] = []  # words that hold the address of a fed array
         self.batch = 0
         for unit in segment.units:
-            self._bind(unit, segment)
+            if isinstance(unit, Stem):
+                self._bind_stem(unit, segment)
+            else:
+                self._bind(unit, segment)
         helpers = context.helpers
         self._program = Program(self.steps, self.batch, 1 if helpers is None else helpers.count + 1)
 
@@ -138,9 +144,10 @@ class _BinaryProgram:
         image = context._images.get(unit)
         if image is None:
             source = self._nhwc(unit.source, unit)
-            image = new_image(layer, ready.kernel.format, source.shape[1], source.shape[2], 1)
+            size = source.shape[1:3] if unit.pool is None else unit.pool.output_size(source.shape[1], source.shape[2])
+            image = new_image(layer, ready.kernel.format, *size, 1)
             context._images[unit], context._batches[unit] = image, len(source)
-            step = pack_step(layer, unit.threshold, source, image)
+            step = pack_step(unit, source, image)
             if self._port(unit.source, unit) in context._feeds:
                 self._fed.append((step, Pack.SOURCE, unit.source))
             self.steps.append(step)
@@ -162,8 +169,7 @@ class _BinaryProgram:
         if unit.stored:
             out = aligned(batch * height * width * unit.channels_out, np.float32)
             out = out.reshape(batch, height, width, unit.channels_out)
-            conv = layer.op_type == "BinaryConv2d"
-            context.values[channel_last(unit.output) if conv else unit.output] = out if conv else out[:, 0, 0]
+            context.values[self._port(unit.output, unit)] = out[:, 0, 0] if unit.dense else out
         residual = None if unit.residual is None else self._nhwc(unit.residual, unit)
         if residual is not None and residual.shape != (batch, height, width, unit.channels_out):
             raise ModelError(f"node {layer.name}: the residual {unit.residual} has another shape than the output")
@@ -173,6 +179,28 @@ class _BinaryProgram:
         self.steps += steps
         self.units[len(self.steps) - 1] = unit
 
+    def _bind_stem(self, stem: Stem, segment: BinarySegment) -> None:
+        context = self._context
+        pixels = context.take(stem.source)
+        self.batch = len(pixels)
+        height, width = stem_size(stem, pixels.shape[1], pixels.shape[2])
+        if height < 1 or width < 1:
+            raise ModelError(f"node {stem.name}: an image of {pixels.shape[1:3]} is smaller than its window")
+        target, reader = None, stem.bits_for
+        if reader is not None:
+            count = 1 if reader in segment.units else self.batch
+            form = context._prepared[reader].kernel.format
+            target = new_image(reader.layer, form, height, width, count)
+            context._images[reader], context._batches[reader] = target, self.batch
+        out = None
+        if stem.stored:
+            out = aligned(self.batch * height * width * stem.channels_out, np.float32)
+            out = out.reshape(self.batch, height, width, stem.channels_out)
+            context.values[channel_last(stem.output)] = out
+        steps = stem_steps(prepare_stem(stem), pixels, target, out)
+        self._fed += [(step, Word.SOURCE, stem.source) for step in steps]
+        self.steps += steps
+
     def _nhwc(self, name: str, unit: Unit) -> NDArray[np.float32]:
         """Return a value as ``[count, H, W, C]``."""
         value = self._context.take(self._port(name, unit))
@@ -181,7 +209,7 @@ class _BinaryProgram:
     @staticmethod
     def _port(name: str, unit: Unit) -> str:
         """Return the name of a value in the layout of the kernels; a dense value has but one layout."""
-        return channel_last(name) if unit.layer.op_type == "BinaryConv2d" else name
+        return name if unit.dense else channel_last(name)
 
     def run(self, feeds: Arrays) -> None:
         for step, word, name in self._fed:

@@ -6,7 +6,7 @@ image ``image`` of the batch. ``*_STEP`` words are bytes from one image to the n
 
 from enum import IntEnum, IntFlag
 
-__all__ = ["PIXEL_WORDS", "SHARED_HEAD", "Conv", "Flag", "Pack"]
+__all__ = ["PIXEL_WORDS", "SHARED_HEAD", "Conv", "Flag", "Pack", "Stem"]
 
 
 class Conv(IntEnum):
@@ -60,7 +60,57 @@ class Pack(IntEnum):
     GROUP_CHANNELS = 12
     GROUP_BYTES = 13
     NIBBLES = 14  # 1: four channels in a byte, times two; 0: eight channels in a byte
-    SIZE = 15
+    POOL_HEIGHT = 15  # the rest for pack_pooled alone
+    POOL_WIDTH = 16
+    POOL_STRIDE_Y = 17
+    POOL_STRIDE_X = 18
+    POOL_TOP = 19
+    POOL_LEFT = 20
+    SOURCE_HEIGHT = 21
+    SOURCE_WIDTH = 22
+    SIZE = 23
+
+
+class Stem(IntEnum):
+    """Words of the exact stem (kernel_stem.py). A unit is a row: of the source for centring, then of the output."""
+
+    SOURCE = 0  # uint8 NHWC
+    SOURCE_STEP = 1
+    SOURCE_ROW = 2  # numbers in a row: W · C
+    ZERO = 3  # int16, the zero points of a row
+    INSIDE = 4  # centred int16 image, at its pixel (0, 0)
+    IMAGE = 5  # the same, at the corner of its padding
+    ROW = 6  # bytes of a row of it
+    PIXEL = 7  # bytes from one window to the next in a row
+    STRIDE_Y = 8  # rows from one window to the next
+    KERNEL_HEIGHT = 9
+    KERNEL_PAIRS = 10  # pairs of numbers in a row of a window
+    WEIGHT = 11
+    WEIGHT_STEP = 12  # bytes of a block of channels
+    BLOCKS = 13  # blocks of output channels
+    WIDTH = 14  # of the image of sums
+    HEIGHT = 15
+    RING = 16  # rows of sums, and one of their maxima
+    RING_STEP = 17  # bytes of a ring
+    POOL_HEIGHT = 18
+    POOL_WIDTH = 19
+    POOL_STRIDE_Y = 20
+    POOL_STRIDE_X = 21
+    POOL_TOP = 22
+    POOL_LEFT = 23
+    SCALE = 24
+    BIAS = 25
+    THRESHOLD = 26
+    CHANNELS = 27
+    OUT = 28  # float32 NHWC, or 0
+    OUT_STEP = 29
+    OUT_WIDTH = 30
+    BITS = 31  # packed output image, at its pixel (0, 0), or 0
+    BITS_STEP = 32
+    BITS_ROW = 33
+    BITS_PIXEL = 34
+    NIBBLES = 35
+    SIZE = 36
 
 
 class Flag(IntFlag):

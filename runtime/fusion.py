@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from .bits import DOMAIN
 from .model import BinaryLayer, Model
+from .windows import Window, pool_window
 
-__all__ = ["Unit", "channel_constant", "find_units", "is_sign_value", "read_values"]
+__all__ = ["Graph", "Unit", "channel_constant", "find_units", "is_sign_value", "read_values"]
 
 _SIGN_KEEPING = {"MaxPool", "Concat", "Flatten", "Reshape", "Transpose", "Identity", "Squeeze", "Unsqueeze", "Slice"}
 
@@ -28,7 +29,8 @@ _SIGN_KEEPING = {"MaxPool", "Concat", "Flatten", "Reshape", "Transpose", "Identi
 class Unit:
     """One binary layer and what is fused with it.
 
-    The kernel packs ``source >= threshold``, convolves, and applies the stages; ``output`` is the last value reached.
+    The kernel packs ``maxpool(source) >= threshold`` (which is the max-pool of the signs), convolves, and applies the
+    stages; ``output`` is the last value reached.
     ``bits_for`` is the unit that takes the output as bits, written by the same pass; ``stored`` says whether the floats
     are needed as well. The plan fills both.
     """
@@ -37,6 +39,7 @@ class Unit:
     source: str
     threshold: NDArray[np.float32]
     output: str
+    pool: Window | None = None
     residual: str | None = None
     shift_in: NDArray[np.float32] | None = None
     slope: NDArray[np.float32] | None = None
@@ -47,12 +50,29 @@ class Unit:
     stored: bool = False
 
     @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return self.layer.name
+
+    @property
+    def dense(self) -> bool:
+        """Whether values are [N, C] and not [N, C, H, W]."""
+        return self.layer.op_type == "BinaryGemm"
+
+    @property
+    def groups(self) -> int:
+        """Groups of channels."""
+        return self.layer.group
+
+    @property
     def channels_out(self) -> int:
         """Output channels O."""
         return int(self.layer.weight.shape[0])
 
 
-class _Graph:
+class Graph:
+    """Who makes and who reads each value of a model."""
+
     def __init__(self, model: Model) -> None:
         self.nodes = model.proto.graph.node
         self.producer = {output: index for index, node in enumerate(self.nodes) for output in node.output if output}
@@ -88,9 +108,8 @@ def is_sign_value(model: Model, name: str, producer: dict[str, int]) -> bool:
     return all(is_sign_value(model, entry, producer) for entry in node.input[:count])
 
 
-def find_units(model: Model) -> tuple[list[Unit], dict[int, str]]:
+def find_units(model: Model, graph: Graph) -> tuple[list[Unit], dict[int, str]]:
     """Return the units in order of execution, and by node index the reason for every binary op that stays float."""
-    graph = _Graph(model)
     units: list[Unit] = []
     reasons: dict[int, str] = {}
     for index, layer in model.layers.items():
@@ -107,14 +126,20 @@ def find_units(model: Model) -> tuple[list[Unit], dict[int, str]]:
     return sorted(units, key=lambda unit: max(unit.nodes)), reasons  # ready once its last stage is
 
 
-def _unit(model: Model, graph: _Graph, index: int, layer: BinaryLayer) -> Unit:
+def _unit(model: Model, graph: Graph, index: int, layer: BinaryLayer) -> Unit:
     source, threshold = layer.input, np.zeros(layer.channels, np.float32)  # a ±1 float is packed by its sign
-    before = graph.producer[layer.input]
-    if (found := model.binarizes.get(before)) is not None and found.threshold is not None:
+    signs, pool = _before_pool(graph, layer.input)
+    if (found := model.binarizes.get(graph.producer[signs])) is not None and found.threshold is not None:
         per_channel = channel_constant(found.threshold, _rank(layer), layer.channels)
         if per_channel is not None:
             source, threshold = found.input, per_channel
-    unit = Unit(layer, source, threshold, layer.output, nodes=[index], ops=[layer.op_type])
+            if pool is None:
+                source, pool = _before_pool(graph, source)
+    if source == layer.input:
+        pool = None
+    unit = Unit(layer, source, threshold, layer.output, pool, nodes=[index], ops=[layer.op_type])
+    if pool is not None:
+        unit.ops.insert(0, "MaxPool")
     stage = 0
     while (step := _next(model, graph, unit, stage)) is not None:
         stage, node_index, name, value = step
@@ -126,11 +151,22 @@ def _unit(model: Model, graph: _Graph, index: int, layer: BinaryLayer) -> Unit:
     return unit
 
 
+def _before_pool(graph: Graph, name: str) -> tuple[str, Window | None]:
+    """Return what a max-pool reads and its window, if ``name`` is made by one for Binarize or a binary layer alone."""
+    maker = graph.producer.get(name)
+    if maker is None or graph.nodes[maker].op_type != "MaxPool" or name in graph.outputs:
+        return name, None
+    window = pool_window(graph.nodes[maker])
+    if window is None or any(graph.nodes[reader].domain != DOMAIN for reader in graph.consumers.get(name, [])):
+        return name, None
+    return str(graph.nodes[maker].input[0]), window
+
+
 def _rank(layer: BinaryLayer) -> int:
     return 4 if layer.op_type == "BinaryConv2d" else 2
 
 
-def _next(model: Model, graph: _Graph, unit: Unit, stage: int) -> tuple[int, int, str, Any] | None:
+def _next(model: Model, graph: Graph, unit: Unit, stage: int) -> tuple[int, int, str, Any] | None:
     """Return (next stage, node index, field, value) of the node that can be fused behind ``unit.output``, or None."""
     consumers = graph.consumers.get(unit.output, [])
     if len(consumers) != 1 or unit.output in graph.outputs:

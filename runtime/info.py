@@ -8,6 +8,7 @@ import onnx
 from .bits import DOMAIN
 from .fusion import Unit
 from .plan import FloatSegment, Plan
+from .stems import Stem
 from .steps import PreparedUnit
 
 __all__ = ["StepInfo", "describe"]
@@ -17,7 +18,8 @@ __all__ = ["StepInfo", "describe"]
 class StepInfo:
     """A step of a session.
 
-    ``kind`` is ``binary`` (packed, by ``kernel``) or ``float`` (onnxruntime); ``ops`` are the operators in it in order;
+    ``kind`` is ``binary`` (packed, by ``kernel``), ``integer`` (the exact stem) or ``float`` (onnxruntime); ``ops`` are
+    the operators in it in order;
     ``reason`` says why this kernel, or why a binary operator runs float (empty for what is float by nature).
     """
 
@@ -44,6 +46,10 @@ def describe(plan: Plan, prepared: Mapping[Unit, PreparedUnit]) -> list[StepInfo
             steps.append(StepInfo(name, "float", ops or ("Transpose",), "onnxruntime", "; ".join(reasons)))
             continue
         for unit in segment.units:
+            if isinstance(unit, Stem):
+                fused = ["Binarize"] if unit.bits_for is not None else []
+                steps.append(StepInfo(unit.name, "integer", (*unit.ops, *fused), "stem", "int8 weights over pixels"))
+                continue
             ready = prepared[unit]
             reason = ready.reason + ("; integer thresholds" if ready.thresholds is not None else "")
             steps.append(StepInfo(unit.layer.name, "binary", tuple(_ops(unit)), ready.kernel.name, reason))

@@ -14,8 +14,9 @@ Between binary units values are NHWC (``[N, C]`` for dense layers); a float segm
 from dataclasses import dataclass, field
 
 from .errors import ModelError
-from .fusion import Unit, find_units, read_values
+from .fusion import Graph, Unit, find_units, read_values
 from .model import Model
+from .stems import Stem, find_stem
 
 __all__ = ["BinarySegment", "FloatSegment", "Plan", "make_plan"]
 
@@ -37,9 +38,9 @@ class FloatSegment:
 
 @dataclass
 class BinarySegment:
-    """Units to run one after another; their outside inputs and kept outputs are NHWC float32 buffers."""
+    """Units, perhaps a stem first, to run in order; their outside inputs and kept outputs are NHWC float32 buffers."""
 
-    units: list[Unit] = field(default_factory=list)
+    units: list[Unit | Stem] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,30 @@ class Plan:
     @property
     def units(self) -> list[Unit]:
         """Every binary unit in order of execution."""
+        return [unit for unit in self._native if isinstance(unit, Unit)]
+
+    @property
+    def stems(self) -> list[Stem]:
+        """The exact stem, if the model has one."""
+        return [unit for unit in self._native if isinstance(unit, Stem)]
+
+    @property
+    def _native(self) -> list[Unit | Stem]:
         return [unit for segment in self.segments if isinstance(segment, BinarySegment) for unit in segment.units]
 
 
 def make_plan(model: Model) -> Plan:
     """Fuse, level and cut the graph of ``model``. Raises ModelError where a needed type is not known."""
-    units, reasons = find_units(model)
-    planner = _Planner(model, units)
+    graph = Graph(model)
+    units, reasons = find_units(model, graph)
+    stem = find_stem(model, graph)
+    planner = _Planner(model, [*([] if stem is None else [stem]), *units])
     segments = planner.segments()
     return Plan(model, segments, reasons)
 
 
 class _Planner:
-    def __init__(self, model: Model, units: list[Unit]) -> None:
+    def __init__(self, model: Model, units: list[Unit | Stem]) -> None:
         self.model, self.units = model, units
         self.nodes = model.proto.graph.node
         self.inputs = [i.name for i in model.proto.graph.input if i.name not in model.constants]
@@ -87,13 +99,13 @@ class _Planner:
             unit.stored = unit.output in wanted
         for reader in self.units:
             maker = self.native.get(reader.source)
-            if maker is None:
+            if maker is None or isinstance(reader, Stem):
                 continue
-            per_group_out = maker.channels_out // maker.layer.group
-            whole_bytes = (maker.layer.group == 1 or per_group_out % 8 == 0) and (
-                reader.layer.group == 1 or reader.layer.weight.shape[1] % 8 == 0
+            per_group_out = maker.channels_out // maker.groups
+            whole_bytes = (maker.groups == 1 or per_group_out % 8 == 0) and (
+                reader.groups == 1 or reader.layer.weight.shape[1] % 8 == 0
             )
-            if maker.bits_for is None and whole_bytes:
+            if maker.bits_for is None and whole_bytes and reader.pool is None:
                 maker.bits_for = reader
             else:
                 maker.stored = True  # packed from floats by a step of its own
@@ -113,7 +125,7 @@ class _Planner:
 
     def _assign_levels(self) -> None:
         """Give every unit an odd and every float node an even level, in graph order (a file is sorted)."""
-        order: list[tuple[int, Unit | None]] = [(index, None) for index in self.floats]
+        order: list[tuple[int, Unit | Stem | None]] = [(index, None) for index in self.floats]
         order += [(max(unit.nodes), unit) for unit in self.units]
         for index, unit in sorted(order, key=lambda entry: entry[0]):
             if unit is None:
@@ -156,8 +168,8 @@ class _Planner:
             _put(floats[level].plain_out, name)
         for unit in self.units:
             for read in (unit.source, unit.residual):
-                if read is None or read in self.native:
-                    continue
+                if read is None or read in self.native or isinstance(unit, Stem):
+                    continue  # a stem reads pixels as the caller gives them
                 if self.rank(read) == 4:
                     if read in self.inputs:
                         self._bring(floats, read, self.level[read])
@@ -192,7 +204,7 @@ class _Planner:
     def rank(self, name: str) -> int:
         """Return the rank of a value."""
         if name in self.native:
-            return 4 if self.native[name].layer.op_type == "BinaryConv2d" else 2
+            return 2 if self.native[name].dense else 4
         known = self.model.types.get(name)
         if known is None or known.shape is None:
             raise ModelError(f"the shape of value {name} is not known; export the model with shapes on every value")

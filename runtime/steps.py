@@ -162,11 +162,9 @@ def identity_step(ready: PreparedUnit, step: Step, out: NDArray[np.float32]) -> 
     return Step(step.name, step.call, words, step.units, [step, ones, zeros, out])
 
 
-def pack_step(
-    layer: BinaryLayer, threshold: NDArray[np.float32], source: NDArray[np.float32], image: PackedImage
-) -> Step:
-    """Bind the packing of a float32 buffer ``[count, H, W, C]`` to the packed input of ``layer``."""
-    threshold = _copy(threshold)
+def pack_step(unit: Unit, source: NDArray[np.float32], image: PackedImage) -> Step:
+    """Bind the packing of a float32 buffer ``[count, H, W, C]``, max-pooled if the unit says so, to its input."""
+    layer, threshold = unit.layer, _copy(unit.threshold)
     height, row, pixel, channel = source.shape[1], *(stride // 4 for stride in source.strides[1:])
     words = np.zeros(Pack.SIZE, np.int64)
     words[Pack.SOURCE], words[Pack.SOURCE_STEP] = _place(source)
@@ -178,9 +176,15 @@ def pack_step(
     words[Pack.GROUPS], words[Pack.GROUP_CHANNELS] = layer.group, layer.weight.shape[1]
     words[Pack.GROUP_BYTES] = image.format.group_bytes(layer.weight.shape[1])
     words[Pack.NIBBLES] = image.format.per_byte == 4
-    return Step(
-        f"{layer.name}:pack", entry_point("kernel_pack", "pack_floats"), words, height, [threshold, source, image]
-    )
+    symbol = "pack_floats"
+    if (pool := unit.pool) is not None:
+        symbol, height = "pack_pooled", image.height
+        words[Pack.SOURCE_HEIGHT], words[Pack.SOURCE_WIDTH] = source.shape[1:3]
+        words[Pack.POOL_HEIGHT], words[Pack.POOL_WIDTH] = pool.kernel
+        words[Pack.POOL_STRIDE_Y], words[Pack.POOL_STRIDE_X] = pool.strides
+        words[Pack.POOL_TOP], words[Pack.POOL_LEFT] = pool.pads[:2]
+    call = entry_point("kernel_pack", symbol)
+    return Step(f"{layer.name}:pack", call, words, height, [threshold, source, image])
 
 
 def _place(buffer: NDArray[Any]) -> tuple[int, int]:
