@@ -1,4 +1,4 @@
-"""What the tests on emulated machines share: the machines, our package for them, and the stored bundle."""
+"""What the tests on emulated machines share: the machines, our package for them, and the stored bundles."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ import latentbit
 from .board import Board, NoBoardError, build_board, old_x86
 
 TESTS = Path(__file__).resolve().parents[1]
-BUNDLE = TESTS / "data" / "digits.zip"
+BUNDLES = (TESTS / "data" / "digits.zip", TESTS / "data" / "exact.zip")
 CASES = TESTS / "conformance" / "cases"
 
 
@@ -46,10 +46,3 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("__init__.py", "__main__.py"):
         shutil.copy(source / name, target / "latentbit" / name)
     return target
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """Return the model of the stored bundle."""
-    shutil.unpack_archive(BUNDLE, tmp_path / "bundle")
-    return tmp_path / "bundle" / "model.onnx"

@@ -109,3 +109,16 @@ def test_train_section_is_the_keywords_of_train() -> None:
     names = {field.name for field in dataclasses.fields(Settings)}
     assert isinstance(Config().train, Settings)
     assert not names & set(inspect.signature(train).parameters), "out and progress are no settings"
+
+
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_a_valid_configuration(recipe: Path) -> None:
+    config = configuration.read(recipe)
+    assert configuration.difference(Config(), config) or recipe.stem == "digits"
+
+
+def test_there_are_recipes() -> None:
+    assert "digits" in {path.stem for path in RECIPES}

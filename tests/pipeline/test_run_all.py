@@ -134,6 +134,22 @@ def test_killed_at_random_moments_it_resumes_to_the_same_result(finished: Path, 
     assert not [file for file in path.rglob("*") if ".part" in file.name], "no half-written file is left"
 
 
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """A real one, of 128 KiB, where the test may mount it: the checkpoint of the first epoch does not fit."""
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(tmp_path)], capture_output=True
+    ).returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        done = pipeline("run-all", "-o", str(tmp_path / "run"), *SHORT)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert done.stderr.startswith("error: cannot write ")
+        assert "space" in done.stderr
+        assert RunDir.open(tmp_path / "run").stages["train"].finished is False
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
 @pytest.mark.slow
 def test_the_recipe_reaches_its_accuracy(tmp_path: Path) -> None:
     """The gate of the digits recipe: 97% or better, whole run within two minutes on two cores."""
