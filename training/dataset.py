@@ -14,6 +14,7 @@ __all__ = ["Dataset", "Images", "Labels", "holdout", "make_dataset", "stratified
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 VALUES = np.arange(256, dtype=np.int64)
+WHOLE = ["C_CONTIGUOUS", "WRITEABLE"]  # torch refuses to share what it could not write
 CHUNK = 4096  # images counted at a time: memory stays small for memory-mapped sets
 
 
@@ -72,10 +73,10 @@ def make_dataset(
     pixel_range: float = 255.0,
 ) -> Dataset:
     """Assemble a :class:`Dataset`: fix dtypes, measure mean and std on the training part, take the digest."""
-    images: Images = np.ascontiguousarray(train[0], np.uint8)
-    labels: Labels = np.ascontiguousarray(train[1], np.int64)
-    test_images: Images = np.ascontiguousarray(test[0], np.uint8)
-    test_labels: Labels = np.ascontiguousarray(test[1], np.int64)
+    images: Images = np.require(train[0], np.uint8, WHOLE)
+    labels: Labels = np.require(train[1], np.int64, WHOLE)
+    test_images: Images = np.require(test[0], np.uint8, WHOLE)
+    test_labels: Labels = np.require(test[1], np.int64, WHOLE)
     digest = hashlib.sha256()
     parts: tuple[NDArray[Any], ...] = (images, labels, test_images, test_labels)
     for array in parts:

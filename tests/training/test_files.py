@@ -53,6 +53,7 @@ def test_unpacked_idx_files_are_read(tmp_path: Path) -> None:
     assert np.array_equal(found.test_labels, arrays[3])
     assert found.classes[9] == "Ankle boot"
     assert found.train_images.shape[1:] == (1, 28, 28)
+    assert found.train_images.flags.writeable  # torch warns of arrays that it could not write
 
 
 def test_gzipped_idx_files_are_verified(tmp_path: Path) -> None:
