@@ -5,6 +5,7 @@ latent weight. :class:`Constants` computes such a value on demand with ``onnx.re
 """
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -74,18 +75,18 @@ class Constants:
         return [np.asarray(result) if isinstance(result, np.ndarray | np.generic) else None for result in results]
 
 
-def fold_constants(model: ir.Model, *, sizes_only: bool = False) -> None:
+def fold_constants(model: ir.Model, select: Callable[[ir.Node, NDArray[Any]], bool]) -> None:
     """Put an initializer in the place of every value that is constant and read by a node that is not.
 
-    sizes_only: fold int64 values alone (shapes, pads, axes) and leave weights as the file has them. Nodes that nothing
-    reads any more are removed.
+    select: says for the node that makes a value, and the value, whether it is folded. Nodes that nothing reads any more
+    are removed.
     """
     constants = Constants(model)
     for node in list(model.graph):
         for value in node.outputs:
             if value.is_graph_output() or not value.uses() or (array := constants.get(value)) is None:
                 continue
-            if sizes_only and array.dtype != np.int64:
+            if not select(node, array):
                 continue
             if all(constants.get(user.outputs[0]) is not None for user in value.consumers()):
                 continue  # an intermediate of a longer constant computation

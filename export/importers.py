@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import onnx
 import onnx.inliner
 import onnx.shape_inference
@@ -119,7 +120,8 @@ def read_plain(path: Path) -> ir.Model:
         del model.graph.opset_imports[domain]
     metadata = dict(model.metadata_props)
     model = ir.serde.deserialize_model(_upgraded(ir.serde.serialize_model(model), path))
-    fold_constants(model, sizes_only=True)  # computed pads and shapes, which shape inference does not follow
+    # computed pads and shapes, which shape inference does not follow; weights stay as the file has them
+    fold_constants(model, lambda _, array: array.dtype == np.int64)
     model = ir.serde.deserialize_model(_inferred(ir.serde.serialize_model(model), path))
     model.metadata_props.update(metadata)  # the version converter loses them
     for node in model.graph.all_nodes():  # stack traces of the exporting program, longer than the network

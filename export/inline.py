@@ -65,7 +65,10 @@ def inline(model: onnx.ModelProto, *, opset: int = ONNX_OPSET, weights: Weights 
     if left := sorted({f"{node.domain}.{node.op_type}" for node in plain.graph.all_nodes() if _is_foreign(node)}):
         raise ModelError(f"operators without a body in the file cannot be inlined: {', '.join(left)}")
     if weights != "packed":
-        fold_constants(plain)
+        before = {node.name for node in model.graph.node}
+        fold_constants(
+            plain, lambda node, _: node.name not in before
+        )  # what the file computes itself it goes on computing
     _drop_zero_subtractions(plain)
     if weights == "int8":
         _store_signs_as_int8(plain)

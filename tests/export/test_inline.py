@@ -115,6 +115,16 @@ def test_a_plain_file_can_be_packed_again(packed: onnx.ModelProto, tmp_path: Pat
     np.testing.assert_array_equal(run(tmp_path / "again.onnx", X), run(packed, X))
 
 
+def test_int8_weights_of_float_layers_stay_int8(tmp_path: Path) -> None:
+    g = Source(["N", 9, 7, 7])
+    int8 = g.constant(RNG.integers(-127, 128, (16, 9, 3, 3), np.int8), "stored")
+    weight = g("Mul", g("Cast", int8, to=TensorProto.FLOAT), g.constant(np.full((16, 1, 1, 1), 0.01)))
+    y = g("Conv", g("Conv", "x", weight), g.constant(RNG.standard_normal((2, 16, 1, 1))))
+    plain = inline(g.model(y, 4), opset=16)
+    assert {t.name: t.data_type for t in plain.graph.initializer}["stored"] == TensorProto.INT8
+    np.testing.assert_array_equal(run(plain, X), run(g.model(y, 4), X))
+
+
 def test_convert_can_write_the_plain_form_at_once(packed: onnx.ModelProto, tmp_path: Path) -> None:
     onnx.save(packed, tmp_path / "packed.onnx")
     convert(tmp_path / "packed.onnx", tmp_path / "plain.onnx", inline=True, opset=16, weights="int8")
