@@ -5,7 +5,7 @@ Values that cross the border to the kernels are NHWC outside; a Transpose inside
     x·nhwc ─ Transpose ─► x ─► nodes of the segment ─► y ─ Transpose ─► y·nhwc
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -61,15 +61,19 @@ def plain_output(name: str) -> str:
 
 def make_session(model: Model, segment: FloatSegment, num_threads: int) -> Any:
     """Return the onnxruntime session of a segment."""
-    return open_session(segment_model(model, segment).SerializeToString(), num_threads)
+    # onnxruntime's threads would go on spinning while our own work on the next segment.
+    entries = {"session.intra_op.allow_spinning": "0"}
+    return open_session(segment_model(model, segment).SerializeToString(), num_threads, entries)
 
 
-def open_session(data: bytes, num_threads: int) -> Any:
-    """Return an onnxruntime session on the CPU; what onnxruntime refuses becomes a ModelError."""
+def open_session(data: bytes, num_threads: int, entries: Mapping[str, str] | None = None) -> Any:
+    """Return an onnxruntime session on the CPU with these configuration entries; a refusal becomes a ModelError."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    for name, value in (entries or {}).items():
+        options.add_session_config_entry(name, value)
     try:
         return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:

@@ -5,12 +5,14 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from time import perf_counter
 
 import numpy as np
 
 from .descriptor import SHARED_HEAD
 from .kernels import entry_point
 from .layout import aligned
+from .pace import Pace
 from .steps import Step
 
 __all__ = ["Helpers", "Program"]
@@ -35,13 +37,23 @@ class Program:
         self._alone = entry_point("kernel_program", "run_alone")
         self._shared = aligned(SHARED_HEAD + 2 * images * len(steps), np.int64)
         self._shared[2] = _yield_address()
+        self._pace = Pace()
         self._help = entry_point("kernel_program", "run_shared") if threads > 1 else None
 
     def run(self, helpers: "Helpers | None" = None) -> None:
         """Do all steps on all images; with helpers in shares."""
-        if helpers is None or self._help is None or not helpers.claim():
+        if helpers is None or self._help is None:
             self._alone(self._table.ctypes.data, self._count, 0, self._images)
             return
+        shared = self._pace.shared() and helpers.claim()
+        start = perf_counter()
+        if shared:
+            self._share(helpers)
+        else:
+            self._alone(self._table.ctypes.data, self._count, 0, self._images)
+        self._pace.took(shared, perf_counter() - start)
+
+    def _share(self, helpers: "Helpers") -> None:
         try:
             self._shared[SHARED_HEAD:] = 0
             self._shared[0] = 1
