@@ -37,10 +37,12 @@ class FoldSection:
 class ExportSection:
     """How the file is written.
 
-    ``top_k`` adds the outputs ``labels`` and ``scores`` of the k most probable classes.
+    ``top_k`` adds the outputs ``labels`` and ``scores`` of the k most probable classes. ``plain_opset``, 14 or later,
+    also writes plain.onnx at that opset: the same model without functions, for tools that cannot handle them (0: none).
     """
 
     top_k: int = _between(0, 0)
+    plain_opset: int = _between(0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

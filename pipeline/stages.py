@@ -25,6 +25,7 @@ __all__ = [
     "MODEL",
     "NETWORK",
     "PAGE",
+    "PLAIN",
     "REFERENCE",
     "REPORT",
     "STAGES",
@@ -40,6 +41,7 @@ FOLDED = "2-fold/folded.pt"
 FOLDING = "2-fold/metrics.json"
 REFERENCE = "2-fold/reference.npz"
 MODEL = "3-export/model.onnx"
+PLAIN = "3-export/plain.onnx"
 LOGITS = "4-run/logits.npy"
 STEPS = "4-run/steps.json"
 REPORT = "5-check/report.json"
@@ -105,6 +107,7 @@ def fold(run: RunDir, step: Step) -> None:
 
 def export(run: RunDir, step: Step) -> None:
     """Write the folded network as model.onnx, with all that a user of the file needs to know."""
+    from ..export.inline import OLDEST_OPSET, inline_file
     from ..export.writer import export_onnx
     from ..training import trainer
     from ..training.handover import reference
@@ -135,7 +138,15 @@ def export(run: RunDir, step: Step) -> None:
     top_k = run.config.export.top_k
     if top_k > len(dataset.classes):
         raise ConfigError(f"export.top_k = {top_k}, but {dataset.name} has {len(dataset.classes)} classes")
+    plain_opset = run.config.export.plain_opset
+    if 0 < plain_opset < OLDEST_OPSET:
+        raise ConfigError(
+            f"export.plain_opset = {plain_opset}, but {OLDEST_OPSET} is the oldest (0: no plain file)"
+        )
     export_onnx(folded, example, run.path / MODEL, metadata=metadata, top_k=top_k, labels=dataset.classes)
+    (run.path / PLAIN).unlink(missing_ok=True)
+    if plain_opset:
+        inline_file(run.path / MODEL, run.path / PLAIN, opset=plain_opset)
 
 
 def _form(run: RunDir, dataset: "Dataset") -> dict[str, Any]:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
-from latentbit.pipeline.stages import MODEL, REFERENCE, REPORT
+from latentbit.pipeline.stages import MODEL, PLAIN, REFERENCE, REPORT
 from latentbit.runtime import InferenceSession
 
 from .conftest import SHORT, pipeline
@@ -51,11 +52,35 @@ def test_normalisation_in_the_graph_changes_no_answer(finished: Path, tmp_path: 
     assert "latentbit.input" in InferenceSession(tmp_path / "run" / MODEL).get_modelmeta().custom_metadata_map
 
 
+def test_a_plain_file_beside_the_model_answers_the_same(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    settings = ("-s", "fold.input=exact", "-s", "export.top_k=3", "-s", "export.plain_opset=17")
+    done = pipeline("run-all", "-o", str(tmp_path / "run"), *SHORT, *settings, "--until", "export")
+    assert done.returncode == 0, done.stdout + done.stderr
+    plain = onnx.load(tmp_path / "run" / PLAIN)
+    assert not plain.functions
+    assert {entry.version for entry in plain.opset_import if not entry.domain} == {17}
+    with np.load(tmp_path / "run" / REFERENCE, allow_pickle=False) as reference:
+        images = reference["inputs"][:50]
+    ours, theirs = (
+        onnxruntime.InferenceSession(tmp_path / "run" / name, providers=["CPUExecutionProvider"]).run(
+            None, {"input": images}
+        )
+        for name in (MODEL, PLAIN)
+    )
+    np.testing.assert_allclose(theirs[0], ours[0], atol=1e-5)
+    assert theirs[1].tolist() == ours[1].tolist()
+    done = pipeline("export", str(tmp_path / "run"), "-s", "export.plain_opset=0")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "run" / PLAIN).exists(), "no plain file of another model is left behind"
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
         ("fold.input=exakt", "must be one of float32, uint8, exact: did you mean 'exact'?"),
         ("export.top_k=11", "export.top_k = 11, but digits has 10 classes"),
+        ("export.plain_opset=9", "export.plain_opset = 9, but 14 is the oldest"),
     ],
 )
 def test_impossible_forms_are_refused(finished: Path, tmp_path: Path, setting: str, message: str) -> None:
