@@ -70,7 +70,7 @@ def cases(draw: Any) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cases())
 @example(
     {"seed": 0, "form": "bool", "groups": 1, "channels": 3, "kernel": 3, "stride": 1, "dilation": 1, "pads": [1] * 4}
@@ -111,7 +111,7 @@ def test_random_convolutions_answer_as_their_source(case: dict[str, Any]) -> Non
     convert_and_compare(g, y, 4, x, ["binary" if possible else "weight-only"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(SIGN_FORMS), st.sampled_from(["Gemm", "Gemm B", "MatMul"]))
 def test_random_networks_answer_as_their_source(seed: int, form: str, dense: str) -> None:
     """Sign, convolution, max-pool of signs, a residual, concatenation, and a dense layer at the end."""
