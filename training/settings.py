@@ -50,7 +50,7 @@ class Settings:
     epochs: int = 30
     batch_size: int = 64
     optimizer: str = "adam"
-    learning_rate: float = 0.01
+    learning_rate: float = 0.02
     weight_decay: float = 0.0
     """On convolution and dense weights alone, never on batch norm, biases, thresholds or slopes."""
     schedule: str = "onecycle"
