@@ -89,29 +89,39 @@ class _FloatProgram:
         self._inputs = [*segment.plain_in, *(channel_last(name) for name in segment.channel_last_in)]
         ports = [(plain_output(n), n) for n in segment.plain_out]
         ports += [(channel_last(n), channel_last(n)) for n in segment.channel_last_out]
-        # The buffers that kernels write have no name of their own in the file's layout: look them up as NHWC.
-        for port, value in zip(
-            (p for p, _ in ports),
-            session.run([p for p, _ in ports], {n: context.take(n) for n in self._inputs}),
-            strict=True,
-        ):
-            name = dict(ports)[port]
+        self._names = dict(ports)
+        found = self._run_plainly()
+        for name, value in found.items():
             if not isinstance(value, np.ndarray):
                 raise ModelError(f"value {name} is no tensor; sequences and maps are not supported")
             buffer = value
-            if value.dtype.hasobject is False:
+            if not value.dtype.hasobject:
                 buffer = aligned(value.size, value.dtype).reshape(value.shape)
                 buffer[...] = value
             context.values[name] = buffer
-        self._binding = session.io_binding()
         self._fed = [name for name in self._inputs if name in context._feeds]
+        values = [context.take(name) for name in (*self._inputs, *self._names.values())]
+        self._binding = None
+        if not any(value.dtype.hasobject for value in values):  # onnxruntime does not bind strings
+            self._bind()
+
+    def _bind(self) -> None:
+        self._binding = self._session.io_binding()
         for name in self._inputs:
             if name not in self._fed:
-                self._binding.bind_ortvalue_input(name, _ort_value(context.values[name]))
-        for port, name in ports:
-            self._binding.bind_ortvalue_output(port, _ort_value(context.values[name]))
+                self._binding.bind_ortvalue_input(name, _ort_value(self._context.values[name]))
+        for port, name in self._names.items():
+            self._binding.bind_ortvalue_output(port, _ort_value(self._context.values[name]))
+
+    def _run_plainly(self) -> Arrays:
+        feeds = {name: self._context.take(name) for name in self._inputs}
+        return dict(zip(self._names.values(), self._session.run(list(self._names), feeds), strict=True))
 
     def run(self, feeds: Arrays) -> None:
+        if self._binding is None:
+            for name, value in self._run_plainly().items():
+                self._context.values[name][...] = value
+            return
         for name in self._fed:
             self._binding.bind_cpu_input(name, feeds[name])
         self._session.run_with_iobinding(self._binding)

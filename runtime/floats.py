@@ -10,6 +10,7 @@ from typing import Any
 
 import onnx
 import onnxruntime as ort
+import onnxruntime.capi.onnxruntime_pybind11_state as states
 from onnx import helper, numpy_helper
 
 from .bits import DOMAIN
@@ -18,7 +19,12 @@ from .fusion import read_values
 from .model import Model, ValueType
 from .plan import FloatSegment
 
-__all__ = ["channel_last", "make_session", "open_session", "segment_model"]
+__all__ = ["ENGINE_ERRORS", "channel_last", "make_session", "open_session", "plain_output", "segment_model"]
+
+ENGINE_ERRORS: tuple[type[Exception], ...] = tuple(
+    value for value in vars(states).values() if isinstance(value, type) and issubclass(value, Exception)
+)
+"""The exceptions of onnxruntime, which have no common root of their own."""
 
 _TO_CHANNEL_LAST, _TO_CHANNEL_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
@@ -76,7 +82,7 @@ def open_session(data: bytes, num_threads: int, entries: Mapping[str, str] | Non
         options.add_session_config_entry(name, value)
     try:
         return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
+    except ENGINE_ERRORS as error:
         raise ModelError(f"onnxruntime refuses a float part of the model: {str(error).splitlines()[0]}") from None
 
 

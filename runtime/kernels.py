@@ -5,7 +5,6 @@ To add a kernel write its module with one function ``kernel(descriptor, image, b
 """
 
 import ctypes
-import hashlib
 import importlib
 import os
 import pickle
@@ -21,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cpu import cpu_features
-from .errors import ModelError
+from .errors import MissingExtraError, ModelError
 from .layout import BYTES, NIBBLES, ImageFormat
+from .library import Library, current_library, source_digest
 from .model import BinaryLayer
 from .tables import pair_table, single_table
 
@@ -113,27 +113,27 @@ def choose(layer: BinaryLayer, wanted: str | None = None) -> tuple[Kernel, str]:
     raise ModelError(f"node {layer.name}: no kernel takes it ({'; '.join(refusals)})")
 
 
-_SOURCES = ("descriptor", "llvm", "counting", "epilogue")
 _lock = threading.Lock()
 
 
-@cache
 def _cache_folder() -> str:
     """Return the folder of compiled kernels: one per state of all sources, since a kernel is made of several files.
 
     numba alone looks at the file of a function, not at those that its intrinsics stand in.
     """
-    here = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted({*(here / f"{name}.py" for name in _SOURCES), *here.glob("kernel_*.py")}):
-        digest.update(path.read_bytes())
     root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return str(Path(root) / "latentbit" / digest.hexdigest()[:16])
+    return str(Path(root) / "latentbit" / "kernels" / source_digest()[:16])
 
 
 def _compiled(module: str) -> Any:
     """Import a kernel module, which compiles its functions or loads them from the cache; a broken cache is renewed."""
-    from numba.core import config
+    try:
+        config: Any = importlib.import_module("numba.core.config")
+    except ModuleNotFoundError:
+        raise MissingExtraError(
+            "kernels are compiled by numba, which is not installed: pip install numba, or name a library for "
+            "this CPU in LATENTBIT_KERNELS"
+        ) from None
 
     with _lock:
         before = config.CACHE_DIR
@@ -147,14 +147,15 @@ def _compiled(module: str) -> Any:
             config.CACHE_DIR = before
 
 
-_WORDS = {"run_shared": 5}
+def entry_point(module: str, symbol: str) -> Callable[..., None]:
+    """Return the compiled function ``symbol`` of int64 arguments; called, it releases the interpreter lock."""
+    return _entry_point(current_library(), module, symbol)
 
 
 @cache
-def entry_point(module: str, symbol: str) -> Callable[..., None]:
-    """Return the compiled function ``symbol`` of int64 arguments; called, it releases the interpreter lock."""
-    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * _WORDS.get(symbol, 4))
-    return prototype(getattr(_compiled(module), symbol).address)
+def _entry_point(built: Library | None, module: str, symbol: str) -> Callable[..., None]:
+    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * (5 if symbol == "run_shared" else 4))
+    return prototype(getattr(_compiled(module), symbol).address if built is None else built.address(symbol))
 
 
 def entry_address(call: Callable[..., None]) -> int:

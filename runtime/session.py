@@ -13,9 +13,9 @@ import onnx
 from numpy.typing import NDArray
 
 from .context import Context
-from .errors import InputError, LatentbitError, ModelError
+from .errors import InputError, ModelError
 from .feeds import check_feeds, input_specs, type_name
-from .floats import make_session
+from .floats import ENGINE_ERRORS, make_session
 from .info import StepInfo, describe
 from .model import load, packed_size
 from .plan import FloatSegment, make_plan
@@ -167,9 +167,7 @@ class InferenceSession:
                 return free.pop(), False
         try:
             return Context(self._plan, self._sessions, self._prepared, arrays, self._helpers), True
-        except LatentbitError:
-            raise
-        except Exception as error:  # onnxruntime has many exception classes without a common root of its own
+        except ENGINE_ERRORS as error:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
             raise InputError(f"the model cannot run on {shapes}: {str(error).splitlines()[0]}") from None
 

@@ -176,3 +176,18 @@ def test_a_thousand_loads_and_runs_leave_memory_where_it_was() -> None:
     for _ in range(1000):
         load_and_run()
     assert resident() - before < 16 * 2**20
+
+
+def test_strings_and_scores_pass_through() -> None:
+    model = chain()
+    labels = onnx.helper.make_tensor(
+        "labels", onnx.TensorProto.STRING, [10], [str(index).encode() for index in range(10)]
+    )
+    model.graph.initializer.append(labels)
+    model.graph.node.append(onnx.helper.make_node("ArgMax", ["logits"], ["best"], axis=1, keepdims=0))
+    model.graph.node.append(onnx.helper.make_node("Gather", ["labels", "best"], ["label"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("label", onnx.TensorProto.STRING, ["N"]))
+    session = InferenceSession(model.SerializeToString())
+    for seed in range(3):
+        logits, label = session.run(None, {"input": GraphMaker(seed).floats(2, 12, 8, 8)})
+        assert label.tolist() == [str(index) for index in logits.argmax(axis=1)]
