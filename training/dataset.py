@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ __all__ = ["Dataset", "Images", "Labels", "holdout", "make_dataset", "stratified
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 VALUES = np.arange(256, dtype=np.int64)
-WHOLE = ["C_CONTIGUOUS", "WRITEABLE"]  # torch refuses to share what it could not write
+WHOLE: tuple[Literal["C", "W"], ...] = ("C", "W")  # torch refuses to share what it could not write
 CHUNK = 4096  # images counted at a time: memory stays small for memory-mapped sets
 
 

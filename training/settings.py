@@ -109,6 +109,9 @@ class Settings:
     latent_until: float = 1.0
     """The latent stream runs in this first part of the schedule (L1, L2, L5)."""
 
+    tensorboard: bool = False
+    """Write curves for TensorBoard too (needs the package tensorboard)."""
+
     # The machine
     device: str = "cpu"
     """cpu, cuda, or auto: cuda where there is one."""

@@ -16,6 +16,7 @@ import torch
 
 from ..runtime.errors import ConfigError
 from . import checkpoints
+from .curves import Curves
 from .distributed import join
 from .evaluate import accuracy
 from .loading import load_network
@@ -83,6 +84,8 @@ class _Trainer:
         self.totals = torch.zeros(3, dtype=torch.float64)  # loss·images, right answers, images of this epoch
         self.history: list[dict[str, float]] = []
         self._resume()
+        writes = self.settings.tensorboard and run.group.leads
+        self.curves = Curves(folder / "tensorboard", self.epoch) if writes else None
 
     def finish(self) -> TrainResult:
         """Train what is left, evaluate once, and write the results."""
@@ -94,6 +97,8 @@ class _Trainer:
             return TrainResult(self.folder, checkpoints.read_json(self.folder / "metrics.json"))
         self.run.close()
         metrics = self._evaluate()
+        if self.curves is not None:
+            self.curves.close()
         record = {"format": FORMAT, "model": self.settings.model, "options": self.run.options}
         checkpoints.save_tensors(self.folder / "network.pt", self.run.network.state_dict())
         checkpoints.write_json(self.folder / "network.json", record)
@@ -128,6 +133,8 @@ class _Trainer:
         metrics = {"epoch": self.epoch, "loss": loss_sum / images, "accuracy": right / images, "seconds": self.seconds}
         self._tell((self.step - first) * size / max(now - started, 1e-9), 0.0, metrics)
         self.history.append(metrics)
+        if self.curves is not None:
+            self.curves.add(metrics)
         self.epoch, self.step, self.totals = self.epoch + 1, 0, torch.zeros(3, dtype=torch.float64)
         self._save()
         return now

@@ -99,7 +99,8 @@ def test_both_cifar_layouts_hold_the_same(tmp_path: Path) -> None:
     source = small_cifar()
     images, labels = RANDOM.integers(0, 256, (6, 4, 3072), np.uint8), RANDOM.integers(0, 10, (6, 4))
     binary, python = tmp_path / "a" / source.binary_folder, tmp_path / "b" / source.python_folder
-    binary.mkdir(parents=True), python.mkdir(parents=True)
+    binary.mkdir(parents=True)
+    python.mkdir(parents=True)
     for row, ((one, _), (other, _)) in enumerate(zip(source.binary_files, source.python_files, strict=True)):
         records = np.concatenate([labels[row, :, None].astype(np.uint8), images[row]], 1)
         (binary / one).write_bytes(records.tobytes())

@@ -32,7 +32,7 @@ def latent_block(block: BinaryBlock, norms: list[nn.Module], x: torch.Tensor) ->
     out = norms.pop(0)(F.conv2d(moved, block.conv.weight, stride=block.conv.stride, padding=1))
     if isinstance(block.shortcut, nn.Identity):
         return block.act(out + x)
-    pool, conv, _ = block.shortcut
+    pool, conv, _ = block.shortcut.children()
     return block.act(out + norms.pop(0)(conv(pool(x))))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from latentbit.runtime.errors import ConfigError, DataError, StorageError
+from latentbit.runtime.errors import ConfigError, DataError, MissingExtraError, StorageError
 from latentbit.training import checkpoints
 from latentbit.training.batches import Batches
 from latentbit.training.data import load
@@ -207,3 +207,19 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         checkpoints.write_atomically(path, fail)
     assert checkpoints.read_json(path) == {"a": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["value.json"]
+
+
+def test_curves_for_tensorboard(tmp_path: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="no tensorboard here")
+    result = train(out=tmp_path, tensorboard=True, **QUICK | {"latent": "none"})
+    found = reader.EventAccumulator(str(result.folder / "tensorboard"))
+    found.Reload()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [event.step for event in found.Scalars("loss")] == [0, 1]
+    assert [event.value for event in found.Scalars("loss")] == pytest.approx([line["loss"] for line in lines])
+
+
+def test_without_tensorboard_the_option_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingExtraError, match="pip install tensorboard"):
+        train(out=tmp_path, tensorboard=True, **QUICK)
