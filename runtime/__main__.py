@@ -1,4 +1,4 @@
-"""The commands of a device: ``python -m latentbit.runtime run|check|classify|info|bench``.
+"""The commands of a device: ``python -m latentbit.runtime run|check|classify|info|profile|bench``.
 
 Exit code 0: passed; 1: failed (an accuracy out of tolerance included); 2: wrong usage. An expected error is one line.
 """
@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from .bench import bench
+from .bench import bench, random_feeds
 from .classify import classify
 from .device import check_bundle
 from .errors import CheckFailed, DataError, InputError, LatentbitError
-from .files import atomic_path
+from .files import atomic_path, write_json
+from .peers import PEERS
+from .profile import chrome_trace, summed
 from .session import InferenceSession
 
 __all__ = ["main"]
@@ -67,15 +69,23 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("model", type=Path)
     info.set_defaults(command=_info)
 
-    speed = commands.add_parser("bench", help="time a model here beside stock onnxruntime")
+    times = commands.add_parser("profile", help="tell how long each step of a model takes on random data")
+    times.add_argument("model", type=Path)
+    times.add_argument("--runs", type=int, default=50)
+    times.add_argument("--trace", type=Path, help="write one run for chrome://tracing or Perfetto (.json)")
+    times.set_defaults(command=_profile)
+
+    speed = commands.add_parser("bench", help="time a model here beside what a user would run instead")
     speed.add_argument("model", type=Path)
+    speed.add_argument("--peers", default="onnxruntime", help=f"of {', '.join(PEERS)}, separated by commas")
     speed.add_argument("--runs", type=int, default=100)
+    speed.add_argument("--batch", type=int, default=1)
     speed.set_defaults(command=_bench)
 
     for command in (run, test, labels, info):
         command.add_argument("--threads", type=int, default=1)
     speed.add_argument("--threads", default="1", help="numbers of threads, for example 1,2")
-    for command in (test, labels, info, speed):
+    for command in (test, labels, info, times, speed):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -131,12 +141,30 @@ def _info(options: argparse.Namespace) -> None:
         print(f"{step.name:{width}}  {step.kind:6}  {step.kernel:11}  {' '.join(step.ops)}  {step.reason}".rstrip())
 
 
+def _profile(options: argparse.Namespace) -> None:
+    session = InferenceSession(options.model)
+    feeds = random_feeds(session)
+    session.run(None, feeds)
+    runs = [session.profile(feeds) for _ in range(max(1, options.runs))]
+    if options.trace is not None:
+        write_json(options.trace, chrome_trace(runs[-1]))
+    medians = {name: float(np.median([summed(run)[name] for run in runs])) for name in summed(runs[0])}
+    if options.json:
+        print(json.dumps(medians, indent=2))
+        return
+    width = max(len(name) for name in medians)
+    for name, microseconds in medians.items():
+        print(f"{name:{width}} {microseconds:9.1f} µs")
+    print(f"{'sum':{width}} {sum(medians.values()):9.1f} µs")
+
+
 def _bench(options: argparse.Namespace) -> None:
     try:
         threads = [int(count) for count in options.threads.split(",")]
     except ValueError:
         raise InputError(f"--threads {options.threads!r}: give numbers, for example 1,2") from None
-    report = bench(options.model, threads=threads, runs=options.runs)
+    peers = [peer for peer in options.peers.split(",") if peer]
+    report = bench(options.model, peers=peers, threads=threads, runs=options.runs, batch=options.batch)
     if options.json:
         print(json.dumps(report, indent=2))
         return

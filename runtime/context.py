@@ -5,6 +5,7 @@ thread at a time; the session keeps several.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from .descriptor import Stem as Word
 from .errors import ModelError
 from .floats import channel_last, plain_output
 from .fusion import Unit
+from .info import float_names
 from .layout import PackedImage, aligned, decode_image, new_image
 from .plan import BinarySegment, FloatSegment, Plan
+from .profile import Stopwatch
 from .programs import Helpers, Program
 from .stem_steps import prepare_stem, stem_size, stem_steps
 from .stems import Stem
@@ -46,6 +49,7 @@ class Context:
         self._images: dict[Unit, PackedImage] = {}
         self._programs: list[_FloatProgram | _BinaryProgram] = []
         self._batches: dict[Unit, int] = {}
+        self.names = float_names(plan)
         for index, segment in enumerate(plan.segments):
             program: _FloatProgram | _BinaryProgram
             if isinstance(segment, FloatSegment):
@@ -60,6 +64,12 @@ class Context:
         self._feeds = dict(feeds)
         for program in self._programs:
             program.run(self._feeds)
+
+    def profile(self, feeds: Mapping[str, NDArray[Any]], watch: Stopwatch) -> None:
+        """Run step by step, in this thread alone, and record the time of each."""
+        self._feeds = dict(feeds)
+        for program in self._programs:
+            program.profile(self._feeds, watch)
 
     def trace(self, feeds: Mapping[str, NDArray[Any]]) -> dict[Unit, tuple[NDArray[np.int8], NDArray[np.int32]]]:
         """Run, and return for every unit the signs it read ``[N, C, H, W]`` and its accumulators ``[N, O, H, W]``."""
@@ -86,6 +96,7 @@ class _FloatProgram:
 
     def __init__(self, session: Any, segment: FloatSegment, context: Context) -> None:
         self._session, self._context = session, context
+        self._name = context.names.get(id(segment), "float")
         self._inputs = [*segment.plain_in, *(channel_last(name) for name in segment.channel_last_in)]
         ports = [(plain_output(n), n) for n in segment.plain_out]
         ports += [(channel_last(n), channel_last(n)) for n in segment.channel_last_out]
@@ -112,6 +123,9 @@ class _FloatProgram:
                 self._binding.bind_ortvalue_input(name, _ort_value(self._context.values[name]))
         for port, name in self._names.items():
             self._binding.bind_ortvalue_output(port, _ort_value(self._context.values[name]))
+
+    def profile(self, feeds: Arrays, watch: Stopwatch) -> None:
+        watch.time(self._name, "float", lambda: self.run(feeds))
 
     def _run_plainly(self) -> Arrays:
         feeds = {name: self._context.take(name) for name in self._inputs}
@@ -222,15 +236,24 @@ class _BinaryProgram:
         return name if unit.dense else channel_last(name)
 
     def run(self, feeds: Arrays) -> None:
+        self._patch(feeds)
+        self._program.run(self._context.helpers)
+
+    def profile(self, feeds: Arrays, watch: Stopwatch) -> None:
+        self._patch(feeds)
+        for image in range(self.batch):
+            for step in self.steps:
+                watch.time(step.name, "kernel", partial(step.run, image))
+
+    def _patch(self, feeds: Arrays) -> None:
+        """Put the addresses of fed arrays into the descriptors."""
         for step, word, name in self._fed:
             step.words[word] = feeds[name].ctypes.data
-        self._program.run(self._context.helpers)
 
     def trace(self) -> dict[Unit, tuple[NDArray[np.int8], NDArray[np.int32]]]:
         """Run like :meth:`run` and after each convolution once more with an identity epilogue."""
         context = self._context
-        for step, word, name in self._fed:
-            step.words[word] = context._feeds[name].ctypes.data
+        self._patch(context._feeds)
         signs: dict[Unit, list[NDArray[np.int8]]] = {unit: [] for unit in self.units.values()}
         sums: dict[Unit, list[NDArray[np.int32]]] = {unit: [] for unit in self.units.values()}
         for index in range(self.batch):

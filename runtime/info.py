@@ -11,7 +11,7 @@ from .plan import FloatSegment, Plan
 from .stems import Stem
 from .steps import PreparedUnit
 
-__all__ = ["StepInfo", "describe"]
+__all__ = ["StepInfo", "describe", "float_names"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ def describe(plan: Plan, prepared: Mapping[Unit, PreparedUnit]) -> list[StepInfo
     """Return the steps of a plan in order of execution."""
     nodes = plan.model.proto.graph.node
     steps = []
+    names = float_names(plan)
     for segment in plan.segments:
         if isinstance(segment, FloatSegment):
             ops = tuple(nodes[index].op_type for index in segment.nodes)
@@ -42,8 +43,9 @@ def describe(plan: Plan, prepared: Mapping[Unit, PreparedUnit]) -> list[StepInfo
                 for index in segment.nodes
                 if nodes[index].domain == DOMAIN
             ]
-            name = _label(nodes[segment.nodes[-1]]) if segment.nodes else "layout"
-            steps.append(StepInfo(name, "float", ops or ("Transpose",), "onnxruntime", "; ".join(reasons)))
+            steps.append(
+                StepInfo(names[id(segment)], "float", ops or ("Transpose",), "onnxruntime", "; ".join(reasons))
+            )
             continue
         for unit in segment.units:
             if isinstance(unit, Stem):
@@ -54,6 +56,16 @@ def describe(plan: Plan, prepared: Mapping[Unit, PreparedUnit]) -> list[StepInfo
             reason = ready.reason + ("; integer thresholds" if ready.thresholds is not None else "")
             steps.append(StepInfo(unit.layer.name, "binary", tuple(_ops(unit)), ready.kernel.name, reason))
     return steps
+
+
+def float_names(plan: Plan) -> dict[int, str]:
+    """Return by ``id`` of a float segment its name: its last node, which all else in it leads to."""
+    nodes = plan.model.proto.graph.node
+    return {
+        id(segment): _label(nodes[segment.nodes[-1]]) if segment.nodes else "layout"
+        for segment in plan.segments
+        if isinstance(segment, FloatSegment)
+    }
 
 
 def _label(node: onnx.NodeProto) -> str:
