@@ -5,6 +5,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ _README = """\
 A bundle of latentbit {version}: {name}, {samples} reference images.
 
 1. Python 3.11 or later on 64-bit Linux; in a fresh virtual environment: pip install -r requirements.txt
-   (or install the wheel of latentbit {version}; on a device no extra is needed: no torch).
+   (or install the wheel of latentbit {version}; no extra is needed: no torch). Kernels compiled ahead: {targets}.
 2. python -m latentbit.runtime check .
    compares this device with the recorded answers: integers bit for bit, logits, accuracy. Exit code 0 is a pass.
 3. python -m latentbit.runtime info model.onnx     which kernel runs each layer, and why
@@ -36,10 +37,11 @@ manifest.json holds the sha256 of every file; an altered file is refused by name
 """
 
 
-def make_bundle(run: RunDir, output: Path, *, samples: int | None = None) -> Path:
+def make_bundle(run: RunDir, output: Path, *, samples: int | None = None, targets: Sequence[str] = ()) -> Path:
     """Write the bundle of a run whose stages up to export are complete, to a folder or, if it ends so, a ``.zip``.
 
     samples: reference images to take, the same share of every class; None: all, at most 1,000.
+    targets: classes of CPU to compile kernels for, see :data:`latentbit.runtime.library.CLASSES`.
     Raises :class:`InputError` if the run has fewer samples, :class:`StorageError` if ``output`` is in the way.
     """
     if output.exists():
@@ -47,7 +49,7 @@ def make_bundle(run: RunDir, output: Path, *, samples: int | None = None) -> Pat
     make_folder(output.parent)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}-") as scratch:
         folder = make_folder(Path(scratch) / "bundle")
-        _fill(run, folder, samples)
+        _fill(run, folder, samples, targets)
         if output.suffix == ".zip":
             _zip(folder, output)
         else:
@@ -67,13 +69,17 @@ def stratified(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return np.sort(np.argsort(position, kind="stable")[:count])
 
 
-def _fill(run: RunDir, folder: Path, samples: int | None) -> None:
+def _fill(run: RunDir, folder: Path, samples: int | None, targets: Sequence[str]) -> None:
     shutil.copyfile(run.path / MODEL, folder / "model.onnx")
+    if targets:
+        from ..runtime.aot import build_libraries
+
+        build_libraries(folder / "kernels", targets)
     kept = _reference(run, folder / "reference.npz", samples)
     version = metadata.version("latentbit")
     requirements = [f"latentbit=={version}", *_base_requirements()]
     write_bytes(folder / "requirements.txt", ("\n".join(requirements) + "\n").encode())
-    text = _README.format(version=version, name=run.path.name, samples=kept)
+    text = _README.format(version=version, name=run.path.name, samples=kept, targets=", ".join(targets) or "none")
     write_bytes(folder / "README.txt", text.encode())
     check: dict[str, Any] = {key: getattr(run.config.check, key) for key in _TOLERANCES}
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -82,6 +88,7 @@ def _fill(run: RunDir, folder: Path, samples: int | None) -> None:
         "latentbit": version,
         "run": run.path.name,
         "samples": kept,
+        "targets": list(targets),
         "tolerances": check,
         "files": {name: sha256_file(folder / name) for name in names},
     }

@@ -11,6 +11,7 @@ from rich.console import Console
 from .. import __version__
 from ..runtime.errors import CheckFailed, LatentbitError, RunDirError
 from . import config as configuration
+from .cli_devices import COMMANDS as DEVICE_COMMANDS
 from .cli_models import COMMANDS as MODEL_COMMANDS
 from .cli_studies import COMMANDS as STUDY_COMMANDS
 from .conductor import conduct, plan_stages
@@ -104,25 +105,7 @@ def show(run: Path) -> None:
         print_check(console, report)
 
 
-@cli.command("bundle")
-@_run_argument
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to make, or FILE.zip.")
-@click.option(
-    "--samples", type=click.IntRange(1), help="Reference images, spread over the classes [default: at most 1000]."
-)
-def bundle_command(run: Path, output: Path, samples: int | None) -> None:
-    """Pack what a device needs to check a finished run: model, reference, digests."""
-    opened = RunDir.open(run)
-    for plan in plan_stages(opened):
-        if plan.reason and plan.stage.name in ("train", "fold", "export"):
-            raise RunDirError(f"stage {plan.stage.name} of {run} is not complete ({plan.reason}): run it first")
-    from .bundle import make_bundle
-
-    made = make_bundle(opened, output, samples=samples)
-    click.echo(f"{made}: on the device, python -m latentbit.runtime check {made.name}")
-
-
-for _command in (*MODEL_COMMANDS, *STUDY_COMMANDS):
+for _command in (*DEVICE_COMMANDS, *MODEL_COMMANDS, *STUDY_COMMANDS):
     cli.add_command(_command)
 
 

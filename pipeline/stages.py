@@ -140,9 +140,7 @@ def export(run: RunDir, step: Step) -> None:
         raise ConfigError(f"export.top_k = {top_k}, but {dataset.name} has {len(dataset.classes)} classes")
     plain_opset = run.config.export.plain_opset
     if 0 < plain_opset < OLDEST_OPSET:
-        raise ConfigError(
-            f"export.plain_opset = {plain_opset}, but {OLDEST_OPSET} is the oldest (0: no plain file)"
-        )
+        raise ConfigError(f"export.plain_opset = {plain_opset}, but {OLDEST_OPSET} is the oldest (0: no plain file)")
     export_onnx(folded, example, run.path / MODEL, metadata=metadata, top_k=top_k, labels=dataset.classes)
     (run.path / PLAIN).unlink(missing_ok=True)
     if plain_opset:

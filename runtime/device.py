@@ -2,13 +2,15 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from .accuracy import check
-from .bundle import is_bundle, open_bundle
+from .bundle import Bundle, is_bundle, open_bundle
 from .errors import DataError
+from .library import cpu_class, current_library, use_library
 
 __all__ = ["check_bundle", "sensors"]
 
@@ -21,23 +23,36 @@ def check_bundle(path: str | PathLike[str], *, num_threads: int = 1, **tolerance
 
     tolerances: keywords of ``check`` that replace those of the bundle. Every digest is verified first. A plain folder
     with ``model.onnx`` and ``reference.npz`` is checked as well; its files have no digests, and the report says so.
-    The report gains ``bundle`` (its manifest, or null), ``jit`` (whether numba was loaded) and ``sensors``.
+    Kernels come from the bundle's library for this class of CPU, if it has one. The report gains ``bundle`` (its
+    manifest, or null), ``cpu_class``, ``kernel_library`` (its class, or null), ``jit`` (whether numba was loaded) and
+    ``sensors``.
     """
     folder = Path(path)
     if is_bundle(folder):
-        with open_bundle(folder) as bundle:
+        with open_bundle(folder) as bundle, _kernels_of(bundle):
             wanted: Mapping[str, Any] = {**bundle.tolerances, **tolerances}
             report = check(bundle.model, bundle.reference, num_threads=num_threads, **wanted)
             report["bundle"] = dict(bundle.manifest)
+            library = current_library()
     elif (folder / "model.onnx").is_file():
         given: Mapping[str, Any] = tolerances
         report = check(folder / "model.onnx", folder / "reference.npz", num_threads=num_threads, **given)
         report["bundle"] = None
+        library = current_library()
     else:
         raise DataError(f"{folder} is no bundle: give the folder or .zip that pipeline bundle made")
+    report["cpu_class"] = cpu_class()
+    report["kernel_library"] = None if library is None else library.cpu_class
     report["jit"] = "numba" in sys.modules
     report["sensors"] = sensors()
     return report
+
+
+def _kernels_of(bundle: Bundle) -> AbstractContextManager[None]:
+    name = cpu_class()
+    if name is None or name not in bundle.kernels:
+        return nullcontext()  # LATENTBIT_KERNELS, or compiled here
+    return use_library(bundle.kernels[name])
 
 
 def sensors(system: Path = Path("/sys")) -> dict[str, dict[str, float]]:

@@ -1,0 +1,153 @@
+"""Compile the kernels ahead of time: numba's IR -> one object per class of CPU -> one shared library, for any target.
+
+1. A process of its own imports the kernel modules with numba's optimiser off and writes their plain LLVM IR: nothing in
+   it depends on the CPU of the machine that builds.
+2. What numba's wrappers call of CPython (only where an exception passes through a kernel, which none raises) becomes a
+   trap; everything but the kernels becomes internal and is dropped.
+3. LLVM optimises for the target and emits position-independent code; a linker makes the library. Its only open symbols
+   are those of the C library (``memset`` and the like).
+
+The linker is that of ``ziglang`` (extra ``kernels``), which links for every target; ``cc`` does for this machine.
+"""
+
+import importlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError, MissingExtraError, StorageError
+from .files import atomic_path, make_folder
+from .kernels import KERNELS
+from .library import CLASSES, IDENTITY, seal, source_digest
+
+__all__ = ["build_libraries"]
+
+_TARGETS = {
+    "x86-64-v3": ("x86_64-unknown-linux-gnu", "x86-64-v3", "x86_64-linux-gnu"),
+    "x86-64-v2": ("x86_64-unknown-linux-gnu", "x86-64-v2", "x86_64-linux-gnu"),
+    "aarch64": ("aarch64-unknown-linux-gnu", "generic", "aarch64-linux-gnu"),
+}
+"""Class -> LLVM's triple and CPU, and the linker's name of the target."""
+
+_TRAP = "{\n  call void @llvm.trap()\n  unreachable\n}"
+
+
+def build_libraries(folder: Path, classes: Sequence[str]) -> list[Path]:
+    """Write ``folder/CLASS.so`` for each class of CPU and return the paths.
+
+    Raises :class:`ConfigError` for an unknown class, :class:`MissingExtraError` where no linker is found.
+    """
+    for name in classes:
+        if name not in CLASSES:
+            raise ConfigError(f"there is no class of CPU {name!r}: known are {', '.join(CLASSES)}")
+    make_folder(folder)
+    paths = []
+    with tempfile.TemporaryDirectory() as scratch:
+        _emit_in_a_process(Path(scratch))
+        for name in classes:
+            target = folder / f"{name}.so"
+            with atomic_path(target) as part:
+                shared = _link(name, _compile(name, Path(scratch)), Path(scratch))
+                part.write_bytes(shared.read_bytes())
+                seal(part)
+            paths.append(target)
+    return paths
+
+
+def _emit_in_a_process(folder: Path) -> None:
+    """Write ``MODULE.SYMBOL.ll`` for every kernel; a process that has not compiled them yet is needed for that."""
+    environment = {**os.environ, "NUMBA_OPT": "0", "NUMBA_CACHE_DIR": str(folder / "cache")}
+    code = f"from {__name__} import _emit; import sys; _emit(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise StorageError(
+            f"the kernels cannot be compiled here: {(done.stderr.strip() or 'no message').splitlines()[-1]}"
+        )
+
+
+def _emit(folder: str) -> None:
+    from numba.core.ccallback import CFunc
+
+    for path in sorted(Path(__file__).parent.glob("kernel_*.py")):
+        module = importlib.import_module(f".{path.stem}", __package__)
+        for symbol, value in vars(module).items():
+            if isinstance(value, CFunc):
+                ir = value.inspect_llvm().replace(f"@{value.native_name}", f"@{symbol}")
+                Path(folder, f"{path.stem}.{symbol}.ll").write_text(ir)
+
+
+def _modules_beyond(name: str) -> set[str]:
+    """Return the kernel modules that need more than this class of CPU has."""
+    return {kernel.module for kernel in KERNELS if not kernel.features <= CLASSES[name][1]}
+
+
+def _compile(name: str, folder: Path) -> bytes:
+    """Return the object file of all kernels that this class of CPU can run."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    triple, cpu, _ = _TARGETS[name]
+    machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3, reloc="pic", codemodel="default")
+    files = [file for file in sorted(folder.glob("*.ll")) if file.name.split(".")[0] not in _modules_beyond(name)]
+    parsed = [llvm.parse_assembly(file.read_text()) for file in files]
+    symbols = {file.name.split(".")[1] for file in files}
+    whole = llvm.parse_assembly(_stubs(parsed, f"{name} {source_digest()}"))
+    for module in (whole, *parsed):
+        module.triple, module.data_layout = triple, str(machine.target_data)
+    for module in parsed:
+        whole.link_in(module)
+    for value in (*whole.functions, *whole.global_variables):
+        if not value.is_declaration and value.name not in symbols | {IDENTITY}:
+            value.linkage = "internal"
+    whole.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(whole, builder)
+    emitted: bytes = machine.emit_object(whole)
+    return emitted
+
+
+def _stubs(modules: Sequence[Any], identity: str) -> str:
+    """Return IR that defines what the modules only declare: functions trap, variables are zero."""
+    lines = {"llvm.trap": "declare void @llvm.trap()"}
+    for module in modules:
+        defined = {value.name for value in module.functions if not value.is_declaration}
+        for value in module.functions:
+            if value.is_declaration and not value.name.startswith("llvm.") and value.name not in defined:
+                head = str(value).strip().splitlines()[-1]
+                lines[value.name] = (
+                    f"define{head.removeprefix('declare')[: head.rindex(')') - len('declare') + 1]} {_TRAP}"
+                )
+        for value in module.global_variables:
+            if value.is_declaration:
+                lines[value.name] = f"@{value.name} = global i8 0"
+    text = identity.encode()
+    lines[IDENTITY] = f'@{IDENTITY} = constant [{len(text) + 1} x i8] c"{identity}\\00"'
+    return "\n".join(lines.values())
+
+
+def _link(name: str, code: bytes, folder: Path) -> Path:
+    source, target = folder / f"{name}.o", folder / f"{name}.so"
+    source.write_bytes(code)
+    options = ["-shared", "-nostdlib", "-s", "-o", str(target), str(source)]
+    if importlib.util.find_spec("ziglang") is not None:
+        cache = {"ZIG_LOCAL_CACHE_DIR": str(folder / "zig"), "ZIG_GLOBAL_CACHE_DIR": str(folder / "zig")}
+        command = [sys.executable, "-m", "ziglang", "cc", "-target", _TARGETS[name][2], *options]
+    elif CLASSES[name][0] == platform.machine() and shutil.which("cc"):
+        cache, command = {}, ["cc", *options]
+    else:
+        raise MissingExtraError(f"linking kernels for {name} needs ziglang: pip install 'latentbit[kernels]'")
+    done = subprocess.run(command, env={**os.environ, **cache}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StorageError(f"linking {name}.so failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
+    return target
