@@ -17,6 +17,7 @@ from .models import build_model, model_options
 from .optimize import build_optimizer, choose_device, clamp_weights, set_stage
 from .schedules import factor
 from .settings import Settings
+from .silent import SilentWeights
 from .weights import bake, choose_weights, set_real_weights
 
 __all__ = ["TrainingRun", "choose_model_options"]
@@ -54,6 +55,10 @@ class TrainingRun:
         self.teacher = self._load_teacher()
         self.optimizer = build_optimizer(self.objective, settings)
         self.average = MovingAverage(self.objective, settings.ema) if settings.ema else None
+        watched = settings.silent_scale > 0 or settings.silent_decay > 0
+        self.silent = (
+            SilentWeights(self.network, scale=settings.silent_scale, decay=settings.silent_decay) if watched else None
+        )
         unused = settings.latent_every > 1 or settings.latent_until < 1 or settings.latent in ("L3", "L5")
         self.call = self.group.wrap(self.objective, self.device, unused=unused)
         if settings.compile:
@@ -97,8 +102,11 @@ class TrainingRun:
             loss, logits = self.call(images, labels, lesson)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
-        if settings.clip:
+        if settings.clip or self.silent is not None:
             self.scaler.unscale_(self.optimizer)
+        if self.silent is not None:
+            self.silent.change_gradients()
+        if settings.clip:
             nn.utils.clip_grad_norm_(self.objective.parameters(), settings.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -137,13 +145,19 @@ class TrainingRun:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
-        return found if self.average is None else found | {"average": self.average.values}
+        if self.silent is not None:
+            found["silent"] = self.silent.state()
+        if self.average is not None:
+            found["average"] = self.average.values
+        return found
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take in what :meth:`state` returned."""
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        if self.silent is not None:
+            self.silent.restore(state["silent"])
         if self.average is not None:
             self.average.load(state["average"])
 

@@ -67,6 +67,10 @@ class Settings:
     """Surrogate derivative of weight signs."""
     weight_regulariser: str = "none"
     """What W becomes before it is binarised: none, standardise or recu."""
+    silent_scale: float = 0.0
+    """Shortest gradient of a weight channel, as a share of the weights' norm (OvSW's gradient scaling); 0: none."""
+    silent_decay: float = 0.0
+    """Decay of weights whose sign has stopped flipping (OvSW's silence awareness); 0: none."""
     real_weight_until: float = 0.0
     """Two-stage training: weights stay real in this first part of the schedule, then the schedule starts again without
     weight decay. 0: one stage; ReActNet uses 0.5."""
@@ -154,6 +158,8 @@ class Settings:
             "centre",
             "eta",
             "clip",
+            "silent_scale",
+            "silent_decay",
             "seed",
         ):
             if getattr(self, name) < 0:
