@@ -4,14 +4,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .importers import convert
+    from .importing.conversion import convert
     from .inline import inline_file
     from .inspection import inspect
     from .writer import export_onnx
 
 __all__ = ["convert", "export_onnx", "inline_file", "inspect"]
 
-_PLACES = {"convert": "importers", "export_onnx": "writer", "inline_file": "inline", "inspect": "inspection"}
+_PLACES = {"convert": "importing.conversion", "export_onnx": "writer", "inline_file": "inline", "inspect": "inspection"}
 
 
 def __getattr__(name: str) -> Any:

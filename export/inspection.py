@@ -16,11 +16,11 @@ import onnx_ir as ir
 
 from ..runtime.bits import DOMAIN
 from ..runtime.errors import InputError
-from .constants import Constants
-from .import_signs import Outcome, pack_layers
-from .importers import file_size, read_plain
-from .layers import is_layer, label, shape_of
-from .loading import first_line
+from .importing.constants import Constants
+from .importing.conversion import file_size, read_plain
+from .importing.layers import is_layer, label, shape_of
+from .importing.loading import first_line
+from .importing.packing import Outcome, pack_layers
 
 __all__ = ["Inspection", "LayerInfo", "inspect"]
 

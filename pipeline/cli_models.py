@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from ..export.importers import ConversionReport
+    from ..export.importing.conversion import ConversionReport
     from ..export.inspection import Inspection
 
 __all__ = ["COMMANDS"]
@@ -53,7 +53,7 @@ def convert_command(
     """
     if not inline and (opset is not None or weights is not None):
         raise click.UsageError("--opset and --weights belong to --inline: a file with functions has its own")
-    from ..export.importers import convert
+    from ..export.importing.conversion import convert
 
     plain: dict[str, Any] = {"opset": opset} if opset is not None else {}
     plain |= {"weights": weights} if weights is not None else {}

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentbit.export.importers import convert
+from latentbit.export.importing.conversion import convert
 from latentbit.runtime import InferenceSession
 
 from .import_graphs import run

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from latentbit.export.importers import convert
+from latentbit.export.importing.conversion import convert
 from latentbit.runtime.bits import DOMAIN
 from latentbit.runtime.errors import ModelError, StorageError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentbit.export.importers import convert
+from latentbit.export.importing.conversion import convert
 from latentbit.runtime.errors import ModelError
 
 from .import_graphs import Source, run

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from latentbit.export.importers import ConversionReport, convert
+from latentbit.export.importing.conversion import ConversionReport, convert
 from latentbit.runtime.bits import DOMAIN
 
 from .import_graphs import Source, run, sign_form

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from latentbit.export.importers import convert
+from latentbit.export.importing.conversion import convert
 from latentbit.runtime.bits import DOMAIN
 
 from .import_graphs import SIGN_FORMS, Source, run, sign_form

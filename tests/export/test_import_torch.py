@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentbit.export.importers import ConversionReport, convert
+from latentbit.export.importing.conversion import ConversionReport, convert
 from latentbit.runtime import InferenceSession
 
 from .import_graphs import run

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from latentbit.export.importers import convert
+from latentbit.export.importing.conversion import convert
 
 from .import_graphs import Source, run, sign_form
 

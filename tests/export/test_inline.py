@@ -8,7 +8,7 @@ import onnx.version_converter
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from latentbit.export.importers import convert
+from latentbit.export.importing.conversion import convert
 from latentbit.export.inline import Weights, inline, inline_file
 from latentbit.export.opset import functions
 from latentbit.runtime.bits import DOMAIN

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from latentbit.export.importers import convert
+from latentbit.export.importing.conversion import convert
 from latentbit.export.inspection import inspect
 from latentbit.runtime.errors import InputError, ModelError
 

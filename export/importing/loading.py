@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 from onnx.external_data_helper import uses_external_data
 
-from ..runtime.errors import ModelError
+from ...runtime.errors import ModelError
 
 __all__ = ["first_line", "load_onnx"]
 

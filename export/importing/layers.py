@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ..runtime.bits import DOMAIN
+from ...runtime.bits import DOMAIN
 from .constants import Constants, channel_vector
 
 __all__ = ["Layer", "StaysFloat", "is_layer", "label", "read_layer", "shape_of", "split_signs"]

@@ -3,7 +3,7 @@
 ::
 
     file ─► dialects to standard ONNX ─► opset >= 18, shapes ─► packed layers ─► checked file
-            (DIALECTS, one list)                                (import_signs)
+            (DIALECTS, one list)                                (packing)
 
 A new dialect is a function that rewrites its operators in place, and one line in :data:`DIALECTS`.
 """
@@ -23,17 +23,17 @@ import onnx.version_converter
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
-from .. import __version__
-from ..runtime.bits import DOMAIN, OPSET_VERSION
-from ..runtime.errors import ModelError
+from ... import __version__
+from ...runtime.bits import DOMAIN, OPSET_VERSION
+from ...runtime.errors import ModelError
+from ..inline import inline as inline_functions
+from ..opset import ONNX_OPSET, functions
+from ..writer import FORMAT_VERSION, write_model
 from .constants import fold_constants
-from .import_qonnx import lower_qonnx
-from .import_signs import Outcome, pack_layers
-from .inline import inline as inline_functions
 from .layers import label
 from .loading import first_line, load_onnx
-from .opset import ONNX_OPSET, functions
-from .writer import FORMAT_VERSION, write_model
+from .packing import Outcome, pack_layers
+from .qonnx import lower_qonnx
 
 __all__ = ["DIALECTS", "ConversionReport", "convert", "file_size", "read_plain"]
 

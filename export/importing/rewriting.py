@@ -7,9 +7,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 
-from ..runtime.bits import DOMAIN, OPSET_VERSION
+from ...runtime.bits import DOMAIN, OPSET_VERSION
+from ..opset import functions
 from .constants import add_constant
-from .opset import functions
 
 __all__ = ["Rewriting"]
 

@@ -17,10 +17,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ..runtime.bits import DOMAIN, pack_conv_weight, pack_signs
+from ...runtime.bits import DOMAIN, pack_conv_weight, pack_signs
+from ..folding import Affine
 from .activations import Activations, Signs
 from .constants import Constants
-from .folding import Affine
 from .layers import Layer, StaysFloat, is_layer, label, read_layer, split_signs
 from .rewriting import Rewriting
 from .tail import Tail, read_tail

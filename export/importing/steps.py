@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ..runtime.bits import DOMAIN
+from ...runtime.bits import DOMAIN
 from .constants import Constants
 
 __all__ = ["Step", "Steps"]

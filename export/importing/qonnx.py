@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from ..runtime.errors import ModelError
+from ...runtime.errors import ModelError
 from .constants import Constants, add_constant
 from .layers import label
 

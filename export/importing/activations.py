@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ..runtime.bits import DOMAIN
+from ...runtime.bits import DOMAIN
 from .constants import Constants, channel_vector
 from .layers import StaysFloat, label, shape_of
 from .rewriting import Rewriting

@@ -10,9 +10,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ..runtime.errors import UnsupportedError
+from ...runtime.errors import UnsupportedError
+from ..folding import Affine, batch_norm_affine, fold_binary
 from .constants import Constants, channel_vector
-from .folding import Affine, batch_norm_affine, fold_binary
 from .layers import Layer, label
 
 __all__ = ["Tail", "read_tail"]
