@@ -1,0 +1,182 @@
+"""Single convolutions: latentbit beside onnxruntime (fp32, int8 U8S8) and OpenVINO's BinaryConvolution.
+
+    python bench/convolutions.py [--runs 40] [--out bench/results]
+
+Every engine runs the same convolution, one thread, by turns in one process, after a warm-up, in CPU time of its thread.
+latentbit's integers are compared with the oracle before any time is taken. Ours is timed in three forms, float out,
+bits out (integer thresholds) and residual (scale, bias, residual, RPReLU, threshold, floats and bits out), each with
+the work a kernel needs before it (its pair image). onnxruntime and OpenVINO run a chain of four, divided by four, so
+that the cost of a call and of layout changes at its ends is shared as in a network.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from report import write_report
+
+from latentbit.export.opset import functions
+from latentbit.runtime.bits import DOMAIN, pack_conv_weight
+from latentbit.runtime.oracle import layer_oracle
+from latentbit.runtime.peers import PEERS
+from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.timing import stock_session
+
+SHAPES = [  # name, channels, image, kernel
+    ("3×3 64@56²", 64, 56, 3),
+    ("3×3 128@28²", 128, 28, 3),
+    ("3×3 256@14²", 256, 14, 3),
+    ("3×3 512@7²", 512, 7, 3),
+    ("1×1 256@14²", 256, 14, 1),
+    ("3×3 64@32²", 64, 32, 3),
+    ("3×3 128@16²", 128, 16, 3),
+    ("3×3 256@8²", 256, 8, 3),
+    ("3×3 512@4²", 512, 4, 3),
+]
+FORMS = ("float", "bits", "residual")
+CHAIN = 4
+FLOAT = onnx.TensorProto.FLOAT
+
+
+def binary_model(channels: int, size: int, kernel: int, form: str) -> bytes:
+    """Return a model whose node ``conv`` is the convolution in this form."""
+    rng = np.random.default_rng(0)
+    constants: dict[str, np.ndarray] = {"zero": np.zeros((channels, 1, 1), np.float32)}
+    nodes = [helper.make_node("Binarize", ["input", "zero"], ["signs"], domain=DOMAIN)]
+
+    def conv(name: str, value: str, side: int) -> str:
+        weight = rng.choice(np.array([-1, 1], np.int8), (channels, channels, side, side))
+        constants[f"{name}.w"] = pack_conv_weight(weight)
+        constants[f"{name}.s"] = rng.uniform(0.01, 0.1, channels).astype(np.float32)
+        constants[f"{name}.b"] = rng.normal(0, 0.1, channels).astype(np.float32)
+        inputs = [value, *(f"{name}.{part}" for part in "wsb")]
+        geometry = {"strides": [1, 1], "pads": [side // 2] * 4, "dilations": [1, 1], "group": 1, "pad_value": 0.0}
+        shape = list(weight.shape)
+        nodes.append(
+            helper.make_node("BinaryConv2d", inputs, [name], name, domain=DOMAIN, weight_shape=shape, **geometry)
+        )
+        return name
+
+    value, outputs = conv("conv", "signs", kernel), []
+    if form == "residual":
+        for name in ("in", "slope", "out"):
+            constants[name] = rng.uniform(0, 0.5, (channels, 1, 1)).astype(np.float32)
+        nodes += [
+            helper.make_node("Add", [value, "input"], ["sum"]),
+            helper.make_node("Sub", ["sum", "in"], ["shifted"]),
+            helper.make_node("PRelu", ["shifted", "slope"], ["bent"]),
+            helper.make_node("Add", ["bent", "out"], ["stored"]),
+        ]
+        value = "stored"
+        outputs.append(value)
+    if form in ("bits", "residual"):
+        nodes.append(helper.make_node("Binarize", [value, "zero"], ["signs2"], domain=DOMAIN))
+        value = conv("next", "signs2", 1)
+    outputs.append(value)
+    graph = helper.make_graph(
+        nodes,
+        "convolution",
+        [helper.make_tensor_value_info("input", FLOAT, [1, channels, size, size])],
+        [helper.make_tensor_value_info(name, FLOAT, None) for name in outputs],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    imports = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, 1)]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=8, functions=functions())
+    return onnx.shape_inference.infer_shapes(model).SerializeToString()
+
+
+def float_chain(channels: int, size: int, kernel: int) -> bytes:
+    """Return a chain of CHAIN float convolutions."""
+    rng = np.random.default_rng(0)
+    nodes, weights, value = [], [], "input"
+    for index in range(CHAIN):
+        weight = rng.standard_normal((channels, channels, kernel, kernel)) / np.sqrt(channels * kernel * kernel)
+        weights.append(numpy_helper.from_array(weight.astype(np.float32), f"w{index}"))
+        weights.append(numpy_helper.from_array(np.zeros(channels, np.float32), f"b{index}"))
+        inputs, pads = [value, f"w{index}", f"b{index}"], [kernel // 2] * 4
+        nodes.append(helper.make_node("Conv", inputs, [f"v{index}"], kernel_shape=[kernel] * 2, pads=pads))
+        value = f"v{index}"
+    shape = [1, channels, size, size]
+    graph = helper.make_graph(
+        nodes,
+        "chain",
+        [helper.make_tensor_value_info("input", FLOAT, shape)],
+        [helper.make_tensor_value_info(value, FLOAT, shape)],
+        weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+
+
+def openvino_chain(channels: int, size: int, kernel: int, x: np.ndarray) -> Callable[[], object] | None:
+    """Return a chain of CHAIN BinaryConvolutions in OpenVINO, each with its binarisation; None without openvino."""
+    try:
+        import openvino as ov
+        from openvino import opset1 as op
+    except ModuleNotFoundError:
+        return None
+    rng = np.random.default_rng(0)
+    first = value = op.parameter([1, channels, size, size], np.float32)
+    zero = op.constant(np.zeros((1, channels, 1, 1), np.float32))
+    low, high = (op.constant(np.full((1, 1, 1, 1), level, np.float32)) for level in (0, 1))  # must be 0 and 1
+    for _ in range(CHAIN):
+        bits = op.fake_quantize(value, zero, zero, low, high, 2)
+        shape = [channels, channels, kernel, kernel]
+        weight = ov.op.Constant(ov.Type.u1, ov.Shape(shape), rng.integers(0, 2, int(np.prod(shape))).tolist())
+        pads = [kernel // 2] * 2
+        value = op.binary_convolution(bits, weight, [1, 1], pads, pads, [1, 1], "xnor-popcount", -1.0)
+    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = ov.Core().compile_model(ov.Model([value], [first], "chain"), "CPU", hints).create_infer_request()
+    return lambda: request.infer({0: x})
+
+
+def measure(channels: int, size: int, kernel: int, runs: int) -> dict[str, list[float]]:
+    """Return microseconds of one convolution by engine."""
+    x = np.random.default_rng(1).standard_normal((1, channels, size, size)).astype(np.float32)
+    sessions = {}
+    for form in FORMS:
+        data = binary_model(channels, size, kernel, form)
+        session = sessions[form] = InferenceSession(data)
+        layer = session.trace({"input": x})[0]
+        assert np.array_equal(layer_oracle(data)(layer.name, layer.signs), layer.accumulators), "integers differ"
+    chain = float_chain(channels, size, kernel)
+    peers: dict[str, Callable[[], object]] = {
+        "onnxruntime fp32": lambda session=stock_session(chain, 1): session.run(None, {"input": x}),
+        "onnxruntime int8": PEERS["onnxruntime-int8"](chain, {"input": x}, 1),
+    }
+    if (openvino := openvino_chain(channels, size, kernel, x)) is not None:
+        peers["OpenVINO binary"] = openvino
+    times: dict[str, list[float]] = {name: [] for name in (*(f"latentbit {form}" for form in FORMS), *peers)}
+    for turn in range(-3, runs):
+        for form, session in sessions.items():
+            session.run(None, {"input": x})
+            steps = session.profile({"input": x}, clock=time.thread_time_ns)
+            if turn >= 0:
+                ours = [step.duration for step in steps if step.name in ("conv", "conv:pair_image")]
+                times[f"latentbit {form}"].append(sum(ours))
+        for name, call in peers.items():
+            # OpenVINO works in a thread of its own, so its time is that of the wall.
+            clock = time.perf_counter_ns if name.startswith("OpenVINO") else time.thread_time_ns
+            call()
+            start = clock()
+            call()
+            if turn >= 0:
+                times[name].append((clock() - start) / 1e3 / CHAIN)
+    return times
+
+
+def main() -> None:
+    """Measure all shapes, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    rows = {name: measure(channels, size, kernel, options.runs) for name, channels, size, kernel in SHAPES}
+    write_report(options.out / "convolutions", "One convolution, one thread, microseconds", rows, "latentbit bits")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Figures to JSON and to a Markdown table, with CPU, versions, date and the command that made them."""
+
+import datetime
+import importlib.metadata
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from latentbit.runtime.environment import environment
+
+Times = dict[str, dict[str, list[float]]]
+
+
+def write_report(path: Path, title: str, rows: Times, ours: str, digits: int = 0) -> None:
+    """Write ``path``.json and ``path``.md: median and best of each engine, and how many times ``ours`` it takes.
+
+    rows: by row and engine the single times, all of one unit, which ``title`` names.
+    """
+    engines = list(next(iter(rows.values())))
+    figures = {
+        row: {
+            name: {"median": float(np.median(v)), "best": float(np.min(v)), "runs": len(v)} for name, v in times.items()
+        }
+        for row, times in rows.items()
+    }
+    around = environment()
+    for package in ("openvino", "torch"):
+        if package in sys.modules:
+            around["versions"][package] = importlib.metadata.version(package)  # type: ignore[index]
+    command = " ".join(["python", *sys.argv])
+    date = datetime.date.today().isoformat()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = {"title": title, "date": date, "command": command, "environment": around, "figures": figures}
+    path.with_suffix(".json").write_text(json.dumps(whole, indent=1) + "\n")
+    lines = [f"| {title} | " + " | ".join(engines) + " |", "|---|" + "---|" * len(engines)]
+    for row, times in figures.items():
+        cells = []
+        for name in engines:
+            cell = f"{times[name]['median']:.{digits}f} ({times[name]['best']:.{digits}f})"
+            if name != ours and not name.startswith("latentbit"):
+                median, best = (times[name][kind] / times[ours][kind] for kind in ("median", "best"))
+                cell += f", **{median:.1f}×** ({best:.1f}×)"
+            cells.append(cell)
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    versions = ", ".join(f"{name} {version}" for name, version in around["versions"].items())  # type: ignore[attr-defined]
+    lines += ["", f"Median (best); × is how many times {ours} it takes. {around['cpu']}, {around['cpus']} CPUs, "
+              f"{', '.join(around['features'])}; {versions}; {date}; `{command}`"]  # type: ignore[arg-type]  # fmt: skip
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
