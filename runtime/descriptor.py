@@ -6,7 +6,7 @@ image ``image`` of the batch. ``*_STEP`` words are bytes from one image to the n
 
 from enum import IntEnum, IntFlag
 
-__all__ = ["PIXEL_WORDS", "SHARED_HEAD", "Conv", "Flag", "Pack", "Stem"]
+__all__ = ["BLOCK_WORDS", "PIXEL_WORDS", "SHARED_HEAD", "Constant", "Conv", "Flag", "Pack", "Stem"]
 
 
 class Conv(IntEnum):
@@ -18,28 +18,33 @@ class Conv(IntEnum):
     TILES = 3  # tiles of pixels per block
     PIECES = 4  # runs of bytes under the window: (offset, length) each
     PIECE_COUNT = 5
-    BLOCKS = 6  # (offset in a pixel, address of weights, first channel, channels) each
-    BASE = 7  # int32 [classes, O]: accumulator = base − 2 · mismatches
-    SCALE = 8
-    BIAS = 9
-    RESIDUAL = 10
-    RESIDUAL_STEP = 11
-    SHIFT_IN = 12
-    SLOPE = 13
-    SHIFT_OUT = 14
-    OUT = 15  # float32 NHWC
-    OUT_STEP = 16
-    THRESHOLD = 17  # float32 [O]
-    BITS = 18  # packed output image, at its pixel (0, 0)
-    BITS_STEP = 19
-    LIMITS = 20  # int32 [classes, O]: bit = mismatches < limit
-    CHANNELS = 21  # O
-    FLAGS = 22
-    TABLE = 23  # look-up table of the kernel
-    PAIRS = 24  # scratch image of the kernel
-    PAIR_SHIFT = 25
-    ACT_ROW = 26  # bytes of a row of the packed image
-    SIZE = 27
+    BLOCKS = 6  # BLOCK_WORDS words each
+    BASE = 7  # float32 [classes, O]: accumulator / 2 = base − mismatches
+    RESIDUAL = 8
+    RESIDUAL_STEP = 9
+    OUT = 10  # float32 NHWC
+    OUT_STEP = 11
+    BITS = 12  # packed output image, at its pixel (0, 0)
+    BITS_STEP = 13
+    LIMITS = 14  # int32 [classes, O]: bit = mismatches < limit
+    CHANNELS = 15  # O
+    FLAGS = 16
+    TABLE = 17  # look-up table of the kernel
+    PAIRS = 18  # scratch image of the kernel
+    PAIR_SHIFT = 19
+    ACT_ROW = 20  # bytes of a row of the packed image
+    SIZE = 21
+
+
+class Constant(IntEnum):
+    """Order of the constants of eight channels: float32 [blocks, channels of a block / 8, constants, 8]."""
+
+    SCALE = 0  # twice the layer's scale
+    BIAS = 1
+    SHIFT_IN = 2
+    SLOPE = 3
+    SHIFT_OUT = 4
+    THRESHOLD = 5
 
 
 class Pack(IntEnum):
@@ -122,6 +127,10 @@ class Flag(IntFlag):
     BITS = 8
     LIMITS = 16
 
+
+BLOCK_WORDS = 5
+"""Words of a block of output channels: offset of its group in a pixel, address of its weights, first channel, number of
+channels, address of its constants."""
 
 PIXEL_WORDS = 5
 """Words of a row of the pixel table: input offset, output pixel, offset in the output image, border class · O, and the

@@ -1,9 +1,9 @@
 """The epilogue of every convolution kernel: from mismatch counts to floats and packed bits, in registers.
 
-For all pixels of a tile at once, eight channels at a time, so that a constant is loaded once a tile::
+Two pixels at a time, so that all addresses stay in registers, and eight channels of them::
 
-    accumulator = base[class, c] − 2 · mismatches                  exact integer, int32
-    y = fl(fl(accumulator · scale) + bias)                         BinaryConv2d
+    half = base[class, c] / 2 − mismatches                         half the accumulator, exact in float32
+    y = fl(fl(half · 2·scale) + bias)                              BinaryConv2d: doubling rounds nothing
     y = fl(y + residual)                                           RESIDUAL
     z = fl(y − shift_in); z = z < 0 ? fl(z · slope) : z; y = fl(z + shift_out)      ACTIVATION
     out = y                                                        STORE
@@ -21,7 +21,7 @@ import llvmlite.ir as ir
 from numba import types
 from numba.extending import intrinsic
 
-from .descriptor import PIXEL_WORDS, Conv, Flag
+from .descriptor import PIXEL_WORDS, Constant, Conv, Flag
 from .llvm import F32, I1, I8, I16, I32, I64, cg, const, emit_load, emit_store, splat
 
 __all__ = ["make_epilogue"]
@@ -54,14 +54,20 @@ class _Pixel:
 class _Emitter:
     """Emits one variant: the loop over the channels of a block, all pixels of the tile in each turn."""
 
-    def __init__(self, b: Any, words: dict[Conv, Any], first: Any, pixels: list[_Pixel], nibbles: bool) -> None:
-        self.b, self.words, self.first, self.pixels, self.nibbles = b, words, first, pixels, nibbles
+    def __init__(self, b: Any, constants: Any, first: Any, pixels: list[_Pixel], nibbles: bool) -> None:
+        self.b, self.constants, self.first, self.nibbles = b, constants, first, nibbles
+        self.all_pixels, self.pixels = pixels, pixels
 
     def at(self, start: Any, index: Any, size: int) -> Any:
         return self.b.add(start, self.b.mul(index, const(size)))
 
     def emit(self, flags: Flag, channels: Any) -> None:
-        """Emit all whole eights, then what is left under a mask."""
+        """Emit all whole eights, then what is left under a mask, for two pixels and two pixels."""
+        for start in range(0, len(self.all_pixels), 2):
+            self.pixels = self.all_pixels[start : start + 2]
+            self.some(flags, channels)
+
+    def some(self, flags: Flag, channels: Any) -> None:
         b = self.b
         whole = b.and_(channels, const(-_LANES))
         with cg.for_range_slice(b, const(0), whole, const(_LANES), I64, inc=True) as (i, _):
@@ -77,29 +83,34 @@ class _Emitter:
         """Emit eight channels from lane ``i`` of the tile on."""
         b = self.b
         channel = b.add(self.first, i)
-        used = [Conv.SCALE, Conv.BIAS] if flags & (Flag.STORE | Flag.BITS) else []
-        used += [Conv.SHIFT_IN, Conv.SLOPE, Conv.SHIFT_OUT] if flags & Flag.ACTIVATION else []
-        used += [Conv.THRESHOLD] if flags & Flag.BITS else []
-        constants = {word: self.load(self.at(self.words[word], channel, 4), _F32S, mask) for word in used}
+        eight = b.add(self.constants, b.mul(i, const(4 * len(Constant))))  # a row for each eight channels
+
+        def constant(which: Constant) -> Any:
+            return emit_load(b, b.add(eight, const(4 * _LANES * which)), _F32S, 32)
+
+        used = [Constant.SCALE, Constant.BIAS] if flags & (Flag.STORE | Flag.BITS) else []
+        used += [Constant.SHIFT_IN, Constant.SLOPE, Constant.SHIFT_OUT] if flags & Flag.ACTIVATION else []
+        used += [Constant.THRESHOLD] if flags & Flag.BITS else []
+        constants = {which: constant(which) for which in used}
         for pixel in self.pixels:
             count = b.zext(emit_load(b, self.at(pixel.counts, i, 2), _I16S), _I32S)
-            by_class = self.load(self.at(pixel.in_class, channel, 4), _I32S, mask)
+            by_class = self.at(pixel.in_class, channel, 4)
             if flags & Flag.LIMITS:
-                self.write(pixel, channel, b.icmp_signed("<", count, by_class), mask)
+                self.write(pixel, channel, b.icmp_signed("<", count, self.load(by_class, _I32S, mask)), mask)
                 continue
-            y = b.sitofp(b.sub(by_class, b.add(count, count)), _F32S)
-            y = b.fadd(b.fmul(y, constants[Conv.SCALE]), constants[Conv.BIAS])
+            half = b.fsub(self.load(by_class, _F32S, mask), b.sitofp(count, _F32S))
+            y = b.fadd(b.fmul(half, constants[Constant.SCALE]), constants[Constant.BIAS])
             if flags & Flag.RESIDUAL:
                 y = b.fadd(y, self.load(self.at(pixel.residual, channel, 4), _F32S, mask))
             if flags & Flag.ACTIVATION:
-                z = b.fsub(y, constants[Conv.SHIFT_IN])
+                z = b.fsub(y, constants[Constant.SHIFT_IN])
                 negative = b.fcmp_ordered("<", z, splat(_F32S, 0.0))
-                z = b.select(negative, b.fmul(z, constants[Conv.SLOPE]), z)
-                y = b.fadd(z, constants[Conv.SHIFT_OUT])
+                z = b.select(negative, b.fmul(z, constants[Constant.SLOPE]), z)
+                y = b.fadd(z, constants[Constant.SHIFT_OUT])
             if flags & Flag.STORE:
                 self.store(self.at(pixel.out, channel, 4), y, mask)
             if flags & Flag.BITS:
-                self.write(pixel, channel, b.fcmp_ordered(">=", y, constants[Conv.THRESHOLD]), mask)
+                self.write(pixel, channel, b.fcmp_ordered(">=", y, constants[Constant.THRESHOLD]), mask)
 
     def load(self, address: Any, kind: Any, mask: Any) -> Any:
         if mask is None:
@@ -157,7 +168,7 @@ def make_epilogue(pixels: int, vectors: int, nibbles: bool) -> Any:
             out, bits = moved(Conv.OUT, Conv.OUT_STEP), moved(Conv.BITS, Conv.BITS_STEP)
             limits = b.icmp_signed("==", words[Conv.FLAGS], const(int(Flag.LIMITS)))
             by_class = b.select(limits, words[Conv.LIMITS], words[Conv.BASE])
-            first, channels = (emit_load(b, b.add(block, const(8 * word)), I64) for word in (2, 3))
+            first, channels, constants = (emit_load(b, b.add(block, const(8 * word)), I64) for word in (2, 3, 4))
             places = []
             for p in range(pixels):
                 row = b.add(rows, const(8 * PIXEL_WORDS * p))
@@ -178,7 +189,7 @@ def make_epilogue(pixels: int, vectors: int, nibbles: bool) -> Any:
                 variant = b.append_basic_block(f"variant_{int(flags)}")
                 switch.add_case(const(int(flags)), variant)
                 b.position_at_end(variant)
-                _Emitter(b, words, first, places, nibbles).emit(flags, channels)
+                _Emitter(b, constants, first, places, nibbles).emit(flags, channels)
                 b.branch(done)
             b.position_at_end(done)
             return context.get_dummy_value()

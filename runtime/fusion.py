@@ -22,6 +22,7 @@ from .windows import Window, pool_window
 
 __all__ = ["Graph", "Unit", "channel_constant", "find_units", "is_sign_value", "read_values"]
 
+_LARGEST_SCALE = 1e38
 _SIGN_KEEPING = {"MaxPool", "Concat", "Flatten", "Reshape", "Transpose", "Identity", "Squeeze", "Unsqueeze", "Slice"}
 
 
@@ -121,6 +122,9 @@ def find_units(model: Model, graph: Graph) -> tuple[list[Unit], dict[int, str]]:
             continue
         if layer.window > 65535:
             reasons[index] = f"{layer.window} inputs per output are more than the 65535 that the accumulators hold"
+            continue
+        if not np.all(np.abs(layer.scale) < _LARGEST_SCALE):
+            reasons[index] = "a scale is too large for float32 arithmetic on its double, or no number"
             continue
         units.append(_unit(model, graph, index, layer))
     return sorted(units, key=lambda unit: max(unit.nodes)), reasons  # ready once its last stage is

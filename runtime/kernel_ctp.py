@@ -19,7 +19,7 @@ from numba import cfunc, types
 from numba.extending import intrinsic
 
 from .counting import BYTES, emit_corners, emit_count, emit_widen
-from .descriptor import PIXEL_WORDS, Conv
+from .descriptor import BLOCK_WORDS, PIXEL_WORDS, Conv
 from .epilogue import make_epilogue
 from .llvm import I8, I32, cg, const, emit_load, load_i64, scratch, splat
 
@@ -69,7 +69,7 @@ def conv_ctp(step: int, image: int, begin: int, end: int) -> None:
     tiles, pieces, count = load_i64(step, Conv.TILES), load_i64(step, Conv.PIECES), load_i64(step, Conv.PIECE_COUNT)
     tile = scratch(_TILE_BYTES)
     for unit in range(begin, end):
-        block = load_i64(step, Conv.BLOCKS) + unit // tiles * 32
+        block = load_i64(step, Conv.BLOCKS) + unit // tiles * (8 * BLOCK_WORDS)
         pixels = load_i64(step, Conv.PIXELS) + unit % tiles * (8 * PIXEL_WORDS * PIXELS)
         _count(act + load_i64(block, 0), pixels, load_i64(block, 1), pieces, count, tile)
         _epilogue(step, image, block, pixels, tile)

@@ -17,7 +17,7 @@ from numba import cfunc, types
 from numba.extending import intrinsic
 
 from .counting import BYTES, emit_corners, emit_count, emit_widen
-from .descriptor import PIXEL_WORDS, Conv
+from .descriptor import BLOCK_WORDS, PIXEL_WORDS, Conv
 from .epilogue import make_epilogue
 from .llvm import I8, I32, I64, cg, const, emit_load, load_i64, scratch
 
@@ -79,7 +79,7 @@ def conv_lut(step: int, image: int, begin: int, end: int) -> None:
     table = load_i64(step, Conv.TABLE)
     tile = scratch(_TILE_BYTES)
     for unit in range(begin, end):
-        block = load_i64(step, Conv.BLOCKS) + unit // tiles * 32
+        block = load_i64(step, Conv.BLOCKS) + unit // tiles * (8 * BLOCK_WORDS)
         pixels = load_i64(step, Conv.PIXELS) + unit % tiles * (8 * PIXEL_WORDS * PIXELS)
         _count(act + load_i64(block, 0), pixels, load_i64(block, 1), pieces, count, tile, table)
         _epilogue(step, image, block, pixels, tile)

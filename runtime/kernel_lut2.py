@@ -20,7 +20,7 @@ from numba import cfunc, types
 from numba.extending import intrinsic
 
 from .counting import BYTES, WORDS, emit_corners, emit_count, emit_widen
-from .descriptor import PIXEL_WORDS, Conv
+from .descriptor import BLOCK_WORDS, PIXEL_WORDS, Conv
 from .epilogue import make_epilogue
 from .kernel_lut import emit_row
 from .llvm import I16, cg, const, emit_load, emit_store, load_i64, scratch, splat
@@ -115,7 +115,7 @@ def conv_lut2(step: int, image: int, begin: int, end: int) -> None:
     table = load_i64(step, Conv.TABLE)
     tile = scratch(_TILE_BYTES)
     for unit in range(begin, end):
-        block = load_i64(step, Conv.BLOCKS) + unit // tiles * 32
+        block = load_i64(step, Conv.BLOCKS) + unit // tiles * (8 * BLOCK_WORDS)
         pixels = load_i64(step, Conv.PIXELS) + unit % tiles * (8 * PIXEL_WORDS * _PIXELS)
         _count(pairs + 2 * load_i64(block, 0), pixels, load_i64(block, 1), pieces, count, tile, table)
         _epilogue(step, image, block, pixels, tile)

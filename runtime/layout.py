@@ -8,7 +8,7 @@ A packed image has the pads of its layer stored around it, so that a window neve
 zero-padded nibble (an index into the tables of the LUT kernels). All functions here run once per model or shape.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bits import pack_signs
-from .descriptor import PIXEL_WORDS
+from .descriptor import PIXEL_WORDS, Constant
 from .model import BinaryLayer
 
 __all__ = ["BYTES", "NIBBLES", "ImageFormat", "PackedImage", "aligned", "block_table", "border_bases",
-           "decode_image", "new_image", "pack_weights", "pieces", "pixel_table"]  # fmt: skip
+           "decode_image", "new_image", "pack_constants", "pack_weights", "pieces", "pixel_table"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -169,24 +169,38 @@ def pack_weights(layer: BinaryLayer, form: ImageFormat, vectors: int) -> NDArray
     return result
 
 
-def block_table(layer: BinaryLayer, form: ImageFormat, weights: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return per block: offset of its group in a pixel, address of its weights, first output channel, channels."""
+def block_table(
+    layer: BinaryLayer, form: ImageFormat, weights: NDArray[np.uint8], constants: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Return the blocks of output channels, int64 ``[blocks, BLOCK_WORDS]`` (descriptor.py)."""
     per_group, lanes = layer.weight.shape[0] // layer.group, weights.shape[2] * 32
     blocks = weights.shape[0] // layer.group
-    size = weights[0].size
     return np.array(
         [
             (
                 group * form.group_bytes(layer.weight.shape[1]),
-                weights.ctypes.data + (group * blocks + block) * size,
+                weights.ctypes.data + (group * blocks + block) * weights[0].nbytes,
                 group * per_group + block * lanes,
                 min(lanes, per_group - block * lanes),
+                constants.ctypes.data + (group * blocks + block) * constants[0].nbytes,
             )
             for group in range(layer.group)
             for block in range(blocks)
         ],
         np.int64,
     )
+
+
+def pack_constants(layer: BinaryLayer, lanes: int, constants: Mapping[Constant, NDArray[np.float32]]) -> Any:
+    """Return float32 ``[groups · blocks, lanes / 8, constants, 8]`` of constants ``[O]``, absent channels as zeros."""
+    per_group = layer.weight.shape[0] // layer.group
+    blocks = -(-per_group // lanes)
+    padded = np.zeros((len(Constant), layer.group, blocks * lanes), np.float32)
+    for which, value in constants.items():
+        padded[which, :, :per_group] = value.reshape(layer.group, per_group)
+    result = aligned(padded.size, np.float32).reshape(layer.group * blocks, lanes // 8, len(Constant), 8)
+    result[:] = padded.reshape(len(Constant), layer.group * blocks, lanes // 8, 8).transpose(1, 2, 0, 3)
+    return result
 
 
 def border_bases(image: PackedImage, layer: BinaryLayer) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

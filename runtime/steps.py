@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .descriptor import Conv, Flag, Pack
+from .descriptor import Constant, Conv, Flag, Pack
 from .fusion import Unit
 from .kernels import Kernel, choose, entry_address, entry_point
-from .layout import PackedImage, aligned, block_table, border_bases, pack_weights, pieces, pixel_table
+from .layout import PackedImage, aligned, block_table, border_bases, pack_constants, pack_weights, pieces, pixel_table
 from .model import BinaryLayer
 from .thresholds import falling_channels, integer_thresholds, negated
 
@@ -31,7 +31,7 @@ class PreparedUnit:
     """Integer thresholds, where the unit gives bits alone."""
     weights: NDArray[np.uint8]
     blocks: NDArray[np.int64]
-    constants: dict[Conv, NDArray[np.float32]]
+    constants: NDArray[np.float32]
 
 
 @dataclass
@@ -72,18 +72,22 @@ def _prepare(unit: Unit, kernel: Kernel, reason: str) -> PreparedUnit:
     else:
         layer, thresholds = negated(unit.layer, falling), integer_thresholds(unit, falling)
     weights = pack_weights(layer, kernel.format, kernel.vectors)
-    neutral = {
-        Conv.SHIFT_IN: (unit.shift_in, 0.0),
-        Conv.SLOPE: (unit.slope, 1.0),
-        Conv.SHIFT_OUT: (unit.shift_out, -0.0),
+    values = {
+        Constant.SCALE: np.float32(2) * unit.layer.scale,
+        Constant.BIAS: unit.layer.bias,
+        Constant.SHIFT_IN: _or(unit.shift_in, channels, 0.0),
+        Constant.SLOPE: _or(unit.slope, channels, 1.0),
+        Constant.SHIFT_OUT: _or(unit.shift_out, channels, -0.0),
     }
-    constants = {Conv.SCALE: _copy(unit.layer.scale), Conv.BIAS: _copy(unit.layer.bias)}
-    for word, (value, missing) in neutral.items():
-        constants[word] = _copy(np.full(channels, missing, np.float32) if value is None else value)
     if unit.bits_for is not None:
-        constants[Conv.THRESHOLD] = _copy(unit.bits_for.threshold)
-    blocks = block_table(layer, kernel.format, weights)
+        values[Constant.THRESHOLD] = unit.bits_for.threshold
+    constants = pack_constants(layer, 32 * kernel.vectors, values)
+    blocks = block_table(layer, kernel.format, weights, constants)
     return PreparedUnit(unit, layer, kernel, reason, falling, thresholds, weights, blocks, constants)
+
+
+def _or(value: NDArray[np.float32] | None, channels: int, missing: float) -> NDArray[np.float32]:
+    return np.full(channels, missing, np.float32) if value is None else value
 
 
 def _copy(value: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -122,9 +126,8 @@ def conv_steps(
     words[Conv.ACT], words[Conv.ACT_STEP] = _place(image.data)
     words[Conv.PIXELS], words[Conv.TILES] = pixels.ctypes.data, len(pixels) // kernel.pixels
     words[Conv.PIECES], words[Conv.PIECE_COUNT] = window.ctypes.data, len(window)
-    words[Conv.BLOCKS], words[Conv.BASE] = ready.blocks.ctypes.data, base.ctypes.data
-    for word, value in ready.constants.items():
-        words[word] = value.ctypes.data
+    halves = (base / 2).astype(np.float32)
+    words[Conv.BLOCKS], words[Conv.BASE] = ready.blocks.ctypes.data, halves.ctypes.data
     if residual is not None:
         words[Conv.RESIDUAL], words[Conv.RESIDUAL_STEP] = _place(residual)
     if out is not None:
@@ -133,7 +136,7 @@ def conv_steps(
         words[Conv.BITS], words[Conv.BITS_STEP] = _place(target.data)
         words[Conv.BITS] += target.origin
     words[Conv.CHANNELS], words[Conv.FLAGS] = unit.channels_out, int(flags)
-    keep = [ready, image, target, out, residual, base, window, pixels, limits]
+    keep = [ready, image, target, out, residual, halves, window, pixels, limits]
     if limits is not None:
         words[Conv.LIMITS] = limits.ctypes.data
     if kernel.table is not None:
@@ -154,12 +157,15 @@ def conv_steps(
 
 def identity_step(ready: PreparedUnit, step: Step, out: NDArray[np.float32]) -> Step:
     """Return ``step`` with an epilogue that stores the accumulators as float32 (exact) to ``out`` ``[1, H, W, O]``."""
-    ones, zeros = np.where(ready.falling, -1, 1).astype(np.float32), np.zeros(ready.unit.channels_out, np.float32)
+    layer, kernel = ready.layer, ready.kernel
+    twice = np.where(ready.falling, -2, 2).astype(np.float32)
+    constants = pack_constants(layer, 32 * kernel.vectors, {Constant.SCALE: twice})
+    blocks = block_table(layer, kernel.format, ready.weights, constants)
     words = step.words.copy()
-    words[Conv.SCALE], words[Conv.BIAS] = ones.ctypes.data, zeros.ctypes.data
+    words[Conv.BLOCKS] = blocks.ctypes.data
     words[Conv.OUT], words[Conv.OUT_STEP] = out.ctypes.data, 0
     words[Conv.FLAGS] = int(Flag.STORE)
-    return Step(step.name, step.call, words, step.units, [step, ones, zeros, out])
+    return Step(step.name, step.call, words, step.units, [step, constants, blocks, out])
 
 
 def pack_step(unit: Unit, source: NDArray[np.float32], image: PackedImage) -> Step:
