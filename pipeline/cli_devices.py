@@ -1,8 +1,11 @@
-"""Commands for devices: ``bundle`` and ``build-kernels``."""
+"""Commands for devices: ``bundle``, ``build-kernels`` and ``bench``."""
 
+import json
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 from ..runtime.errors import RunDirError
 from .conductor import plan_stages
@@ -54,8 +57,40 @@ def build_command(output: Path, targets: str) -> None:
         click.echo(f"{path}  {path.stat().st_size:,} bytes")
 
 
-def _names(targets: str) -> list[str]:
-    return [name.strip() for name in targets.split(",") if name.strip()]
+@click.command("bench")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--peers", default="onnxruntime", show_default=True, help="onnxruntime, onnxruntime-int8, openvino.")
+@click.option("--threads", default="1", show_default=True, help="Numbers of threads, by commas.")
+@click.option("--runs", type=click.IntRange(1), default=100, show_default=True, help="Runs of every engine, by turns.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images at a time.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def bench_command(model: Path, peers: str, threads: str, runs: int, batch: int, as_json: bool) -> None:
+    """Time a model here beside what a user would run instead, by turns in one process.
+
+    The integers of every packed layer are compared with the oracle before any time is taken.
+    """
+    try:
+        counts = [int(count) for count in threads.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{threads!r}: give whole numbers, as in 1,2", param_hint="--threads") from None
+    from ..runtime.bench import bench
+
+    report = bench(model, peers=_names(peers), threads=counts, runs=runs, batch=batch)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    table = Table(title=str(model))
+    for name in ("engine", "threads", "median, ms", "p95, ms", "best, ms", "times ours"):
+        table.add_column(name, justify="left" if name == "engine" else "right")
+    for row in report["results"]:
+        figures = (f"{row[name]:.3f}" for name in ("median", "p95", "best"))
+        table.add_row(row["engine"], str(row["threads"]), *figures, f"{row['ratio']:.2f}")
+    Console().print(table)
+    click.echo(f"{report['environment']['cpu']}, {report['environment']['versions']}")
 
 
-COMMANDS = (bundle_command, build_command)
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+COMMANDS = (bench_command, build_command, bundle_command)

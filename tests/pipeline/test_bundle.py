@@ -1,7 +1,11 @@
 """``pipeline bundle``: what is in it, and that the device's side accepts it."""
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from latentbit.pipeline.rundir import RunDir
 from latentbit.runtime.bundle import open_bundle
 from latentbit.runtime.errors import InputError, StorageError
 from latentbit.runtime.files import sha256_file
+from latentbit.runtime.library import cpu_class
 
 from .conftest import pipeline
 
@@ -72,18 +77,34 @@ def test_refusals(finished: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_makes_a_bundle_that_passes_its_check(finished: Path, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     done = pipeline("bundle", str(finished), "-o", str(tmp_path / "a.zip"), "--samples", "60")
     assert done.returncode == 0, done.stderr
-    check = subprocess.run(
-        [sys.executable, "-m", "latentbit.runtime", "check", str(tmp_path / "a.zip"), "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert check.returncode == 0, check.stdout + check.stderr
-    report = json.loads(check.stdout)
-    assert report["passed"] is True
-    assert report["samples"] == 60
+    report = check(tmp_path / "a.zip")
+    assert (report["passed"], report["samples"], report["kernel_library"]) == (True, 60, None)
+
+
+def check(bundle: Path) -> dict[str, Any]:
+    """Check a bundle in a process of its own and return the report."""
+    command = [sys.executable, "-m", "latentbit.runtime", "check", str(bundle), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def test_a_bundle_with_kernels_is_checked_without_numba(finished: Path, tmp_path: Path) -> None:
+    name = cpu_class()
+    if name is None or shutil.which("cc") is None:
+        pytest.skip("needs a linker for this CPU")
+    done = pipeline("bundle", str(finished), "-o", str(tmp_path / "a.zip"), "--samples", "20", "--target", name)
+    assert done.returncode == 0, done.stderr
+    report = check(tmp_path / "a.zip")
+    assert (report["passed"], report["kernel_library"], report["jit"]) == (True, name, False)
+    assert report["bundle"]["targets"] == [name]
+
+
+def test_an_unknown_target_leaves_nothing_behind(finished: Path, tmp_path: Path) -> None:
+    done = pipeline("bundle", str(finished), "-o", str(tmp_path / "a"), "--target", "z80")
+    assert done.returncode == 2
+    assert "no class of CPU 'z80'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
