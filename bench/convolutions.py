@@ -24,7 +24,6 @@ from latentbit.runtime.bits import DOMAIN, pack_conv_weight
 from latentbit.runtime.oracle import layer_oracle
 from latentbit.runtime.peers import PEERS
 from latentbit.runtime.session import InferenceSession
-from latentbit.runtime.timing import stock_session
 
 SHAPES = [  # name, channels, image, kernel
     ("3×3 64@56²", 64, 56, 3),
@@ -144,7 +143,7 @@ def measure(channels: int, size: int, kernel: int, runs: int) -> dict[str, list[
         assert np.array_equal(layer_oracle(data)(layer.name, layer.signs), layer.accumulators), "integers differ"
     chain = float_chain(channels, size, kernel)
     peers: dict[str, Callable[[], object]] = {
-        "onnxruntime fp32": lambda session=stock_session(chain, 1): session.run(None, {"input": x}),
+        "onnxruntime fp32": PEERS["onnxruntime"](chain, {"input": x}, 1),
         "onnxruntime int8": PEERS["onnxruntime-int8"](chain, {"input": x}, 1),
     }
     if (openvino := openvino_chain(channels, size, kernel, x)) is not None:
