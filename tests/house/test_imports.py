@@ -15,7 +15,7 @@ INTAKE = {
 }
 BASE = {"numpy", "onnx", "onnxruntime", "numba", "llvmlite"}
 THIRD_PARTY = {
-    "runtime": BASE | {"PIL"},
+    "runtime": BASE | {"PIL", "openvino"},
     "export": BASE | {"onnxscript", "onnx_ir"},
     "training": BASE | {"onnx_ir", "torch", "sklearn", "PIL", "matplotlib"},
     "pipeline": {"numpy", "onnx", "click", "rich", "matplotlib", "PIL"},
