@@ -20,6 +20,7 @@ from .errors import ModelError
 
 __all__ = [
     "CLASSES",
+    "IDENTITY",
     "VARIABLE",
     "Library",
     "cpu_class",

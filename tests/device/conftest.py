@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import latentbit
+from latentbit.runtime.aot import build_libraries
 
 from .board import Board, NoBoardError, build_board, old_x86
 
@@ -46,3 +47,11 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("__init__.py", "__main__.py"):
         shutil.copy(source / name, target / "latentbit" / name)
     return target
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the kernel libraries of the emulated machines, compiled and linked on this one."""
+    folder = tmp_path_factory.mktemp("kernels")
+    build_libraries(folder, ["aarch64", "x86-64-v2"])
+    return folder

@@ -25,14 +25,23 @@ hundred terms near 1)."""
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="module", params=["aarch64", "nehalem"])
-def probe(request: pytest.FixtureRequest, package: Path) -> dict[str, Any]:
-    """Return what one process on the machine found."""
-    board: Board = request.getfixturevalue(request.param)
-    done = board.python(str(HERE / "probe.py"), str(CASES), *map(str, BUNDLES), extra=[package])
+@pytest.fixture(scope="module", params=["aarch64", "aarch64-library", "nehalem", "nehalem-library"])
+def probe(request: pytest.FixtureRequest, package: Path, libraries: Path) -> dict[str, Any]:
+    """Return what one process on the machine found, with kernels compiled there or, without numba, from a library."""
+    name, _, ahead = request.param.partition("-")
+    board: Board = request.getfixturevalue(name)
+    done = board.python(
+        str(HERE / "probe.py"),
+        str(CASES),
+        *map(str, BUNDLES),
+        extra=[package],
+        hidden=["numba", "llvmlite"] if ahead else [],
+        settings={"LATENTBIT_KERNELS": str(libraries)} if ahead else {},
+    )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
-    assert found["machine"] == ("aarch64" if request.param == "aarch64" else "x86_64")
+    assert found["machine"] == ("aarch64" if name == "aarch64" else "x86_64")
+    assert found["jit"] is not bool(ahead)
     return found
 
 
@@ -83,6 +92,15 @@ def test_the_inner_loop_counts_bits_with_neon(aarch64: Board, package: Path, tmp
     vector = [line.split("\t")[0] for line in loop if re.search(r"v\d+\.16b", line)]
     assert {name: vector.count(name) for name in set(vector)} == {"ld1r": 4, "eor": 16, "cnt": 16, "add": 16}
     assert not [line for line in loop if "sp" in line or line.startswith("bl")]
+
+
+def test_the_library_counts_bits_with_neon(libraries: Path) -> None:
+    """In its machine code the 16 ``cnt Vd.16B, Vn.16B`` of a step stand together: within one loop of some 60 words."""
+    data = (libraries / "aarch64.so").read_bytes()
+    words = np.frombuffer(data[: len(data) // 4 * 4], "<u4")
+    places = np.flatnonzero(words & 0xFFFFFC00 == 0x4E205800)
+    assert len(places) >= 16
+    assert (places[15:] - places[:-15]).min() < 80
 
 
 def test_the_reader_of_loops_is_not_blind() -> None:
