@@ -17,19 +17,16 @@ class Window:
     ceil: bool = False
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return output height and width; a window that would start in the padding at the end is left out (ONNX)."""
+        """Return output height and width."""
         sizes = []
         for axis, length in enumerate((height, width)):
             room = length + self.pads[axis] + self.pads[axis + 2] - self.kernel[axis]
-            size = (-(-room // self.strides[axis]) if self.ceil else room // self.strides[axis]) + 1
-            if self.ceil and (size - 1) * self.strides[axis] >= length + self.pads[axis]:
-                size -= 1
-            sizes.append(size)
+            sizes.append((-(-room // self.strides[axis]) if self.ceil else room // self.strides[axis]) + 1)
         return sizes[0], sizes[1]
 
 
 def pool_window(node: onnx.NodeProto) -> Window | None:
-    """Return the window of a 2-D MaxPool or Conv, or None where it is dilated, grouped or padded automatically."""
+    """Return the window of a 2-D MaxPool or Conv, or None where it is nothing so plain."""
     found = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     kernel = tuple(found.get("kernel_shape", ()))
     plain = (
@@ -43,6 +40,9 @@ def pool_window(node: onnx.NodeProto) -> Window | None:
     if not plain:
         return None
     strides, pads = tuple(found.get("strides", (1, 1))), tuple(found.get("pads", (0, 0, 0, 0)))
+    # Whether a window may start in the padding behind the image is not the same in all versions of ONNX.
+    if found.get("ceil_mode", 0) and (pads[2] or pads[3] or strides[0] > kernel[0] or strides[1] > kernel[1]):
+        return None
     return Window(
         (kernel[0], kernel[1]),
         (strides[0], strides[1]),
