@@ -58,6 +58,22 @@ def test_changelog_and_version_agree() -> None:
     assert headings[1] == PYPROJECT["project"]["version"] == latentbit.__version__
 
 
+def test_every_page_is_reached_from_the_readme_and_no_link_is_dead() -> None:
+    pages = [CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    pages += sorted((CHECKOUT / "docs").glob("*.md"))
+    dead = [
+        f"{page.name}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert not dead, dead
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    assert not [page.name for page in pages[3:] if f"(docs/{page.name})" not in readme], (
+        "pages that README does not name"
+    )
+
+
 def test_nothing_speaks_of_a_developers_machine() -> None:
     allowed = {Path(".ci/run"): "../shared/data"}  # data beside the checkout, used where it exists
     words = re.compile(r"/work/|/tmp/(?:v|team)\b|\.\./shared[/\w]*|contracts\.md|/root/|/home/(?!pi\b)\w+")
