@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from .. import __version__
-from ..runtime.errors import CheckFailed, LatentbitError, RunDirError
+from ..runtime.errors import CheckFailed, LatentbitError, MissingExtraError, RunDirError
 from . import config as configuration
 from .cli_devices import COMMANDS as DEVICE_COMMANDS
 from .cli_models import COMMANDS as MODEL_COMMANDS
@@ -25,6 +25,7 @@ __all__ = ["cli", "main"]
 
 _NAMES = [stage.name for stage in STAGES]
 _DEFAULT_RUN = Path("runs/digits")
+_OF_TRAIN = {"PIL", "matplotlib", "onnx_ir", "onnxscript", "sklearn", "torch"}
 
 _set_option = click.option(
     "-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one value: -s train.epochs=3."
@@ -130,3 +131,8 @@ def main(args: list[str] | None = None) -> None:
     except LatentbitError as error:
         click.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise SystemExit(error.exit_code) from None
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _OF_TRAIN:
+            raise
+        click.echo(f"error: this needs {error.name}: pip install 'latentbit[train]'", err=True)
+        raise SystemExit(MissingExtraError.exit_code) from None

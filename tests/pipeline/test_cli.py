@@ -1,6 +1,8 @@
 """The commands: exit codes are part of the interface, and an expected error is one line without a traceback."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -99,6 +101,17 @@ def test_an_error_of_many_lines_is_put_on_one(
     monkeypatch.setattr(RunDir, "open", fails)
     code, _, err = run("show", "x", capsys=capsys)
     assert (code, err) == (1, "error: one two\n")
+
+
+@pytest.mark.parametrize("missing", ["torch", "onnxscript", "sklearn"])
+def test_a_missing_package_of_the_extra_is_one_line(missing: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules[sys.argv[1]] = None\n"
+        "from latentbit.pipeline.cli import main; main(['run-all', '-o', sys.argv[2], '-s', 'train.epochs=1'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, missing, str(tmp_path / "run")], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "pip install 'latentbit[train]'" in done.stderr
 
 
 def report(passed: bool) -> dict[str, object]:
