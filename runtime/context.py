@@ -7,6 +7,7 @@ thread at a time; the session keeps several.
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
+from weakref import proxy
 
 import numpy as np
 import onnxruntime as ort
@@ -95,7 +96,8 @@ class _FloatProgram:
     """A float segment with its outputs bound to buffers of the context."""
 
     def __init__(self, session: Any, segment: FloatSegment, context: Context) -> None:
-        self._session, self._context = session, context
+        self._session = session
+        self._context: Context = proxy(context)  # no cycle: buffers go with their context, not with the collector
         self._name = context.names.get(id(segment), "float")
         self._inputs = [*segment.plain_in, *(channel_last(name) for name in segment.channel_last_in)]
         ports = [(plain_output(n), n) for n in segment.plain_out]
@@ -112,7 +114,7 @@ class _FloatProgram:
             context.values[name] = buffer
         self._fed = [name for name in self._inputs if name in context._feeds]
         values = [context.take(name) for name in (*self._inputs, *self._names.values())]
-        self._binding = None
+        self._binding: Any = None
         if not any(value.dtype.hasobject for value in values):  # onnxruntime does not bind strings
             self._bind()
 
@@ -149,7 +151,7 @@ class _BinaryProgram:
     """A binary segment: for each image of the batch its steps one after another."""
 
     def __init__(self, segment: BinarySegment, context: Context) -> None:
-        self._context = context
+        self._context: Context = proxy(context)
         self.steps: list[Step] = []
         self.units: dict[int, Unit] = {}
         self._fed: list[tuple[Step, int, str]] = []  # words that hold the address of a fed array
@@ -169,7 +171,7 @@ class _BinaryProgram:
         if image is None:
             source = self._nhwc(unit.source, unit)
             size = source.shape[1:3] if unit.pool is None else unit.pool.output_size(source.shape[1], source.shape[2])
-            image = new_image(layer, ready.kernel.format, *size, 1)
+            image = new_image(layer, ready.kernel.format, size[0], size[1], 1)
             context._images[unit], context._batches[unit] = image, len(source)
             step = pack_step(unit, source, image)
             if self._port(unit.source, unit) in context._feeds:

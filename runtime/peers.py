@@ -5,6 +5,7 @@ from the plain form of the model, functions inlined and packed weights unpacked 
 would do.
 """
 
+import importlib
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
@@ -79,7 +80,7 @@ def _onnxruntime_int8(data: bytes, feeds: Feeds, threads: int) -> Callable[[], o
 def _openvino(data: bytes, feeds: Feeds, threads: int) -> Callable[[], object]:
     """OpenVINO on the plain form: its float kernels (nothing converts to its BinaryConvolution; see bench/)."""
     try:
-        import openvino
+        openvino: Any = importlib.import_module("openvino")
     except ModuleNotFoundError:
         raise MissingExtraError("the peer openvino is not installed: pip install openvino") from None
     core = openvino.Core()

@@ -72,7 +72,8 @@ def _match(model: Model, graph: Graph, index: int) -> Stem | None:
         if found is None or nodes[found].op_type != op_type or len(graph.consumers.get(name, [])) != 1:
             return None
         chain.insert(0, found)
-        return nodes[found]
+        node: onnx.NodeProto = nodes[found]
+        return node
 
     def ahead(name: str, op_type: str) -> onnx.NodeProto | None:
         """Return the node of this type that alone reads ``name``."""
@@ -80,7 +81,8 @@ def _match(model: Model, graph: Graph, index: int) -> Stem | None:
         if len(readers) != 1 or name in graph.outputs or nodes[readers[0]].op_type != op_type:
             return None
         chain.append(readers[0])
-        return nodes[readers[0]]
+        node: onnx.NodeProto = nodes[readers[0]]
+        return node
 
     conv = nodes[index]
     window = pool_window(conv)

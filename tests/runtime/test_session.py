@@ -180,9 +180,8 @@ def test_a_thousand_loads_and_runs_leave_memory_where_it_was() -> None:
 
 def test_strings_and_scores_pass_through() -> None:
     model = chain()
-    labels = onnx.helper.make_tensor(
-        "labels", onnx.TensorProto.STRING, [10], [str(index).encode() for index in range(10)]
-    )
+    values: list[Any] = [str(index) for index in range(10)]
+    labels = onnx.helper.make_tensor("labels", onnx.TensorProto.STRING, [10], values)
     model.graph.initializer.append(labels)
     model.graph.node.append(onnx.helper.make_node("ArgMax", ["logits"], ["best"], axis=1, keepdims=0))
     model.graph.node.append(onnx.helper.make_node("Gather", ["labels", "best"], ["label"]))

@@ -49,7 +49,11 @@ def stem_model(
     value = maker.node("Mul", [value, maker.constant(scale)])
     value = maker.node("Add", [value, maker.per_channel(outputs)])
     if pool is not None:
-        options = {"kernel_shape": list(pool.kernel), "strides": list(pool.strides), "pads": list(pool.pads)}
+        options: dict[str, Any] = {
+            "kernel_shape": list(pool.kernel),
+            "strides": list(pool.strides),
+            "pads": list(pool.pads),
+        }
         value = maker.node("MaxPool", [value], ceil_mode=int(pool.ceil), **options)
     total = maker.conv(maker.binarize(value, outputs), maker.signs(outputs, outputs, 1, 1))
     total = maker.node("Add", [total, value])
@@ -109,7 +113,7 @@ def test_a_pool_before_or_behind_the_sign(seed: int, channels: int, pool: Window
     """``made``: the pooled value comes from a binary layer, not from the caller."""
     maker = GraphMaker(seed)
     size = [int(maker.rng.integers(pool.kernel[axis], pool.kernel[axis] + 6)) for axis in (0, 1)]
-    options = {
+    options: dict[str, Any] = {
         "kernel_shape": list(pool.kernel),
         "strides": list(pool.strides),
         "pads": list(pool.pads),

@@ -50,6 +50,7 @@ def test_equal_on_every_accumulator(seed: int, inputs: int, rprelu: bool) -> Non
     y = sums.astype(np.float32)[:, None] * layer.scale + layer.bias
     if rprelu:
         assert first.shift_in is not None
+        assert first.slope is not None
         y = y - first.shift_in
         y = np.where(y < 0, y * first.slope, y) + first.shift_out
     assert first.bits_for is not None
