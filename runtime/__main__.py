@@ -117,6 +117,9 @@ def _check(options: argparse.Namespace) -> None:
         _print_tree(report)
     if not report["passed"]:
         raise CheckFailed("; ".join(report["failures"]))
+    if not options.json:
+        compared = report["agreement"]["oracle_integers_compared"]
+        print(f"accuracy check passed: {report['samples']} images, none of {compared:,} compared integers differs")
 
 
 def _classify(options: argparse.Namespace) -> None:
