@@ -49,10 +49,12 @@ def operators_model() -> onnx.ModelProto:
         "operators",
         [helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, ["N", 5, 6, 6])],
         [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["N", 4])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     imports = [helper.make_opsetid("", ONNX_OPSET), helper.make_opsetid(DOMAIN, OPSET_VERSION)]
-    return helper.make_model(graph, ir_version=8, opset_imports=imports, functions=functions(), producer_name="latentbit")
+    return helper.make_model(
+        graph, ir_version=8, opset_imports=imports, functions=functions(), producer_name="latentbit"
+    )
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ import onnx
 FOLDER = Path(__file__).parents[1] / "data"
 
 
-def test_operators_onnx_is_up_to_date():
+def test_operators_onnx_is_up_to_date() -> None:
     spec = importlib.util.spec_from_file_location("make_operators", FOLDER / "make_operators.py")
+    assert spec is not None
+    assert spec.loader is not None
     maker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(maker)
     stored = onnx.load(FOLDER / "operators.onnx")
