@@ -13,7 +13,7 @@ from latentbit.runtime.environment import environment
 Times = dict[str, dict[str, list[float]]]
 
 
-def write_report(path: Path, title: str, rows: Times, ours: str, digits: int = 0) -> None:
+def write_report(path: Path, title: str, rows: Times, ours: str, *, digits: int = 0, ratios: bool = True) -> None:
     """Write ``path``.json and ``path``.md: median and best of each engine, and how many times ``ours`` it takes.
 
     rows: by row and engine the single times, all of one unit, which ``title`` names.
@@ -38,14 +38,16 @@ def write_report(path: Path, title: str, rows: Times, ours: str, digits: int = 0
     for row, times in figures.items():
         cells = []
         for name in engines:
-            cell = f"{times[name]['median']:.{digits}f} ({times[name]['best']:.{digits}f})"
-            if name != ours and not name.startswith("latentbit"):
+            cell = f"{times[name]['median']:.{digits}f}"
+            cell += f" ({times[name]['best']:.{digits}f})" if times[name]["runs"] > 1 else ""
+            if ratios and name != ours and not name.startswith("latentbit"):
                 median, best = (times[name][kind] / times[ours][kind] for kind in ("median", "best"))
                 cell += f", **{median:.1f}×** ({best:.1f}×)"
             cells.append(cell)
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
-    versions = ", ".join(f"{name} {version}" for name, version in around["versions"].items())  # type: ignore[attr-defined]
-    lines += ["", f"Median (best); × is how many times {ours} it takes. {around['cpu']}, {around['cpus']} CPUs, "
-              f"{', '.join(around['features'])}; {versions}; {date}; `{command}`"]  # type: ignore[arg-type]  # fmt: skip
+    told = ", ".join(f"{name} {version}" for name, version in around["versions"].items())  # type: ignore[attr-defined]
+    meaning = f"Median (best); × is how many times {ours} it takes." if ratios else "Median (best)."
+    features = ", ".join(around["features"])  # type: ignore[arg-type]
+    lines += ["", f"{meaning} {around['cpu']}, {around['cpus']} CPUs, {features}; {told}; {date}; `{command}`"]
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
