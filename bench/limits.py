@@ -18,7 +18,7 @@ from report import write_report
 
 from latentbit.runtime.descriptor import Conv
 from latentbit.runtime.kernels import choose
-from latentbit.runtime.model import load
+from latentbit.runtime.loading import load
 from latentbit.runtime.session import InferenceSession
 
 

@@ -18,7 +18,8 @@ from .errors import InputError, ModelError
 from .feeds import check_feeds, input_specs, type_name
 from .floats import ENGINE_ERRORS, make_session
 from .info import StepInfo, describe
-from .model import load, packed_size
+from .loading import load
+from .model import packed_size
 from .plan import FloatSegment, make_plan
 from .profile import StepTime, Stopwatch
 from .programs import Helpers

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from latentbit.runtime.model import load
+from latentbit.runtime.loading import load
 from latentbit.runtime.plan import make_plan
 from latentbit.runtime.session import InferenceSession
 from latentbit.runtime.windows import Window

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentbit.runtime.model import load
+from latentbit.runtime.loading import load
 from latentbit.runtime.plan import make_plan
 from latentbit.runtime.session import InferenceSession
 from latentbit.runtime.thresholds import falling_channels, integer_thresholds
