@@ -4,7 +4,9 @@ Emulation shows that answers are right and that no illegal instruction occurs. I
 """
 
 import json
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +27,38 @@ hundred terms near 1)."""
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="module", params=["aarch64", "aarch64-library", "nehalem", "nehalem-library"])
-def probe(request: pytest.FixtureRequest, package: Path, libraries: Path) -> dict[str, Any]:
-    """Return what one process on the machine found, with kernels compiled there or, without numba, from a library."""
-    name, _, ahead = request.param.partition("-")
-    board: Board = request.getfixturevalue(name)
-    done = board.python(
-        str(HERE / "probe.py"),
-        str(CASES),
-        *map(str, BUNDLES),
-        extra=[package],
-        hidden=["numba", "llvmlite"] if ahead else [],
-        settings={"LATENTBIT_KERNELS": str(libraries)} if ahead else {},
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    assert found["machine"] == ("aarch64" if name == "aarch64" else "x86_64")
-    assert found["jit"] is not bool(ahead)
+MACHINES = ("aarch64", "aarch64-library", "nehalem", "nehalem-library")
+"""With kernels compiled there or, without numba, from a library that was built here."""
+
+
+@pytest.fixture(scope="module")
+def probes(aarch64: Board, nehalem: Board, package: Path, libraries: Path) -> dict[str, dict[str, Any]]:
+    """Return what one process on each machine found; as many at a time as there are cores."""
+
+    def run(machine: str) -> dict[str, Any]:
+        name, _, ahead = machine.partition("-")
+        done = {"aarch64": aarch64, "nehalem": nehalem}[name].python(
+            str(HERE / "probe.py"),
+            str(CASES),
+            *map(str, BUNDLES),
+            extra=[package],
+            hidden=["numba", "llvmlite"] if ahead else [],
+            settings={"LATENTBIT_KERNELS": str(libraries)} if ahead else {},
+        )
+        assert done.returncode == 0, f"{machine}: {done.stderr}"
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(MACHINES, pool.map(run, MACHINES), strict=True))
+
+
+@pytest.fixture(params=MACHINES)
+def probe(request: pytest.FixtureRequest, probes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return what was found on one machine."""
+    found = probes[request.param]
+    assert found["machine"] == ("aarch64" if request.param.startswith("aarch64") else "x86_64")
+    assert found["jit"] is not request.param.endswith("library")
     return found
 
 
