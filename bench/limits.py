@@ -2,8 +2,8 @@
 
     python bench/limits.py [--runs 40] [--out bench/results]
 
-The peak is the best rate at which the kernel counts without its epilogue, over a small, a middle and a large layer: what
-no layer can pass. The best run of every layer is then told in per cent of it. One thread, CPU time.
+The peak is the best rate at which the kernel counts without its epilogue, over a small, a middle and a large layer:
+what no layer can pass. The best run of every layer is then told in per cent of it. One thread, CPU time.
 """
 
 import argparse
