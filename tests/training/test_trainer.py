@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from latentbit.runtime.errors import ConfigError, DataError, MissingExtraError, StorageError
-from latentbit.training import checkpoints
+from latentbit.training import checkpoints, trainer
 from latentbit.training.batches import Batches
 from latentbit.training.data import load
 from latentbit.training.trainer import Progress, load_network, train
@@ -223,3 +223,31 @@ def test_without_tensorboard_the_option_says_what_to_install(tmp_path: Path, mon
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingExtraError, match="pip install tensorboard"):
         train(out=tmp_path, tensorboard=True, **QUICK)
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a process, in this one."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ema": 0.9, "clip": 1.0, "weight_regulariser": "recu", "activation_estimator": "ede"},
+        {"latent": "L2", "centre": 0.01, "latent_share": 0.5, "gamma_ramp": 0.5},
+        {"latent": "none", "real_weight_until": 0.5, "silent_decay": 1e-3, "optimizer": "sgd", "schedule": "step"},
+    ],
+    ids=["averaged", "supervised", "two stages"],
+)
+def test_every_option_resumes_bit_for_bit(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint after every step
+    whole = train(out=tmp_path / "whole", **QUICK | options).folder
+
+    def stop(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == (1, 3) and progress.metrics is None:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        train(out=tmp_path / "broken", progress=stop, **QUICK | options)
+    assert_equal_runs(whole, train(out=tmp_path / "broken", **QUICK | options).folder)
