@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from latentbit.export.opset import OPERATORS, functions
-from latentbit.runtime import model as runtime_model
+from latentbit.runtime import loading
 from latentbit.runtime.bits import DOMAIN, OPSET_VERSION
 from latentbit.runtime.kernels import KERNELS
 
@@ -39,8 +39,8 @@ def test_every_operator_travels_as_a_function(function: onnx.FunctionProto) -> N
 
 def test_the_runtime_takes_what_the_definition_says() -> None:
     """It validates attributes and inputs without onnxscript, so it has lists of its own: these are equal."""
-    assert {f.name: frozenset(f.attribute) for f in functions()} == runtime_model._ATTRIBUTES
-    assert {f.name: len(f.input) for f in functions()} == runtime_model._INPUTS
+    assert {f.name: frozenset(f.attribute) for f in functions()} == loading._ATTRIBUTES
+    assert {f.name: len(f.input) for f in functions()} == loading._INPUTS
 
 
 def test_the_specification_has_every_operator() -> None:
