@@ -76,7 +76,8 @@ def test_every_page_is_reached_from_the_readme_and_no_link_is_dead() -> None:
 
 def test_nothing_speaks_of_a_developers_machine() -> None:
     allowed = {Path(".ci/run"): "../shared/data"}  # data beside the checkout, used where it exists
-    words = re.compile(r"/work/|/tmp/(?:v|team)\b|\.\./shared[/\w]*|contracts\.md|/root/|/home/(?!pi\b)\w+")
+    here = re.escape(f"{CHECKOUT.parent}/") if len(CHECKOUT.parts) > 2 else "\0"
+    words = re.compile(rf"{here}|\.\./shared[/\w]*|/root/|/tmp/\w+/|/home/(?!pi\b)\w+")
     found = []
     for path in tracked():
         name = path.relative_to(CHECKOUT)
