@@ -122,7 +122,7 @@ def test_lda_trace_grows_with_the_distance_between_classes() -> None:
 
 def test_separability_of_real_checkpoints(tmp_path: Path) -> None:
     folders = {latent: train(out=tmp_path / latent, latent=latent, **QUICK).folder for latent in ("none", "L1")}
-    found = separability(folders, tmp_path / "out", data="digits", images=150)
+    found = separability(folders, tmp_path / "out", data="digits", images=100)
     assert list(found) == ["none", "L1"]
     assert all(0 < figures.linear_probe <= 1 and figures.lda_trace > 0 for figures in found.values())
     assert (tmp_path / "out" / "tsne.png").read_bytes().startswith(b"\x89PNG")
