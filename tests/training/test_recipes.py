@@ -42,6 +42,11 @@ def test_the_defaults_are_the_digits_recipe() -> None:
 
 
 @pytest.mark.slow
+def test_the_quick_start_reaches_its_accuracy(tmp_path: Path) -> None:
+    assert train(out=tmp_path).metrics["training"] >= 0.97
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (Path(REAL) / "imagenette128").is_dir() or not REAL, reason="LATENTBIT_DATA has no imagenette128"
 )
