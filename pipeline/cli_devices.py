@@ -13,7 +13,7 @@ from .rundir import RunDir
 
 __all__ = ["COMMANDS"]
 
-_CLASSES = "x86-64-v3, x86-64-v2, aarch64"
+_CLASSES = "x86-64-v4, x86-64-v3, x86-64-v2, aarch64"
 _target_option = click.option("--target", "targets", default="", help=f"Classes of CPU, by commas: {_CLASSES}.")
 
 

@@ -26,15 +26,18 @@ from .errors import ConfigError, MissingExtraError, StorageError
 from .files import atomic_path, make_folder
 from .kernels import KERNELS
 from .library import CLASSES, IDENTITY, seal, source_digest
+from .stem_steps import SUMS
 
 __all__ = ["build_libraries"]
 
+_X86, _ARM = ("x86_64-unknown-linux-gnu", "x86_64-linux-gnu"), ("aarch64-unknown-linux-gnu", "aarch64-linux-gnu")
 _TARGETS = {
-    "x86-64-v3": ("x86_64-unknown-linux-gnu", "x86-64-v3", "x86_64-linux-gnu"),
-    "x86-64-v2": ("x86_64-unknown-linux-gnu", "x86-64-v2", "x86_64-linux-gnu"),
-    "aarch64": ("aarch64-unknown-linux-gnu", "generic", "aarch64-linux-gnu"),
+    "x86-64-v4": (*_X86, "x86-64-v4", "+avx512vpopcntdq,+avx512vnni"),
+    "x86-64-v3": (*_X86, "x86-64-v3", ""),
+    "x86-64-v2": (*_X86, "x86-64-v2", ""),
+    "aarch64": (*_ARM, "generic", ""),
 }
-"""Class -> LLVM's triple and CPU, and the linker's name of the target."""
+"""Class -> LLVM's triple, the linker's name of the target, LLVM's CPU and what it has besides."""
 
 _TRAP = "{\n  call void @llvm.trap()\n  unreachable\n}"
 
@@ -87,7 +90,7 @@ def _emit(folder: str) -> None:
 
 def _modules_beyond(name: str) -> set[str]:
     """Return the kernel modules that need more than this class of CPU has."""
-    return {kernel.module for kernel in KERNELS if not kernel.features <= CLASSES[name][1]}
+    return {kernel.module for kernel in (*KERNELS, *SUMS) if not kernel.features <= CLASSES[name][1]}
 
 
 def _compile(name: str, folder: Path) -> bytes:
@@ -96,8 +99,10 @@ def _compile(name: str, folder: Path) -> bytes:
 
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    triple, cpu, _ = _TARGETS[name]
-    machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3, reloc="pic", codemodel="default")
+    triple, _, cpu, features = _TARGETS[name]
+    machine = llvm.Target.from_triple(triple).create_target_machine(
+        cpu=cpu, features=features, opt=3, reloc="pic", codemodel="default"
+    )
     files = [file for file in sorted(folder.glob("*.ll")) if file.name.split(".")[0] not in _modules_beyond(name)]
     parsed = [llvm.parse_assembly(file.read_text()) for file in files]
     symbols = {file.name.split(".")[1] for file in files}
@@ -142,7 +147,7 @@ def _link(name: str, code: bytes, folder: Path) -> Path:
     options = ["-shared", "-nostdlib", "-s", "-o", str(target), str(source)]
     if importlib.util.find_spec("ziglang") is not None:
         cache = {"ZIG_LOCAL_CACHE_DIR": str(folder / "zig"), "ZIG_GLOBAL_CACHE_DIR": str(folder / "zig")}
-        command = [sys.executable, "-m", "ziglang", "cc", "-target", _TARGETS[name][2], *options]
+        command = [sys.executable, "-m", "ziglang", "cc", "-target", _TARGETS[name][1], *options]
     elif CLASSES[name][0] == platform.machine() and shutil.which("cc"):
         cache, command = {}, ["cc", *options]
     else:

@@ -12,6 +12,7 @@ _NAMES = {
     "AVX2": "avx2",
     "AVX512F": "avx512f",
     "AVX512VNNI": "avx512_vnni",
+    "AVX512VPOPCNTDQ": "avx512_vpopcntdq",
     "FMA3": "fma",
     "POPCNT": "popcnt",
     "SSSE3": "ssse3",

@@ -77,25 +77,25 @@ class Pack(IntEnum):
 
 
 class Stem(IntEnum):
-    """Words of the exact stem (kernel_stem.py). A unit is a row: of the source for centring, then of the output."""
+    """Words of the exact stem (kernel_stem.py). A unit is a row: of the source at first, then of the output."""
 
     SOURCE = 0  # uint8 NHWC
     SOURCE_STEP = 1
     SOURCE_ROW = 2  # numbers in a row: W · C
     ZERO = 3  # int16, the zero points of a row
-    INSIDE = 4  # centred int16 image, at its pixel (0, 0)
+    INSIDE = 4  # image with its border, at its pixel (0, 0)
     IMAGE = 5  # the same, at the corner of its padding
     ROW = 6  # bytes of a row of it
     PIXEL = 7  # bytes from one window to the next in a row
     STRIDE_Y = 8  # rows from one window to the next
     KERNEL_HEIGHT = 9
-    KERNEL_PAIRS = 10  # pairs of numbers in a row of a window
+    KERNEL_STEPS = 10  # pairs, or fours, of numbers in a row of a window
     WEIGHT = 11
     WEIGHT_STEP = 12  # bytes of a block of channels
     BLOCKS = 13  # blocks of output channels
     WIDTH = 14  # of the image of sums
     HEIGHT = 15
-    RING = 16  # rows of sums, and one of their maxima
+    RING = 16  # rows of sums
     RING_STEP = 17  # bytes of a ring
     POOL_HEIGHT = 18
     POOL_WIDTH = 19
@@ -115,7 +115,10 @@ class Stem(IntEnum):
     BITS_ROW = 33
     BITS_PIXEL = 34
     NIBBLES = 35
-    SIZE = 36
+    SUMS = 36  # address of the kernel of the sums
+    SUMS_PIXEL = 37  # bytes from one pixel of sums to the next
+    SUMS_ROW = 38  # bytes of a row of sums
+    SIZE = 39
 
 
 class Flag(IntFlag):

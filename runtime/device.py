@@ -10,7 +10,7 @@ from typing import Any
 from .accuracy import check
 from .bundle import Bundle, is_bundle, open_bundle
 from .errors import DataError
-from .library import cpu_class, current_library, use_library
+from .library import cpu_class, cpu_classes, current_library, use_library
 
 __all__ = ["check_bundle", "sensors"]
 
@@ -49,10 +49,10 @@ def check_bundle(path: str | PathLike[str], *, num_threads: int = 1, **tolerance
 
 
 def _kernels_of(bundle: Bundle) -> AbstractContextManager[None]:
-    name = cpu_class()
-    if name is None or name not in bundle.kernels:
-        return nullcontext()  # LATENTBIT_KERNELS, or compiled here
-    return use_library(bundle.kernels[name])
+    for name in cpu_classes():
+        if name in bundle.kernels:
+            return use_library(bundle.kernels[name])
+    return nullcontext()  # LATENTBIT_KERNELS, or compiled here
 
 
 def sensors(system: Path = Path("/sys")) -> dict[str, dict[str, float]]:

@@ -1,6 +1,7 @@
 """The epilogue of every convolution kernel: from mismatch counts to floats and packed bits, in registers.
 
-Two pixels at a time, so that all addresses stay in registers, and eight channels of them::
+Two pixels at a time, so that all addresses stay in registers, and eight channels of them, or sixteen where the vectors
+of the CPU hold as many::
 
     half = base[class, c] / 2 − mismatches                         half the accumulator, exact in float32
     y = fl(fl(half · 2·scale) + bias)                              BinaryConv2d: doubling rounds nothing
@@ -11,7 +12,7 @@ Two pixels at a time, so that all addresses stay in registers, and eight channel
     bit = mismatches < limit[class, c]                             LIMITS: no float at all
 
 Multiply and add stay two instructions: a fused one rounds once, and the result would not be the file's.
-The last channels of a block that are no whole eight go through masked loads and stores.
+The last channels of a block that are no whole vector go through masked loads and stores.
 """
 
 from dataclasses import dataclass
@@ -22,13 +23,10 @@ from numba import types
 from numba.extending import intrinsic
 
 from .descriptor import PIXEL_WORDS, Constant, Conv, Flag
-from .llvm import F32, I1, I8, I16, I32, I64, cg, const, emit_load, emit_store, splat
+from .llvm import F32, I1, I16, I32, I64, cg, const, emit_load, emit_store, splat, vector
 
 __all__ = ["make_epilogue"]
 
-_LANES = 8
-_F32S, _I32S, _I16S = ir.VectorType(F32, _LANES), ir.VectorType(I32, _LANES), ir.VectorType(I16, _LANES)
-_MASK = ir.VectorType(I1, _LANES)
 _VARIANTS = [
     *(
         residual | activation | output
@@ -54,57 +52,63 @@ class _Pixel:
 class _Emitter:
     """Emits one variant: the loop over the channels of a block, all pixels of the tile in each turn."""
 
-    def __init__(self, b: Any, constants: Any, first: Any, pixels: list[_Pixel], nibbles: bool) -> None:
+    def __init__(
+        self, b: Any, constants: Any, first: Any, pixels: list[_Pixel], nibbles: bool, width: int, counts: Any
+    ) -> None:
         self.b, self.constants, self.first, self.nibbles = b, constants, first, nibbles
         self.all_pixels, self.pixels = pixels, pixels
+        self.width, self.counts = width, vector(counts, width)
+        self.floats, self.integers = vector(F32, width), vector(I32, width)
 
     def at(self, start: Any, index: Any, size: int) -> Any:
         return self.b.add(start, self.b.mul(index, const(size)))
 
     def emit(self, flags: Flag, channels: Any) -> None:
-        """Emit all whole eights, then what is left under a mask, for two pixels and two pixels."""
+        """Emit all whole vectors, then what is left under a mask, for two pixels and two pixels."""
         for start in range(0, len(self.all_pixels), 2):
             self.pixels = self.all_pixels[start : start + 2]
             self.some(flags, channels)
 
     def some(self, flags: Flag, channels: Any) -> None:
         b = self.b
-        whole = b.and_(channels, const(-_LANES))
-        with cg.for_range_slice(b, const(0), whole, const(_LANES), I64, inc=True) as (i, _):
-            self.eight(flags, i, None)
+        whole = b.and_(channels, const(-self.width))
+        with cg.for_range_slice(b, const(0), whole, const(self.width), I64, inc=True) as (i, _):
+            self.finish(flags, i, None)
         left = b.sub(channels, whole)
         with b.if_then(b.icmp_signed(">", left, const(0)), likely=False):
-            lanes = ir.Constant(_I32S, list(range(_LANES)))
-            spread = b.insert_element(ir.Constant(_I32S, ir.Undefined), b.trunc(left, I32), ir.Constant(I32, 0))
-            spread = b.shuffle_vector(spread, spread, splat(_I32S, 0))
-            self.eight(flags, whole, b.icmp_signed("<", lanes, spread))
+            lanes = ir.Constant(self.integers, list(range(self.width)))
+            spread = b.insert_element(ir.Constant(self.integers, ir.Undefined), b.trunc(left, I32), ir.Constant(I32, 0))
+            spread = b.shuffle_vector(spread, spread, splat(self.integers, 0))
+            self.finish(flags, whole, b.icmp_signed("<", lanes, spread))
 
-    def eight(self, flags: Flag, i: Any, mask: Any) -> None:
-        """Emit eight channels from lane ``i`` of the tile on."""
-        b = self.b
+    def finish(self, flags: Flag, i: Any, mask: Any) -> None:
+        """Emit a vector of channels from lane ``i`` of the tile on."""
+        b, floats = self.b, self.floats
         channel = b.add(self.first, i)
-        eight = b.add(self.constants, b.mul(i, const(4 * len(Constant))))  # a row for each eight channels
+        row = b.add(self.constants, b.mul(i, const(4 * len(Constant))))  # a row for each vector of channels
 
         def constant(which: Constant) -> Any:
-            return emit_load(b, b.add(eight, const(4 * _LANES * which)), _F32S, 32)
+            return emit_load(b, b.add(row, const(4 * self.width * which)), floats, 4 * self.width)
 
         used = [Constant.SCALE, Constant.BIAS] if flags & (Flag.STORE | Flag.BITS) else []
         used += [Constant.SHIFT_IN, Constant.SLOPE, Constant.SHIFT_OUT] if flags & Flag.ACTIVATION else []
         used += [Constant.THRESHOLD] if flags & Flag.BITS else []
         constants = {which: constant(which) for which in used}
         for pixel in self.pixels:
-            count = b.zext(emit_load(b, self.at(pixel.counts, i, 2), _I16S), _I32S)
+            count = emit_load(b, self.at(pixel.counts, i, self.counts.element.width // 8), self.counts)
+            if self.counts != self.integers:
+                count = b.zext(count, self.integers)
             by_class = self.at(pixel.in_class, channel, 4)
             if flags & Flag.LIMITS:
-                self.write(pixel, channel, b.icmp_signed("<", count, self.load(by_class, _I32S, mask)), mask)
+                self.write(pixel, channel, b.icmp_signed("<", count, self.load(by_class, self.integers, mask)), mask)
                 continue
-            half = b.fsub(self.load(by_class, _F32S, mask), b.sitofp(count, _F32S))
+            half = b.fsub(self.load(by_class, floats, mask), b.sitofp(count, floats))
             y = b.fadd(b.fmul(half, constants[Constant.SCALE]), constants[Constant.BIAS])
             if flags & Flag.RESIDUAL:
-                y = b.fadd(y, self.load(self.at(pixel.residual, channel, 4), _F32S, mask))
+                y = b.fadd(y, self.load(self.at(pixel.residual, channel, 4), floats, mask))
             if flags & Flag.ACTIVATION:
                 z = b.fsub(y, constants[Constant.SHIFT_IN])
-                negative = b.fcmp_ordered("<", z, splat(_F32S, 0.0))
+                negative = b.fcmp_ordered("<", z, splat(floats, 0.0))
                 z = b.select(negative, b.fmul(z, constants[Constant.SLOPE]), z)
                 y = b.fadd(z, constants[Constant.SHIFT_OUT])
             if flags & Flag.STORE:
@@ -126,20 +130,21 @@ class _Emitter:
     def masked(self, name: str, kind: Any, address: list[Any], mask: Any, value: Any) -> Any:
         """Emit llvm.masked.load or .store, which touch only the lanes of the mask."""
         b = self.b
-        suffix = "v8f32.p0" if kind == _F32S else "v8i32.p0"
+        suffix = f"v{self.width}{'f32' if kind == self.floats else 'i32'}.p0"
+        lanes = vector(I1, self.width)
         place = b.inttoptr(address[0], kind.as_pointer())
         if name == "load":
-            of_load = ir.FunctionType(kind, [place.type, I32, _MASK, kind])
+            of_load = ir.FunctionType(kind, [place.type, I32, lanes, kind])
             function = cg.get_or_insert_function(b.module, of_load, f"llvm.masked.load.{suffix}")
             return b.call(function, [place, ir.Constant(I32, 4), mask, value])
-        of_store = ir.FunctionType(ir.VoidType(), [kind, place.type, I32, _MASK])
+        of_store = ir.FunctionType(ir.VoidType(), [kind, place.type, I32, lanes])
         function = cg.get_or_insert_function(b.module, of_store, f"llvm.masked.store.{suffix}")
         return b.call(function, [value, place, ir.Constant(I32, 4), mask])
 
     def write(self, pixel: _Pixel, channel: Any, bits: Any, mask: Any) -> None:
-        """Write eight bits at a channel: one byte, or two bytes of 2 · nibble."""
+        """Write the bits of a vector at a channel: eight to a byte, or to two bytes of 2 · nibble."""
         b = self.b
-        byte = b.bitcast(bits if mask is None else b.and_(bits, mask), I8)
+        byte = b.bitcast(bits if mask is None else b.and_(bits, mask), ir.IntType(self.width))
         place = b.lshr(channel, const(3))
         if not self.nibbles:
             emit_store(b, b.add(pixel.bits, place), byte)
@@ -149,12 +154,13 @@ class _Emitter:
         emit_store(b, self.at(pixel.bits, place, 2), b.and_(twice, ir.Constant(I16, 0x1E1E)))
 
 
-def make_epilogue(pixels: int, vectors: int, nibbles: bool) -> Any:
-    """Return the intrinsic ``epilogue(step, image, block, rows, tile)`` for tiles uint16 ``[pixels, 32 · vectors]``.
+def make_epilogue(pixels: int, lanes: int, *, nibbles: bool = False, width: int = 8, counts: ir.Type = I16) -> Any:
+    """Return the intrinsic ``epilogue(step, image, block, rows, tile)`` for tiles ``[pixels, lanes]`` of ``counts``.
 
-    It finishes the pixels of the table at ``rows`` for the block of channels at ``block``; bits are written four to a
-    byte with ``nibbles``, else eight.
+    It finishes the pixels of the table at ``rows`` for the block of channels at ``block``, ``width`` channels at a
+    time; bits are written four to a byte with ``nibbles`` (for a width of 8), else eight.
     """
+    lane_bytes = counts.width // 8
 
     def epilogue(typing_context: Any, step: Any, image: Any, block: Any, rows: Any, tile: Any) -> Any:
         def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
@@ -176,7 +182,7 @@ def make_epilogue(pixels: int, vectors: int, nibbles: bool) -> Any:
                 offset = b.mul(b.mul(index, words[Conv.CHANNELS]), const(4))
                 places.append(
                     _Pixel(
-                        counts=b.add(tile, b.mul(lane, const(64 * vectors))),
+                        counts=b.add(tile, b.mul(lane, const(lane_bytes * lanes))),
                         residual=b.add(residual, offset),
                         out=b.add(out, offset),
                         bits=b.add(bits, target),
@@ -189,7 +195,7 @@ def make_epilogue(pixels: int, vectors: int, nibbles: bool) -> Any:
                 variant = b.append_basic_block(f"variant_{int(flags)}")
                 switch.add_case(const(int(flags)), variant)
                 b.position_at_end(variant)
-                _Emitter(b, constants, first, places, nibbles).emit(flags, channels)
+                _Emitter(b, constants, first, places, nibbles, width, counts).emit(flags, channels)
                 b.branch(done)
             b.position_at_end(done)
             return context.get_dummy_value()

@@ -8,10 +8,13 @@ import onnx
 from .bits import DOMAIN
 from .fusion import Unit
 from .plan import FloatSegment, Plan
+from .stem_steps import choose_sums
 from .stems import Stem
 from .steps import PreparedUnit
 
 __all__ = ["StepInfo", "describe", "float_names"]
+
+_STEM = "int8 weights over pixels"
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def describe(plan: Plan, prepared: Mapping[Unit, PreparedUnit]) -> list[StepInfo
         for unit in segment.units:
             if isinstance(unit, Stem):
                 fused = ["Binarize"] if unit.bits_for is not None else []
-                steps.append(StepInfo(unit.name, "integer", (*unit.ops, *fused), "stem", "int8 weights over pixels"))
+                steps.append(StepInfo(unit.name, "integer", (*unit.ops, *fused), choose_sums(unit).name, _STEM))
                 continue
             ready = prepared[unit]
             reason = ready.reason + ("; integer thresholds" if ready.thresholds is not None else "")

@@ -59,7 +59,7 @@ def _emit(typing_context: Any, act: Any, pixels: Any, weights: Any, pieces: Any,
 
 
 _count: Any = intrinsic(_emit)
-_epilogue = make_epilogue(PIXELS, VECTORS, nibbles=False)
+_epilogue = make_epilogue(PIXELS, 32 * VECTORS)
 
 
 @cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")

@@ -94,7 +94,7 @@ def _emit_pair(typing_context: Any, first: Any, second: Any, target: Any) -> Any
 
 _count: Any = intrinsic(_emit)
 _pair: Any = intrinsic(_emit_pair)
-_epilogue = make_epilogue(_PIXELS, VECTORS, nibbles=True)
+_epilogue = make_epilogue(_PIXELS, 32 * VECTORS, nibbles=True)
 
 
 @cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .cpu import cpu_features
 from .errors import MissingExtraError, ModelError
-from .layout import BYTES, NIBBLES, ImageFormat
-from .library import Library, current_library, source_digest
+from .layout import BYTES, NIBBLES, WORDS, ImageFormat, interleaved
+from .library import Library, current_library, source_digest, usable_features
 from .model import BinaryLayer
 from .tables import pair_table, single_table
 
@@ -44,9 +43,10 @@ class Kernel:
     """A convolution kernel.
 
     ``features`` the CPU must have; ``takes`` says None, or why not this layer; at most ``piece`` bytes, in multiples of
-    ``grain``, are counted before the counters are widened; a tile is ``pixels`` places of ``order`` × ``vectors`` · 32
-    output channels; ``table`` makes the look-up table; ``before`` names a function of the same module to run first, one
-    unit a row of the packed input.
+    ``grain``, are counted before the counters are widened; a tile is ``pixels`` places of ``order`` × ``lanes`` output
+    channels; ``table`` makes the look-up table; ``before`` names a function of the same module to run first, one unit a
+    row of the packed input. The weights of a lane come in turns of ``unit`` bytes; the epilogue takes ``width``
+    channels at a time.
     """
 
     name: str
@@ -57,11 +57,18 @@ class Kernel:
     piece: int
     grain: int
     pixels: int
-    vectors: int
+    lanes: int
     order: Callable[[int, int], NDArray[Any]]
     takes: Callable[[BinaryLayer], str | None]
     table: Callable[[], NDArray[np.uint8]] | None = None
     before: str | None = None
+    unit: int = 1
+    width: int = 8
+
+    @property
+    def lane_order(self) -> NDArray[np.int64]:
+        """The output channel of each lane: counters of a byte are widened even and odd, wider ones stay as they are."""
+        return interleaved(self.lanes) if self.unit == 1 else np.arange(self.lanes)
 
 
 def pairs(tile: int) -> Callable[[int, int], NDArray[Any]]:
@@ -83,13 +90,22 @@ def _images(layer: BinaryLayer) -> str | None:
     return "a dense layer has no neighbouring pixels" if layer.op_type == "BinaryGemm" else None
 
 
-_AVX2 = frozenset({"avx2"})
+def _whole_words(layer: BinaryLayer) -> str | None:
+    outputs, inputs = layer.weight.shape[:2]
+    if layer.group == 1 or (inputs % 32 == 0 and outputs // layer.group % 16 == 0):
+        return None
+    return "its groups of channels fill no whole words"
+
+
+_AVX2, _AVX512 = frozenset({"avx2"}), frozenset({"avx512f", "avx512_vpopcntdq"})
+_WHOLE = 1 << 30  # bytes: counters of 32 bits need no widening
 KERNELS = (
+    Kernel("csa", "conv_csa", "kernel_csa", _AVX512, WORDS, _WHOLE, 4, 4, 32, rows(4), _whole_words, unit=4, width=16),
     Kernel(
-        "lut2", "conv_lut2", "kernel_lut2", _AVX2, NIBBLES, 60, 6, 4, 2, pairs(4), _images, pair_table, "pair_image"
+        "lut2", "conv_lut2", "kernel_lut2", _AVX2, NIBBLES, 60, 6, 4, 64, pairs(4), _images, pair_table, "pair_image"
     ),
-    Kernel("lut", "conv_lut", "kernel_lut", _AVX2, NIBBLES, 62, 2, 5, 2, rows(5), _any, single_table),
-    Kernel("ctp", "conv_ctp", "kernel_ctp", frozenset(), BYTES, 31, 1, 4, 2, rows(4), _any),
+    Kernel("lut", "conv_lut", "kernel_lut", _AVX2, NIBBLES, 62, 2, 5, 64, rows(5), _any, single_table),
+    Kernel("ctp", "conv_ctp", "kernel_ctp", frozenset(), BYTES, 31, 1, 4, 64, rows(4), _any),
 )
 
 
@@ -98,7 +114,7 @@ def choose(layer: BinaryLayer, wanted: str | None = None) -> tuple[Kernel, str]:
 
     Raises ModelError for a kernel that does not exist or that this CPU cannot run.
     """
-    features = cpu_features()
+    features = usable_features()
     refusals: list[str] = []
     if wanted is not None and wanted not in {kernel.name for kernel in KERNELS}:
         raise ModelError(f"there is no kernel {wanted}; there are {', '.join(kernel.name for kernel in KERNELS)}")

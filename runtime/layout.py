@@ -4,8 +4,9 @@ A packed image has the pads of its layer stored around it, so that a window neve
 
     image   [top + H + bottom][left + W + right][groups][group bytes]
 
-:data:`BYTES` keeps eight channels in a byte; :data:`NIBBLES` keeps four channels in a byte as 2 · nibble, and 32 for a
-zero-padded nibble (an index into the tables of the LUT kernels). All functions here run once per model or shape.
+:data:`BYTES` keeps eight channels in a byte; :data:`WORDS` does so too and fills whole words of 32 bits;
+:data:`NIBBLES` keeps four channels in a byte as 2 · nibble, and 32 for a zero-padded nibble (an index into the tables
+of the LUT kernels). All functions here run once per model or shape.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,8 +20,10 @@ from .bits import pack_signs
 from .descriptor import PIXEL_WORDS, Constant
 from .model import BinaryLayer
 
-__all__ = ["BYTES", "NIBBLES", "ImageFormat", "PackedImage", "aligned", "block_table", "border_bases",
-           "decode_image", "new_image", "pack_constants", "pack_weights", "pieces", "pixel_table"]  # fmt: skip
+__all__ = [
+    "BYTES", "NIBBLES", "WORDS", "ImageFormat", "PackedImage", "aligned", "block_table", "border_bases", "decode_image",
+    "interleaved", "new_image", "pack_constants", "pack_weights", "pieces", "pixel_table",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class ImageFormat:
 
 
 BYTES = ImageFormat("bytes", 8, 1)
+WORDS = ImageFormat("words", 8, 4)
 NIBBLES = ImageFormat("nibbles", 4, 2)
 
 
@@ -149,23 +153,27 @@ def pieces(image: PackedImage, limit: int, grain: int) -> NDArray[np.int64]:
     return np.array(table, np.int64)
 
 
-def _lane_order() -> NDArray[np.int64]:
-    """Return the output channel of each of 32 lanes: even bytes widen to 0…15, odd ones to 16…31."""
-    return np.array([lane // 2 + 16 * (lane % 2) for lane in range(32)])
+def interleaved(lanes: int) -> NDArray[np.int64]:
+    """Return the output channel of each byte lane: of 32 the even bytes widen to 0…15, the odd ones to 16…31."""
+    return np.array([lane // 32 * 32 + lane % 32 // 2 + 16 * (lane % 2) for lane in range(lanes)])
 
 
-def pack_weights(layer: BinaryLayer, form: ImageFormat, vectors: int) -> NDArray[np.uint8]:
-    """Return uint8 ``[groups · blocks, kh · kw · group bytes, vectors, 32]``, absent output channels as zeros."""
+def pack_weights(
+    layer: BinaryLayer, form: ImageFormat, lanes: int, order: NDArray[np.int64], unit: int
+) -> NDArray[np.uint8]:
+    """Return uint8 ``[groups · blocks, kh · kw · group bytes / unit, lanes, unit]``: the lanes by turns.
+
+    Lane i holds output channel ``order[i]`` of its block; absent output channels are zeros.
+    """
     outputs = layer.weight.shape[0]
     per_group = outputs // layer.group
     packed = form.encode(np.ascontiguousarray(layer.weight.transpose(0, 2, 3, 1))).reshape(layer.group, per_group, -1)
-    lanes = 32 * vectors
     blocks = -(-per_group // lanes)
     padded = np.zeros((layer.group, blocks * lanes, packed.shape[2]), np.uint8)
     padded[:, :per_group] = packed
-    ordered = padded.reshape(layer.group * blocks, vectors, 32, -1)[:, :, _lane_order()]
-    result = aligned(ordered.size).reshape(ordered.shape[0], ordered.shape[3], vectors, 32)
-    result[:] = ordered.transpose(0, 3, 1, 2)
+    ordered = padded.reshape(layer.group * blocks, lanes, -1, unit)[:, order].transpose(0, 2, 1, 3)
+    result = aligned(ordered.size).reshape(ordered.shape)
+    result[:] = ordered
     return result
 
 
@@ -173,7 +181,7 @@ def block_table(
     layer: BinaryLayer, form: ImageFormat, weights: NDArray[np.uint8], constants: NDArray[np.float32]
 ) -> NDArray[np.int64]:
     """Return the blocks of output channels, int64 ``[blocks, BLOCK_WORDS]`` (descriptor.py)."""
-    per_group, lanes = layer.weight.shape[0] // layer.group, weights.shape[2] * 32
+    per_group, lanes = layer.weight.shape[0] // layer.group, weights.shape[2]
     blocks = weights.shape[0] // layer.group
     return np.array(
         [
@@ -191,15 +199,18 @@ def block_table(
     )
 
 
-def pack_constants(layer: BinaryLayer, lanes: int, constants: Mapping[Constant, NDArray[np.float32]]) -> Any:
-    """Return float32 ``[groups · blocks, lanes / 8, constants, 8]`` of constants ``[O]``, absent channels as zeros."""
+def pack_constants(
+    layer: BinaryLayer, lanes: int, width: int, constants: Mapping[Constant, NDArray[np.float32]]
+) -> Any:
+    """Return float32 ``[groups · blocks, lanes / width, constants, width]`` of constants ``[O]``, absent ones zeros."""
     per_group = layer.weight.shape[0] // layer.group
     blocks = -(-per_group // lanes)
     padded = np.zeros((len(Constant), layer.group, blocks * lanes), np.float32)
     for which, value in constants.items():
         padded[which, :, :per_group] = value.reshape(layer.group, per_group)
-    result = aligned(padded.size, np.float32).reshape(layer.group * blocks, lanes // 8, len(Constant), 8)
-    result[:] = padded.reshape(len(Constant), layer.group * blocks, lanes // 8, 8).transpose(1, 2, 0, 3)
+    shape = layer.group * blocks, lanes // width
+    result = aligned(padded.size, np.float32).reshape(*shape, len(Constant), width)
+    result[:] = padded.reshape(len(Constant), *shape, width).transpose(1, 2, 0, 3)
     return result
 
 

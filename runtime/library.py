@@ -24,19 +24,28 @@ __all__ = [
     "VARIABLE",
     "Library",
     "cpu_class",
+    "cpu_classes",
     "current_library",
     "load_library",
     "seal",
     "source_digest",
+    "usable_features",
     "use_library",
 ]
 
 CLASSES = {
+    "x86-64-v4": (
+        "x86_64",
+        frozenset({"avx2", "avx512_vnni", "avx512_vpopcntdq", "avx512f", "fma", "popcnt", "ssse3"}),
+    ),
     "x86-64-v3": ("x86_64", frozenset({"avx2", "fma", "popcnt", "ssse3"})),
     "x86-64-v2": ("x86_64", frozenset({"popcnt", "ssse3"})),
     "aarch64": ("aarch64", frozenset({"asimd"})),
 }
-"""Class -> machine and the features a CPU of it has, the best first: a CPU belongs to the first that fits."""
+"""Class -> machine and the features a CPU of it has, the best first: a CPU belongs to the first that fits.
+
+x86-64-v4 is the psABI's level with the population counts and dot products that came after it.
+"""
 
 VARIABLE = "LATENTBIT_KERNELS"
 """Environment variable: a library, or a folder with CLASS.so in it."""
@@ -97,19 +106,28 @@ def _from_environment() -> Library | None:
     path = Path(place)
     if not path.is_dir():
         return load_library(path)
-    name = cpu_class()
-    if name is None or not (path / f"{name}.so").is_file():
-        raise ModelError(f"{VARIABLE}={path} holds no library for this CPU ({name or 'of no known class'})")
-    return load_library(path / f"{name}.so")
+    for name in cpu_classes():
+        if (path / f"{name}.so").is_file():
+            return load_library(path / f"{name}.so")
+    raise ModelError(f"{VARIABLE}={path} holds no library for this CPU ({cpu_class() or 'of no known class'})")
 
 
 @cache
+def cpu_classes() -> tuple[str, ...]:
+    """Return the classes whose libraries this CPU can run, the best first."""
+    names = [name for name, (machine, features) in CLASSES.items() if platform.machine() == machine]
+    return tuple(name for name in names if CLASSES[name][1] <= cpu_features())
+
+
 def cpu_class() -> str | None:
     """Return the class of this CPU, None if it is of none."""
-    for name, (machine, features) in CLASSES.items():
-        if platform.machine() == machine and features <= cpu_features():
-            return name
-    return None
+    return next(iter(cpu_classes()), None)
+
+
+def usable_features() -> frozenset[str]:
+    """Return the features that kernels may ask for now: those of the library's class, else those of the CPU."""
+    library = current_library()
+    return cpu_features() if library is None else CLASSES[library.cpu_class][1]
 
 
 def load_library(path: str | os.PathLike[str]) -> Library:
@@ -122,7 +140,7 @@ def load_library(path: str | os.PathLike[str]) -> Library:
     except (OSError, ValueError) as error:
         raise ModelError(f"{file} cannot be loaded here ({error}): this CPU needs {cpu_class()}.so") from None
     name, _, digest = identity.partition(" ")
-    if name != cpu_class():
+    if name not in cpu_classes():
         raise ModelError(f"{file} is for {name}, this CPU is {cpu_class()}: use its own library")
     if digest != source_digest():
         raise ModelError(f"{file} was built from other kernel sources than these: build it again")

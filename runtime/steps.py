@@ -71,7 +71,7 @@ def _prepare(unit: Unit, kernel: Kernel, reason: str) -> PreparedUnit:
         falling = np.zeros(channels, np.bool_)
     else:
         layer, thresholds = negated(unit.layer, falling), integer_thresholds(unit, falling)
-    weights = pack_weights(layer, kernel.format, kernel.vectors)
+    weights = pack_weights(layer, kernel.format, kernel.lanes, kernel.lane_order, kernel.unit)
     values = {
         Constant.SCALE: np.float32(2) * unit.layer.scale,
         Constant.BIAS: unit.layer.bias,
@@ -81,7 +81,7 @@ def _prepare(unit: Unit, kernel: Kernel, reason: str) -> PreparedUnit:
     }
     if unit.bits_for is not None:
         values[Constant.THRESHOLD] = unit.bits_for.threshold
-    constants = pack_constants(layer, 32 * kernel.vectors, values)
+    constants = pack_constants(layer, kernel.lanes, kernel.width, values)
     blocks = block_table(layer, kernel.format, weights, constants)
     return PreparedUnit(unit, layer, kernel, reason, falling, thresholds, weights, blocks, constants)
 
@@ -159,7 +159,7 @@ def identity_step(ready: PreparedUnit, step: Step, out: NDArray[np.float32]) -> 
     """Return ``step`` with an epilogue that stores the accumulators as float32 (exact) to ``out`` ``[1, H, W, O]``."""
     layer, kernel = ready.layer, ready.kernel
     twice = np.where(ready.falling, -2, 2).astype(np.float32)
-    constants = pack_constants(layer, 32 * kernel.vectors, {Constant.SCALE: twice})
+    constants = pack_constants(layer, kernel.lanes, kernel.width, {Constant.SCALE: twice})
     blocks = block_table(layer, kernel.format, ready.weights, constants)
     words = step.words.copy()
     words[Conv.BLOCKS] = blocks.ctypes.data

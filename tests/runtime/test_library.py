@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,15 @@ import pytest
 from latentbit.runtime import InferenceSession, library
 from latentbit.runtime.aot import build_libraries
 from latentbit.runtime.errors import ConfigError, MissingExtraError, ModelError
-from latentbit.runtime.library import CLASSES, VARIABLE, cpu_class, current_library, load_library, use_library
+from latentbit.runtime.library import (
+    CLASSES,
+    VARIABLE,
+    cpu_class,
+    cpu_classes,
+    current_library,
+    load_library,
+    use_library,
+)
 
 BUNDLE = Path(__file__).resolve().parents[1] / "data" / "digits.zip"
 
@@ -70,6 +79,30 @@ def test_answers_equal_those_of_kernels_compiled_here(built: Path, folder: Path)
         np.testing.assert_array_equal(ahead, here)
 
 
+def test_a_library_of_a_lesser_class_runs_its_own_kernels(tmp_path: Path, folder: Path) -> None:
+    """A newer CPU takes what is there; its layers go to kernels that the library has."""
+    if "x86-64-v2" not in cpu_classes():
+        pytest.skip("no lesser class than this CPU's")
+    try:
+        (path,) = build_libraries(tmp_path, ["x86-64-v2"])
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    with use_library(path):
+        session = InferenceSession(folder / "model.onnx")
+    steps = [step for step in session.get_steps() if step.kind == "binary"]
+    assert {step.kernel for step in steps} == {"ctp"}
+    (here,) = _answers(None, folder)
+    (ahead,) = _answers(path, folder)
+    np.testing.assert_array_equal(ahead, here)
+
+
+def _answers(place: Path | None, folder: Path) -> list[Any]:
+    with np.load(folder / "reference.npz") as reference, use_library(place):
+        session = InferenceSession(folder / "model.onnx")
+        answers: list[Any] = session.run(None, {session.get_inputs()[0].name: reference["inputs"]})
+    return answers
+
+
 def test_use_library_holds_within_its_block(built: Path) -> None:
     with use_library(built):
         inside = current_library()
@@ -99,7 +132,7 @@ def test_any_altered_byte_or_cut_is_refused(built: Path, tmp_path: Path) -> None
 
 def test_a_library_of_another_cpu_or_of_other_sources_is_refused(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(library, "cpu_class", lambda: "riscv64")
+        patch.setattr(library, "cpu_classes", lambda: ("riscv64",))
         with pytest.raises(ModelError, match=f"is for {built.stem}, this CPU is riscv64"):
             load_library(built)
     monkeypatch.setattr(library, "source_digest", lambda: "0" * 64)

@@ -44,8 +44,8 @@ def cases(draw: Any) -> Case:
     return Case(
         batch=draw(st.integers(1, 3)),
         group=group,
-        inputs=draw(st.sampled_from([1, 2, 3, 4, 5, 8, 12, 16, 33, 64])),
-        outputs=draw(st.sampled_from([1, 2, 3, 5, 8, 31, 32, 64, 70])),
+        inputs=draw(st.sampled_from([1, 2, 3, 4, 5, 8, 12, 16, 32, 33, 64, 100])),
+        outputs=draw(st.sampled_from([1, 2, 3, 5, 8, 16, 31, 32, 64, 70])),
         kernel=kernel,
         strides=draw(st.tuples(*[st.integers(1, 3)] * 2)),
         pads=pads,
@@ -93,7 +93,10 @@ def test_convolution(kernel: str, case: Case, seed: int) -> None:
     for other in (ReferenceEvaluator(model), ort.InferenceSession(model.SerializeToString())):
         for ours, theirs in zip(found, other.run(None, feeds), strict=True):
             np.testing.assert_array_equal(ours, theirs)
-    assert session.get_steps()[1].kernel in {kernel, "ctp"}, "every shape is packed"
+    step = session.get_steps()[1]
+    assert step.kernel == kernel or f"not {kernel}" in step.reason, (
+        "every shape is packed, by another kernel for a reason"
+    )
 
 
 @given(st.integers(1, 300), st.integers(1, 140), st.integers(1, 5), st.integers(0, 2**31))
