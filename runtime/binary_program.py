@@ -1,5 +1,6 @@
 """A binary segment bound to buffers: for each image of the batch its steps one after another."""
 
+import math
 from functools import partial
 
 import numpy as np
@@ -66,17 +67,21 @@ class BinaryProgram:
             form = buffers.prepared[reader].kernel.format
             target = new_image(reader.layer, form, height, width, count)
             buffers.images[reader], buffers.batches[reader] = target, batch
+        shape = (batch, height, width, unit.channels_out)
+        residual = None if unit.residual is None else self._nhwc(unit.residual, unit)
+        if residual is not None and residual.shape != shape:
+            raise ModelError(f"node {layer.name}: the residual {unit.residual} has another shape than the output")
+        fed = unit.residual is not None and self._port(unit.residual, unit) in buffers.feeds
         out = None
         if unit.stored:
-            out = aligned(batch * height * width * unit.channels_out, np.float32)
-            out = out.reshape(batch, height, width, unit.channels_out)
+            if residual is not None and unit in buffers.in_place and not fed:
+                out = residual  # one buffer instead of two in the cache
+            else:
+                out = aligned(math.prod(shape), np.float32).reshape(shape)
             buffers.values[self._port(unit.output, unit)] = out[:, 0, 0] if unit.dense else out
-        residual = None if unit.residual is None else self._nhwc(unit.residual, unit)
-        if residual is not None and residual.shape != (batch, height, width, unit.channels_out):
-            raise ModelError(f"node {layer.name}: the residual {unit.residual} has another shape than the output")
-        steps = conv_steps(ready, image, target, out, residual)
-        if unit.residual is not None and self._port(unit.residual, unit) in buffers.feeds:
-            self._fed.append((steps[-1], Conv.RESIDUAL, unit.residual))
+        steps = conv_steps(ready, image, target, out, residual, buffers.tables)
+        if fed:
+            self._fed.append((steps[-1], Conv.RESIDUAL, str(unit.residual)))
         self.steps += steps
         self.units[len(self.steps) - 1] = unit
 

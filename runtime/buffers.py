@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .fusion import Unit
@@ -21,16 +22,18 @@ class Buffers:
     """Arrays by port name, made once; ``feeds`` are the caller's, new at each run.
 
     ``images`` are the packed inputs of units, ``batches`` how many images each unit runs on, ``names`` those of float
-    segments by ``id``.
+    segments by ``id``, ``in_place`` the units that may write where their residual lies, ``tables`` the pixel tables.
     """
 
     prepared: Mapping[Unit, PreparedUnit]
     names: Mapping[int, str]
+    in_place: frozenset[Unit]
     helpers: Helpers | None
     feeds: Arrays
     values: Arrays = field(default_factory=dict)
     images: dict[Unit, PackedImage] = field(default_factory=dict)
     batches: dict[Unit, int] = field(default_factory=dict)
+    tables: dict[bytes, NDArray[np.int32]] = field(default_factory=dict)
 
     def take(self, name: str) -> NDArray[Any]:
         """Return a buffer by port name, or the fed input of that name."""

@@ -15,7 +15,7 @@ from .buffers import Buffers
 from .float_program import FloatProgram
 from .fusion import Unit
 from .info import float_names
-from .plan import FloatSegment, Plan
+from .plan import FloatSegment, Plan, in_place_units
 from .profile import Stopwatch
 from .programs import Helpers
 from .steps import PreparedUnit
@@ -34,7 +34,7 @@ class Context:
         feeds: Mapping[str, NDArray[Any]],
         helpers: Helpers | None = None,
     ) -> None:
-        self._buffers = Buffers(prepared, float_names(plan), helpers, dict(feeds))
+        self._buffers = Buffers(prepared, float_names(plan), in_place_units(plan), helpers, dict(feeds))
         self._programs: list[FloatProgram | BinaryProgram] = []
         for index, segment in enumerate(plan.segments):
             program: FloatProgram | BinaryProgram

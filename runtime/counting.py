@@ -18,7 +18,7 @@ from typing import Any
 import llvmlite.ir as ir
 
 from .descriptor import PIXEL_WORDS
-from .llvm import I8, I16, I64, const, emit_load, emit_store, splat
+from .llvm import I8, I16, I32, I64, const, emit_load, emit_store, splat
 
 __all__ = ["BYTES", "WORDS", "Body", "emit_corners", "emit_count", "emit_widen"]
 
@@ -31,7 +31,7 @@ def emit_corners(b: Any, act: Any, pixels: Any, count: int, stride: int, element
     """Emit the addresses of the windows of ``count`` rows of the pixel table, every ``stride``-th row."""
     corners = []
     for p in range(count):
-        offset = emit_load(b, b.add(pixels, const(8 * PIXEL_WORDS * stride * p)), I64)
+        offset = b.sext(emit_load(b, b.add(pixels, const(4 * PIXEL_WORDS * stride * p)), I32), I64)
         corners.append(b.add(act, b.mul(offset, const(element))))
     return corners
 

@@ -136,7 +136,7 @@ BLOCK_WORDS = 5
 channels, address of its constants."""
 
 PIXEL_WORDS = 5
-"""Words of a row of the pixel table: input offset, output pixel, offset in the output image, border class · O, and the
+"""Words, int32, of a row of the pixel table: input offset, output pixel, offset in the output image, border class · O, and the
 row of the tile that holds its counts. A place of a tile without a pixel repeats one of the same tile."""
 
 SHARED_HEAD = 8

@@ -177,8 +177,10 @@ def make_epilogue(pixels: int, lanes: int, *, nibbles: bool = False, width: int 
             first, channels, constants = (emit_load(b, b.add(block, const(8 * word)), I64) for word in (2, 3, 4))
             places = []
             for p in range(pixels):
-                row = b.add(rows, const(8 * PIXEL_WORDS * p))
-                index, target, in_class, lane = (emit_load(b, b.add(row, const(8 * word)), I64) for word in range(1, 5))
+                row = b.add(rows, const(4 * PIXEL_WORDS * p))
+                index, target, in_class, lane = (
+                    b.sext(emit_load(b, b.add(row, const(4 * word)), I32), I64) for word in range(1, 5)
+                )
                 offset = b.mul(b.mul(index, words[Conv.CHANNELS]), const(4))
                 places.append(
                     _Pixel(

@@ -127,8 +127,13 @@ def conv_csa(step: int, image: int, begin: int, end: int) -> None:
     act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
     tiles, pieces, count = load_i64(step, Conv.TILES), load_i64(step, Conv.PIECES), load_i64(step, Conv.PIECE_COUNT)
     tile = scratch(_TILE_BYTES)
-    for unit in range(begin, end):
+    unit = begin
+    while unit < end:
         block = load_i64(step, Conv.BLOCKS) + unit // tiles * (8 * BLOCK_WORDS)
-        pixels = load_i64(step, Conv.PIXELS) + unit % tiles * (8 * PIXEL_WORDS * PIXELS)
-        _count(act + load_i64(block, 0), pixels, load_i64(block, 1), pieces, count, tile)
-        _epilogue(step, image, block, pixels, tile)
+        first = unit % tiles
+        last = min(tiles, first + end - unit)
+        for place in range(first, last):
+            pixels = load_i64(step, Conv.PIXELS) + place * (4 * PIXEL_WORDS * PIXELS)
+            _count(act + load_i64(block, 0), pixels, load_i64(block, 1), pieces, count, tile)
+            _epilogue(step, image, block, pixels, tile)
+        unit += last - first

@@ -116,6 +116,6 @@ def conv_lut2(step: int, image: int, begin: int, end: int) -> None:
     tile = scratch(_TILE_BYTES)
     for unit in range(begin, end):
         block = load_i64(step, Conv.BLOCKS) + unit // tiles * (8 * BLOCK_WORDS)
-        pixels = load_i64(step, Conv.PIXELS) + unit % tiles * (8 * PIXEL_WORDS * _PIXELS)
+        pixels = load_i64(step, Conv.PIXELS) + unit % tiles * (4 * PIXEL_WORDS * _PIXELS)
         _count(pairs + 2 * load_i64(block, 0), pixels, load_i64(block, 1), pieces, count, tile, table)
         _epilogue(step, image, block, pixels, tile)

@@ -245,8 +245,8 @@ def pixel_table(
     target: PackedImage | None,
     order: Callable[[int, int], NDArray[Any]],
     tile: int,
-) -> NDArray[np.int64]:
-    """Return the pixel table int64 ``[rows, PIXEL_WORDS]`` (descriptor.py), ``tile`` rows a tile.
+) -> NDArray[np.int32]:
+    """Return the pixel table int32 ``[rows, PIXEL_WORDS]`` (descriptor.py), ``tile`` rows a tile.
 
     ``order(height, width)`` gives the output pixels in the order in which tiles hold them, −1 for an empty place.
     """
@@ -256,7 +256,7 @@ def pixel_table(
     place = np.maximum.accumulate(np.where(index >= 0, np.arange(tile), 0), axis=1)  # the last pixel at or before it
     live = np.take_along_axis(index, place, axis=1).reshape(-1)
     y, x = live // width, live % width
-    table = np.empty((live.size, PIXEL_WORDS), np.int64)
+    table = np.empty((live.size, PIXEL_WORDS), np.int32)
     table[:, 0] = y * layer.strides[0] * image.row_bytes + x * layer.strides[1] * image.pixel_bytes
     table[:, 1] = live
     table[:, 2] = 0 if target is None else y * target.row_bytes + x * target.pixel_bytes

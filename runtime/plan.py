@@ -11,6 +11,7 @@ between the two as its longest path has::
 Between binary units values are NHWC (``[N, C]`` for dense layers); a float segment holds the transposes at its borders.
 """
 
+import sys
 from dataclasses import dataclass, field
 
 from .errors import ModelError
@@ -18,7 +19,7 @@ from .fusion import Graph, Unit, find_units, read_values
 from .model import Model
 from .stems import Stem, find_stem
 
-__all__ = ["BinarySegment", "FloatSegment", "Plan", "make_plan"]
+__all__ = ["BinarySegment", "FloatSegment", "Plan", "in_place_units", "make_plan"]
 
 
 @dataclass
@@ -74,6 +75,25 @@ def make_plan(model: Model) -> Plan:
     planner = _Planner(model, [*([] if stem is None else [stem]), *units])
     segments = planner.segments()
     return Plan(model, segments, reasons)
+
+
+def in_place_units(plan: Plan) -> frozenset[Unit]:
+    """Return the units after which nobody reads their residual: they may write their output where it lies."""
+    last: dict[str, int] = dict.fromkeys((info.name for info in plan.model.proto.graph.output), sys.maxsize)
+    places: dict[Unit, int] = {}
+    place = 0
+    for segment in plan.segments:
+        place += 1
+        if isinstance(segment, FloatSegment):
+            reads = [(place, name) for name in (*segment.plain_in, *segment.channel_last_in)]
+        else:
+            units = [unit for unit in segment.units if isinstance(unit, Unit)]
+            places |= {unit: place + index for index, unit in enumerate(units)}
+            reads = [(places[unit], name) for unit in units for name in (unit.source, unit.residual) if name]
+            place += len(units)
+        for at, name in reads:
+            last[name] = max(last.get(name, 0), at)
+    return frozenset(unit for unit, at in places.items() if unit.residual is not None and last[unit.residual] == at)
 
 
 class _Planner:

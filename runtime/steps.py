@@ -100,11 +100,13 @@ def conv_steps(
     target: PackedImage | None,
     out: NDArray[np.float32] | None,
     residual: NDArray[np.float32] | None,
+    tables: dict[bytes, NDArray[np.int32]],
 ) -> list[Step]:
     """Bind a unit, its convolution last.
 
     ``image`` is its packed input, ``target`` its packed output or None, ``out`` and ``residual`` float32
-    ``[count, H, W, O]`` or None.
+    ``[count, H, W, O]`` or None, perhaps one buffer. ``tables`` are the pixel tables so far: layers of one geometry
+    share one, which then stays in the cache.
     """
     unit, kernel = ready.unit, ready.kernel
     flags = Flag(0)
@@ -122,6 +124,7 @@ def conv_steps(
         flags, limits = Flag.LIMITS, np.ascontiguousarray((base - ready.thresholds) // 2 + 1, np.int32)
     window = pieces(image, kernel.piece, kernel.grain)
     pixels = pixel_table(image, classes, target, kernel.order, kernel.pixels)
+    pixels = tables.setdefault(pixels.tobytes(), pixels)
     words = np.zeros(Conv.SIZE, np.int64)
     words[Conv.ACT], words[Conv.ACT_STEP] = _place(image.data)
     words[Conv.PIXELS], words[Conv.TILES] = pixels.ctypes.data, len(pixels) // kernel.pixels
