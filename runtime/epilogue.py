@@ -23,7 +23,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .descriptor import PIXEL_WORDS, Constant, Conv, Flag
-from .llvm import F32, I1, I16, I32, I64, cg, const, emit_load, emit_store, splat, vector
+from .llvm import F32, I1, I8, I16, I32, I64, cg, const, emit_load, emit_store, splat, vector
 
 __all__ = ["make_epilogue"]
 
@@ -175,19 +175,25 @@ def make_epilogue(pixels: int, lanes: int, *, nibbles: bool = False, width: int 
             limits = b.icmp_signed("==", words[Conv.FLAGS], const(int(Flag.LIMITS)))
             by_class = b.select(limits, words[Conv.LIMITS], words[Conv.BASE])
             first, channels, constants = (emit_load(b, b.add(block, const(8 * word)), I64) for word in (2, 3, 4))
+            # A place that repeats a pixel writes aside: its residual may be gone, replaced by the output in place.
+            aside = cg.alloca_once(b, ir.ArrayType(I8, 8 * lanes + 64))
+            aside.align = 64
+            floats_aside = b.sub(b.ptrtoint(aside, I64), b.mul(first, const(4)))
+            bits_aside = b.sub(b.ptrtoint(aside, I64), b.lshr(first, const(1 if nibbles else 3)))
             places = []
             for p in range(pixels):
                 row = b.add(rows, const(4 * PIXEL_WORDS * p))
                 index, target, in_class, lane = (
                     b.sext(emit_load(b, b.add(row, const(4 * word)), I32), I64) for word in range(1, 5)
                 )
+                live = b.icmp_signed(">=", index, const(0))
                 offset = b.mul(b.mul(index, words[Conv.CHANNELS]), const(4))
                 places.append(
                     _Pixel(
                         counts=b.add(tile, b.mul(lane, const(lane_bytes * lanes))),
-                        residual=b.add(residual, offset),
-                        out=b.add(out, offset),
-                        bits=b.add(bits, target),
+                        residual=b.add(residual, b.select(live, offset, const(0))),
+                        out=b.select(live, b.add(out, offset), floats_aside),
+                        bits=b.select(live, b.add(bits, target), bits_aside),
                         in_class=b.add(by_class, b.mul(in_class, const(4))),
                     )
                 )

@@ -258,7 +258,7 @@ def pixel_table(
     y, x = live // width, live % width
     table = np.empty((live.size, PIXEL_WORDS), np.int32)
     table[:, 0] = y * layer.strides[0] * image.row_bytes + x * layer.strides[1] * image.pixel_bytes
-    table[:, 1] = live
+    table[:, 1] = index.reshape(-1)
     table[:, 2] = 0 if target is None else y * target.row_bytes + x * target.pixel_bytes
     table[:, 3] = classes[y, x] * layer.weight.shape[0]
     table[:, 4] = place.reshape(-1)
