@@ -131,14 +131,14 @@ class Flag(IntFlag):
     LIMITS = 16
 
 
-BLOCK_WORDS = 5
+BLOCK_WORDS = 6
 """Words of a block of output channels: offset of its group in a pixel, address of its weights, first channel, number of
-channels, address of its constants."""
+channels, address of its constants, bytes of its weights."""
 
 PIXEL_WORDS = 5
-"""Words, int32, of a row of the pixel table: input offset, output pixel, offset in the output image, border class · O, and
-the row of the tile that holds its counts. A place of a tile without a pixel repeats one of the same tile, and its output
-pixel is −1."""
+"""Words, int32, of a row of the pixel table: input offset, output pixel, offset in the output image, border class · O,
+and the row of the tile that holds its counts. A place of a tile without a pixel repeats one of the same tile, and its
+output pixel is −1."""
 
 SHARED_HEAD = 8
 """Words before the counters of a shared program (kernel_program.py): open, threads inside, address of sched_yield."""

@@ -26,9 +26,10 @@ from numba import cfunc, types
 from numba.extending import intrinsic
 
 from .counting import emit_corners
-from .descriptor import BLOCK_WORDS, PIXEL_WORDS, Conv
+from .descriptor import PIXEL_WORDS, Conv
 from .epilogue import make_epilogue
-from .llvm import I32, cg, const, emit_load, emit_store, load_i64, scratch, splat
+from .llvm import I32, cg, const, emit_load, emit_store, load_i64, prefetch, scratch, splat
+from .tiles import tile_run
 
 __all__ = ["PIXELS", "VECTORS", "conv_csa"]
 
@@ -125,15 +126,16 @@ _epilogue = make_epilogue(PIXELS, 16 * VECTORS, width=16, counts=I32)
 def conv_csa(step: int, image: int, begin: int, end: int) -> None:
     """Run units ``begin … end − 1`` of the convolution step at address ``step`` on one image of the batch."""
     act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
-    tiles, pieces, count = load_i64(step, Conv.TILES), load_i64(step, Conv.PIECES), load_i64(step, Conv.PIECE_COUNT)
+    pieces, piece_count = load_i64(step, Conv.PIECES), load_i64(step, Conv.PIECE_COUNT)
     tile = scratch(_TILE_BYTES)
     unit = begin
     while unit < end:
-        block = load_i64(step, Conv.BLOCKS) + unit // tiles * (8 * BLOCK_WORDS)
-        first = unit % tiles
-        last = min(tiles, first + end - unit)
-        for place in range(first, last):
-            pixels = load_i64(step, Conv.PIXELS) + place * (4 * PIXEL_WORDS * PIXELS)
-            _count(act + load_i64(block, 0), pixels, load_i64(block, 1), pieces, count, tile)
-            _epilogue(step, image, block, pixels, tile)
-        unit += last - first
+        block, rows, tiles, ahead, share = tile_run(step, unit, end, PIXELS)
+        weights = load_i64(block, 1)
+        for _ in range(tiles):
+            prefetch(ahead, share)
+            _count(act + load_i64(block, 0), rows, weights, pieces, piece_count, tile)
+            _epilogue(step, image, block, rows, tile)
+            rows += 4 * PIXEL_WORDS * PIXELS
+            ahead += share
+        unit += tiles

@@ -20,10 +20,11 @@ from numba import cfunc, types
 from numba.extending import intrinsic
 
 from .counting import BYTES, WORDS, emit_corners, emit_count, emit_widen
-from .descriptor import BLOCK_WORDS, PIXEL_WORDS, Conv
+from .descriptor import PIXEL_WORDS, Conv
 from .epilogue import make_epilogue
 from .kernel_lut import emit_row
-from .llvm import I16, cg, const, emit_load, emit_store, load_i64, scratch, splat
+from .llvm import I16, cg, const, emit_load, emit_store, load_i64, prefetch, scratch, splat
+from .tiles import tile_run
 
 __all__ = ["PAIRS", "VECTORS", "conv_lut2", "pair_image"]
 
@@ -111,11 +112,17 @@ def pair_image(step: int, image: int, begin: int, end: int) -> None:
 def conv_lut2(step: int, image: int, begin: int, end: int) -> None:
     """Run units ``begin … end − 1`` of the convolution step at address ``step``; :func:`pair_image` ran before."""
     pairs = load_i64(step, Conv.PAIRS)
-    tiles, pieces, count = load_i64(step, Conv.TILES), load_i64(step, Conv.PIECES), load_i64(step, Conv.PIECE_COUNT)
+    pieces, piece_count = load_i64(step, Conv.PIECES), load_i64(step, Conv.PIECE_COUNT)
     table = load_i64(step, Conv.TABLE)
     tile = scratch(_TILE_BYTES)
-    for unit in range(begin, end):
-        block = load_i64(step, Conv.BLOCKS) + unit // tiles * (8 * BLOCK_WORDS)
-        pixels = load_i64(step, Conv.PIXELS) + unit % tiles * (4 * PIXEL_WORDS * _PIXELS)
-        _count(pairs + 2 * load_i64(block, 0), pixels, load_i64(block, 1), pieces, count, tile, table)
-        _epilogue(step, image, block, pixels, tile)
+    unit = begin
+    while unit < end:
+        block, rows, tiles, ahead, share = tile_run(step, unit, end, _PIXELS)
+        weights = load_i64(block, 1)
+        for _ in range(tiles):
+            prefetch(ahead, share)
+            _count(pairs + 2 * load_i64(block, 0), rows, weights, pieces, piece_count, tile, table)
+            _epilogue(step, image, block, rows, tile)
+            rows += 4 * PIXEL_WORDS * _PIXELS
+            ahead += share
+        unit += tiles

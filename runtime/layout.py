@@ -191,6 +191,7 @@ def block_table(
                 group * per_group + block * lanes,
                 min(lanes, per_group - block * lanes),
                 constants.ctypes.data + (group * blocks + block) * constants[0].nbytes,
+                weights[0].nbytes,
             )
             for group in range(layer.group)
             for block in range(blocks)

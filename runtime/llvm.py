@@ -26,6 +26,7 @@ __all__ = [
     "load_f32",
     "load_i64",
     "pointer",
+    "prefetch",
     "scratch",
     "splat",
     "store_f32",
@@ -101,6 +102,25 @@ load_i64: Any = intrinsic(_loader(I64, 8, types.int64))
 load_f32: Any = intrinsic(_loader(F32, 4, types.float32))
 store_f32: Any = intrinsic(_storer(F32, 4, types.float32))
 store_u8: Any = intrinsic(_storer(I8, 1, types.uint8))
+
+
+def _prefetch(typing_context: Any, address: Any, size: Any) -> Any:
+    """Ask for the cache lines of ``size`` bytes at an address; what lies there is not touched, right or wrong."""
+
+    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+        address, size = arguments
+        place = ir.IntType(8).as_pointer()
+        of_prefetch = ir.FunctionType(ir.VoidType(), [place, I32, I32, I32])
+        fetch = cg.get_or_insert_function(b.module, of_prefetch, "llvm.prefetch.p0")
+        read, keep, data = (ir.Constant(I32, value) for value in (0, 2, 1))
+        with cg.for_range_slice(b, const(0), size, const(64), I64, inc=True) as (offset, _):
+            b.call(fetch, [b.inttoptr(b.add(address, offset), place), read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+prefetch: Any = intrinsic(_prefetch)
 
 
 def _scratch(typing_context: Any, size: Any) -> Any:
