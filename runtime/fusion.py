@@ -68,7 +68,7 @@ class Unit:
     @property
     def channels_out(self) -> int:
         """Output channels O."""
-        return int(self.layer.weight.shape[0])
+        return int(self.layer.shape[0])
 
 
 class Graph:

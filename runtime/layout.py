@@ -90,7 +90,7 @@ class PackedImage:
     @property
     def pixel_bytes(self) -> int:
         """Bytes of one pixel, all groups."""
-        return self.layer.group * self.format.group_bytes(self.layer.weight.shape[1])
+        return self.layer.group * self.format.group_bytes(self.layer.shape[1])
 
     @property
     def row_bytes(self) -> int:
@@ -110,7 +110,7 @@ class PackedImage:
 
 def new_image(layer: BinaryLayer, form: ImageFormat, height: int, width: int, count: int) -> PackedImage:
     """Return an image of pad positions; packing overwrites the inside, the border stays."""
-    pattern = np.tile(form.pad_bytes(layer.weight.shape[1], layer.pad_value), layer.group)
+    pattern = np.tile(form.pad_bytes(layer.shape[1], layer.pad_value), layer.group)
     top, left, bottom, right = layer.pads
     pixels = (height + top + bottom) * (width + left + right)
     size = pixels * pattern.size
@@ -121,7 +121,7 @@ def new_image(layer: BinaryLayer, form: ImageFormat, height: int, width: int, co
 
 def decode_image(image: PackedImage, index: int) -> NDArray[np.int8]:
     """Return the signs ``[C, H, W]`` of one image without its border."""
-    layer, group_channels = image.layer, image.layer.weight.shape[1]
+    layer, group_channels = image.layer, image.layer.shape[1]
     rows = image.data[index].reshape(-1, image.row_bytes)[layer.pads[0] : layer.pads[0] + image.height]
     pixels = rows.reshape(image.height, -1, layer.group, image.format.group_bytes(group_channels))
     pixels = pixels[:, layer.pads[1] : layer.pads[1] + image.width]
@@ -137,8 +137,8 @@ def pieces(image: PackedImage, limit: int, grain: int) -> NDArray[np.int64]:
     Lengths are multiples of ``grain``, which divides ``limit``, but for the last of a row.
     """
     layer = image.layer
-    group_bytes = image.format.group_bytes(layer.weight.shape[1])
-    kh, kw = layer.weight.shape[2:]
+    group_bytes = image.format.group_bytes(layer.shape[1])
+    kh, kw = layer.shape[2:]
     whole_rows = layer.group == 1 and layer.dilations[1] == 1
     runs = [
         (ky * layer.dilations[0] * image.row_bytes + kx * layer.dilations[1] * image.pixel_bytes,
@@ -165,7 +165,7 @@ def pack_weights(
 
     Lane i holds output channel ``order[i]`` of its block; absent output channels are zeros.
     """
-    outputs = layer.weight.shape[0]
+    outputs = layer.shape[0]
     per_group = outputs // layer.group
     packed = form.encode(np.ascontiguousarray(layer.weight.transpose(0, 2, 3, 1))).reshape(layer.group, per_group, -1)
     blocks = -(-per_group // lanes)
@@ -181,12 +181,12 @@ def block_table(
     layer: BinaryLayer, form: ImageFormat, weights: NDArray[np.uint8], constants: NDArray[np.float32]
 ) -> NDArray[np.int64]:
     """Return the blocks of output channels, int64 ``[blocks, BLOCK_WORDS]`` (descriptor.py)."""
-    per_group, lanes = layer.weight.shape[0] // layer.group, weights.shape[2]
+    per_group, lanes = layer.shape[0] // layer.group, weights.shape[2]
     blocks = weights.shape[0] // layer.group
     return np.array(
         [
             (
-                group * form.group_bytes(layer.weight.shape[1]),
+                group * form.group_bytes(layer.shape[1]),
                 weights.ctypes.data + (group * blocks + block) * weights[0].nbytes,
                 group * per_group + block * lanes,
                 min(lanes, per_group - block * lanes),
@@ -204,7 +204,7 @@ def pack_constants(
     layer: BinaryLayer, lanes: int, width: int, constants: Mapping[Constant, NDArray[np.float32]]
 ) -> Any:
     """Return float32 ``[groups · blocks, lanes / width, constants, width]`` of constants ``[O]``, absent ones zeros."""
-    per_group = layer.weight.shape[0] // layer.group
+    per_group = layer.shape[0] // layer.group
     blocks = -(-per_group // lanes)
     padded = np.zeros((len(Constant), layer.group, blocks * lanes), np.float32)
     for which, value in constants.items():
@@ -215,29 +215,30 @@ def pack_constants(
     return result
 
 
-def border_bases(image: PackedImage, layer: BinaryLayer) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def border_bases(
+    image: PackedImage, layer: BinaryLayer, error: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return ``base`` int32 ``[classes, O]`` (accumulator = base − 2 · mismatches) and the class of each output pixel.
 
-    ``layer`` is the image's, perhaps with negated weights.
+    ``layer`` is the image's, perhaps with negated weights, ``error`` the :meth:`ImageFormat.pad_error` of its weight.
 
     A border class is a set of taps that fall on the border; an output pixel needs its own base where padded positions
     add something else to the count than they should (zero padding in a format that knows only ±1).
     """
     height, width = layer.output_size(image.height, image.width)
-    error = image.format.pad_error(layer.weight, layer.pad_value)
     inside, classes = [], []
     for axis, (length, count) in enumerate(((image.height, height), (image.width, width))):
-        taps = np.arange(layer.weight.shape[2 + axis]) * layer.dilations[axis] - layer.pads[axis]
+        taps = np.arange(layer.shape[2 + axis]) * layer.dilations[axis] - layer.pads[axis]
         positions = np.arange(count)[:, None] * layer.strides[axis] + taps
         patterns, which = np.unique((positions >= 0) & (positions < length), axis=0, return_inverse=True)
         inside.append(patterns)
         classes.append(which.reshape(-1))
     if not error.any():
-        return np.full((1, layer.weight.shape[0]), layer.window, np.int32), np.zeros((height, width), np.int64)
+        return np.full((1, layer.shape[0]), layer.window, np.int32), np.zeros((height, width), np.int64)
     padded = ~(inside[0][:, None, :, None] & inside[1][None, :, None, :])  # [row class, column class, kh, kw]
     base = layer.window + np.einsum("rchw,ohw->rco", padded.astype(np.int64), error)
     which = classes[0][:, None] * inside[1].shape[0] + classes[1][None, :]
-    return np.ascontiguousarray(base.reshape(-1, layer.weight.shape[0]), np.int32), which
+    return np.ascontiguousarray(base.reshape(-1, layer.shape[0]), np.int32), which
 
 
 def pixel_table(
@@ -261,6 +262,6 @@ def pixel_table(
     table[:, 0] = y * layer.strides[0] * image.row_bytes + x * layer.strides[1] * image.pixel_bytes
     table[:, 1] = index.reshape(-1)
     table[:, 2] = 0 if target is None else y * target.row_bytes + x * target.pixel_bytes
-    table[:, 3] = classes[y, x] * layer.weight.shape[0]
+    table[:, 3] = classes[y, x] * layer.shape[0]
     table[:, 4] = place.reshape(-1)
     return table

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from .bits import DOMAIN, OPSET_VERSION, unpack_conv_weight, unpack_signs
+from .bits import DOMAIN, OPSET_VERSION
 from .errors import ModelError
 from .model import BinarizeNode, BinaryLayer, Model, ValueType
 
@@ -154,8 +154,10 @@ def _layer(
         if value.dtype != np.float32 or value.shape != (shape[0],):
             raise ModelError(f"node {label}: {name} is {value.dtype}{list(value.shape)}, needs float32[{shape[0]}]")
     if rank == 2:
-        weight = unpack_signs(packed, shape[1])[:, :, None, None]
-        return BinaryLayer(label, node.op_type, node.input[0], node.output[0], weight, scale, bias)
+        dense = (shape[0], shape[1], 1, 1)
+        return BinaryLayer(
+            label, node.op_type, node.input[0], node.output[0], dense, packed[:, None, None], scale, bias
+        )
     geometry: dict[str, Any] = {
         name: _sizes(attributes[name], label, name, count, least)
         for name, count, least in (("strides", 2, 1), ("pads", 4, 0), ("dilations", 2, 1))
@@ -165,9 +167,9 @@ def _layer(
         raise ModelError(f"node {label}: {shape[0]} output channels do not divide into {group} groups")
     if pad_value not in (-1.0, 0.0, 1.0):
         raise ModelError(f"node {label}: pad_value is {pad_value}, it must be −1, 0 or +1")
-    weight = unpack_conv_weight(packed, (shape[0], shape[1], shape[2], shape[3]))
+    four = (shape[0], shape[1], shape[2], shape[3])
     return BinaryLayer(
-        label, node.op_type, node.input[0], node.output[0], weight, scale, bias,
+        label, node.op_type, node.input[0], node.output[0], four, packed, scale, bias,
         **geometry, group=group, pad_value=int(pad_value),
     )  # fmt: skip
 

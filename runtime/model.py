@@ -1,11 +1,14 @@
 """A model as the runtime sees it: the file, its constants and types, and its packed operators, checked."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+
+from .bits import unpack_conv_weight
 
 __all__ = ["BinarizeNode", "BinaryLayer", "Model", "ValueType", "packed_size"]
 
@@ -32,14 +35,16 @@ class BinarizeNode:
 class BinaryLayer:
     """A convolution with packed weights, or a dense layer read as a 1×1 convolution over a 1×1 image.
 
-    ``weight`` int8 ±1 ``[O, C/group, kh, kw]``; ``scale``, ``bias`` float32 ``[O]``; ``pads`` top, left, bottom, right.
+    ``shape`` is that of the weight, ``[O, C/group, kh, kw]``; ``packed`` holds it as the file does, uint8
+    ``[O, kh, kw, ceil(C/group / 8)]``; ``scale``, ``bias`` float32 ``[O]``; ``pads`` top, left, bottom, right.
     """
 
     name: str
     op_type: str
     input: str
     output: str
-    weight: NDArray[np.int8] = field(repr=False)
+    shape: tuple[int, int, int, int]
+    packed: NDArray[np.uint8] = field(repr=False)
     scale: NDArray[np.float32] = field(repr=False)
     bias: NDArray[np.float32] = field(repr=False)
     strides: tuple[int, int] = (1, 1)
@@ -49,6 +54,11 @@ class BinaryLayer:
     pad_value: int = 0
 
     @property
+    def weight(self) -> NDArray[np.int8]:
+        """The weight as ±1 int8 ``[O, C/group, kh, kw]``: eight times as large, so made anew at each use."""
+        return unpack_conv_weight(self.packed, self.shape)
+
+    @property
     def real_input(self) -> bool:
         """Whether only the weights are binary (BinaryWeightConv2d, BinaryWeightGemm): a float operator to us."""
         return self.op_type.startswith("BinaryWeight")
@@ -56,18 +66,18 @@ class BinaryLayer:
     @property
     def channels(self) -> int:
         """Input channels C."""
-        return int(self.weight.shape[1]) * self.group
+        return self.shape[1] * self.group
 
     @property
     def window(self) -> int:
         """Inputs per output K = C/group · kh · kw, the largest |accumulator|."""
-        return int(np.prod(self.weight.shape[1:]))
+        return math.prod(self.shape[1:])
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return output height and width for an input of ``height`` × ``width``."""
         size = []
         for axis, length in enumerate((height, width)):
-            span = self.dilations[axis] * (self.weight.shape[2 + axis] - 1) + 1
+            span = self.dilations[axis] * (self.shape[2 + axis] - 1) + 1
             padded = length + self.pads[axis] + self.pads[axis + 2]
             size.append((padded - span) // self.strides[axis] + 1)
         return size[0], size[1]
@@ -86,5 +96,4 @@ class Model:
 
 def packed_size(layer: BinaryLayer) -> int:
     """Return the bytes of a layer's packed weight in the file."""
-    outputs, channels, height, width = layer.weight.shape
-    return int(outputs * height * width * -(-channels // 8))
+    return layer.packed.size

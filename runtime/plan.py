@@ -123,7 +123,7 @@ class _Planner:
                 continue
             per_group_out = maker.channels_out // maker.groups
             whole_bytes = (maker.groups == 1 or per_group_out % 8 == 0) and (
-                reader.groups == 1 or reader.layer.weight.shape[1] % 8 == 0
+                reader.groups == 1 or reader.layer.shape[1] % 8 == 0
             )
             if maker.bits_for is None and whole_bytes and reader.pool is None:
                 maker.bits_for = reader

@@ -1,6 +1,7 @@
 """InferenceSession: a packed model, run by popcount kernels and onnxruntime, with the calls of onnxruntime."""
 
 import json
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -169,7 +170,7 @@ class InferenceSession:
     def saved_bytes(self) -> int:
         """Return how many bytes larger the file would be with float32 instead of packed weights."""
         layers = self._plan.model.layers.values()
-        return sum(4 * layer.weight.size - packed_size(layer) for layer in layers)
+        return sum(4 * math.prod(layer.shape) - packed_size(layer) for layer in layers)
 
     def _names(self, wanted: Sequence[str] | None) -> list[str]:
         known = [info.name for info in self._outputs]

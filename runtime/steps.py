@@ -32,6 +32,7 @@ class PreparedUnit:
     weights: NDArray[np.uint8]
     blocks: NDArray[np.int64]
     constants: NDArray[np.float32]
+    pad_error: NDArray[np.int64]
 
 
 @dataclass
@@ -83,7 +84,8 @@ def _prepare(unit: Unit, kernel: Kernel, reason: str) -> PreparedUnit:
         values[Constant.THRESHOLD] = unit.bits_for.threshold
     constants = pack_constants(layer, kernel.lanes, kernel.width, values)
     blocks = block_table(layer, kernel.format, weights, constants)
-    return PreparedUnit(unit, layer, kernel, reason, falling, thresholds, weights, blocks, constants)
+    error = kernel.format.pad_error(layer.weight, layer.pad_value)
+    return PreparedUnit(unit, layer, kernel, reason, falling, thresholds, weights, blocks, constants, error)
 
 
 def _or(value: NDArray[np.float32] | None, channels: int, missing: float) -> NDArray[np.float32]:
@@ -118,7 +120,7 @@ def conv_steps(
         flags |= Flag.STORE
     if target is not None:
         flags |= Flag.BITS
-    base, classes = border_bases(image, ready.layer)
+    base, classes = border_bases(image, ready.layer, ready.pad_error)
     limits = None
     if ready.thresholds is not None:
         flags, limits = Flag.LIMITS, np.ascontiguousarray((base - ready.thresholds) // 2 + 1, np.int32)
@@ -182,8 +184,8 @@ def pack_step(unit: Unit, source: NDArray[np.float32], image: PackedImage) -> St
     words[Pack.TARGET], words[Pack.TARGET_STEP] = _place(image.data)
     words[Pack.TARGET] += image.origin
     words[Pack.WIDTH], words[Pack.ROW_BYTES], words[Pack.PIXEL_BYTES] = image.width, image.row_bytes, image.pixel_bytes
-    words[Pack.GROUPS], words[Pack.GROUP_CHANNELS] = layer.group, layer.weight.shape[1]
-    words[Pack.GROUP_BYTES] = image.format.group_bytes(layer.weight.shape[1])
+    words[Pack.GROUPS], words[Pack.GROUP_CHANNELS] = layer.group, layer.shape[1]
+    words[Pack.GROUP_BYTES] = image.format.group_bytes(layer.shape[1])
     words[Pack.NIBBLES] = image.format.per_byte == 4
     symbol = "pack_floats"
     if (pool := unit.pool) is not None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .bits import pack_conv_weight
 from .fusion import Unit
 from .model import BinaryLayer
 
@@ -65,4 +66,4 @@ def integer_thresholds(unit: Unit, falling: NDArray[np.bool_]) -> NDArray[np.int
 def negated(layer: BinaryLayer, channels: NDArray[np.bool_]) -> BinaryLayer:
     """Return the layer with the weights of some output channels negated (its accumulators change sign there)."""
     signs = np.where(channels, np.int8(-1), np.int8(1))[:, None, None, None]
-    return replace(layer, weight=layer.weight * signs)
+    return replace(layer, packed=pack_conv_weight(layer.weight * signs))
