@@ -109,7 +109,12 @@ def test_an_altered_model_is_refused_by_name(name: str, copy: Path) -> None:
 def test_a_card_that_is_no_card_is_refused(copy: Path) -> None:
     card = copy / "digits.json"
     entries = json.loads(card.read_text(encoding="utf-8"))
-    wrong = [{**entries, "colour": "red"}, {key: entries[key] for key in entries if key != "sha256"}, [], None]
+    wrong: list[Any] = [
+        {**entries, "colour": "red"},
+        {key: entries[key] for key in entries if key != "sha256"},
+        [],
+        None,
+    ]
     for text in ("{", *map(json.dumps, wrong)):
         card.write_text(text)
         with pytest.raises(ModelError, match=r"digits\.json is corrupt"):
@@ -158,10 +163,8 @@ def test_classify_names_what_is_on_the_stored_images(
 ) -> None:
     image_module = pytest.importorskip("PIL.Image", reason="needs the extra images")
     session = InferenceSession(zoo.path(name))
-    wanted, labels = (
-        read_preprocessing(session),
-        json.loads(session.get_modelmeta().custom_metadata_map["latentbit.labels"]),
-    )
+    wanted = read_preprocessing(session)
+    labels = json.loads(session.get_modelmeta().custom_metadata_map["latentbit.labels"])
     with open_bundle(SAMPLES / f"{name}.zip") as sample:
         stored = load_reference(sample.reference)
     paths = []
@@ -169,7 +172,7 @@ def test_classify_names_what_is_on_the_stored_images(
         if wanted.raw:
             pixels = values / np.float32(wanted.pixel_range)
         else:
-            pixels = np.moveaxis(values, 0, -1) * np.float32(wanted.std) + np.float32(wanted.mean)
+            pixels = np.moveaxis(values, 0, -1) * np.asarray(wanted.std) + np.asarray(wanted.mean)
         picture = np.rint(pixels * 255).astype(np.uint8)
         paths.append(str(tmp_path / f"{index}.png"))
         image_module.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(paths[-1])
