@@ -15,7 +15,7 @@ def overview_row(card: Card) -> tuple[str, ...]:
     return (
         card.name,
         card.data,
-        _percent(card.accuracy["deployed"]),
+        _share(card.accuracy["deployed"]),
         f"{card.size_bytes['packed'] / 1024:.1f} KiB",
         card.network,
         ", ".join([card.recipe, *card.settings]),
@@ -32,12 +32,13 @@ def card_rows(card: Card) -> list[tuple[str, str]]:
         ("model", f"{PREFIX}{card.name}"),
         ("data", f"{card.data}, sha256 {card.data_sha256}"),
         ("terms of the data", card.data_terms or "not known"),
-        ("network", f"{card.network}, {card.epochs} epochs"),
+        ("network", card.network),
+        ("epochs", str(card.epochs)),
         ("made by", card.command),
-        ("accuracy, latent stream", f"{_percent(accuracy['latent_stream'])} of {tested}"),
-        ("accuracy, trained", f"{_percent(accuracy['training'])} of {tested}"),
-        ("accuracy, folded", f"{_percent(accuracy['folded'])} of {tested}"),
-        ("accuracy, deployed", f"{_percent(accuracy['deployed'])} of {sampled}"),
+        ("accuracy, latent stream", _share(accuracy["latent_stream"], tested)),
+        ("accuracy, trained", _share(accuracy["training"], tested)),
+        ("accuracy, folded", _share(accuracy["folded"], tested)),
+        ("accuracy, deployed", _share(accuracy["deployed"], sampled)),
         ("size", f"{size['packed']:,} bytes; with float32 weights {size['float']:,}"),
         ("latency", f"{_latency(ours)}, one image on {card.cpu}"),
         ("latency, onnxruntime fp32", f"{_latency(theirs)}, the same file there"),
@@ -47,8 +48,10 @@ def card_rows(card: Card) -> list[tuple[str, str]]:
     ]
 
 
-def _percent(value: float | None) -> str:
-    return "none" if value is None else f"{100 * value:.2f} %"
+def _share(value: float | None, images: str = "") -> str:
+    if value is None:
+        return "none"
+    return f"{100 * value:.2f} % of {images}" if images else f"{100 * value:.2f} %"
 
 
 def _latency(value: Mapping[str, float]) -> str:
