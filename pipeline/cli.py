@@ -14,6 +14,7 @@ from . import config as configuration
 from .cli_devices import COMMANDS as DEVICE_COMMANDS
 from .cli_models import COMMANDS as MODEL_COMMANDS
 from .cli_studies import COMMANDS as STUDY_COMMANDS
+from .cli_zoo import COMMANDS as ZOO_COMMANDS
 from .conductor import conduct, plan_stages
 from .progress import StageProgress
 from .rundir import RunDir
@@ -106,7 +107,7 @@ def show(run: Path) -> None:
         print_check(console, report)
 
 
-for _command in (*DEVICE_COMMANDS, *MODEL_COMMANDS, *STUDY_COMMANDS):
+for _command in (*DEVICE_COMMANDS, *MODEL_COMMANDS, *STUDY_COMMANDS, *ZOO_COMMANDS):
     cli.add_command(_command)
 
 

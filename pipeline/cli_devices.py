@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..runtime.errors import RunDirError
+from ..runtime.zoo.catalogue import find_model
 from .conductor import plan_stages
 from .rundir import RunDir
 
@@ -58,7 +59,7 @@ def build_command(output: Path, targets: str) -> None:
 
 
 @click.command("bench")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=find_model)
 @click.option("--peers", default="onnxruntime", show_default=True, help="onnxruntime, onnxruntime-int8, openvino.")
 @click.option("--threads", default="1", show_default=True, help="Numbers of threads, by commas.")
 @click.option("--runs", type=click.IntRange(1), default=100, show_default=True, help="Runs of every engine, by turns.")
@@ -67,7 +68,8 @@ def build_command(output: Path, targets: str) -> None:
 def bench_command(model: Path, peers: str, threads: str, runs: int, batch: int, as_json: bool) -> None:
     """Time a model here beside what a user would run instead, by turns in one process.
 
-    The integers of every packed layer are compared with the oracle before any time is taken.
+    MODEL is a file, or zoo:NAME. The integers of every packed layer are compared with the oracle before any time is
+    taken.
     """
     try:
         counts = [int(count) for count in threads.split(",")]

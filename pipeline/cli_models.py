@@ -8,6 +8,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ..runtime.zoo.catalogue import find_model
+
 if TYPE_CHECKING:
     from ..export.importing.conversion import ConversionReport
     from ..export.inspection import Inspection
@@ -15,12 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS"]
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-_model_path = click.Path(path_type=Path)
 
 
 @click.command("convert")
-@click.argument("source", type=_model_path)
-@click.argument("target", type=_model_path)
+@click.argument("source", type=find_model)
+@click.argument("target", type=click.Path(path_type=Path))
 @click.option(
     "--sign-zero",
     type=click.Choice(["keep", "plus", "minus"]),
@@ -49,7 +50,8 @@ def convert_command(
 ) -> None:
     """Pack the binary layers of an ONNX file from elsewhere: QONNX (Brevitas) or plain ONNX.
 
-    SOURCE is read, TARGET is written, and every layer is listed: binary, weight-only or float, and why.
+    SOURCE (a file, or zoo:NAME) is read, TARGET is written, and every layer is listed: binary, weight-only or float,
+    and why.
     """
     if not inline and (opset is not None or weights is not None):
         raise click.UsageError("--opset and --weights belong to --inline: a file with functions has its own")
@@ -65,13 +67,16 @@ def convert_command(
 
 
 @click.command("inspect")
-@click.argument("model", type=_model_path)
+@click.argument("model", type=find_model)
 @click.option(
     "--shape", "shapes", multiple=True, metavar="INPUT=N,C,H,W", help="Sizes of an input whose image size is symbolic."
 )
 @_json_option
 def inspect_command(model: Path, shapes: tuple[str, ...], as_json: bool) -> None:
-    """Show the layers of an ONNX file: packed or float and why, pad value, multiply-adds, bytes, and totals."""
+    """Show the layers of an ONNX file: packed or float and why, pad value, multiply-adds, bytes, and totals.
+
+    MODEL is a file, or zoo:NAME.
+    """
     sizes = dict(_read_shape(text) for text in shapes)
     from ..export.inspection import inspect
 

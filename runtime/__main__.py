@@ -20,6 +20,7 @@ from .files import atomic_path, write_json
 from .peers import PEERS
 from .profile import chrome_trace, summed
 from .session import InferenceSession
+from .zoo.catalogue import find_model
 
 __all__ = ["main"]
 
@@ -34,8 +35,8 @@ _TOLERANCES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)  # a model of the zoo is looked up, and may be refused
         options.command(options)
     except LatentbitError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -46,9 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m latentbit.runtime", description="Run packed binary networks.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    model: dict[str, Any] = {"type": find_model, "help": "a .onnx file, or zoo:NAME"}
 
     run = commands.add_parser("run", help="run a model on an array of a .npy file")
-    run.add_argument("model", type=Path)
+    run.add_argument("model", **model)
     run.add_argument("input", type=Path, help="input array, .npy")
     run.add_argument("-o", "--output", type=Path, help="write the first output here (.npy) instead of printing classes")
     run.set_defaults(command=_run)
@@ -60,23 +62,23 @@ def _parser() -> argparse.ArgumentParser:
     test.set_defaults(command=_check)
 
     labels = commands.add_parser("classify", help="name what is on image files: labels with their probabilities")
-    labels.add_argument("model", type=Path)
+    labels.add_argument("model", **model)
     labels.add_argument("image", type=Path, nargs="+", help="image files")
     labels.add_argument("--top", type=int, default=5, help="labels per image (default: 5)")
     labels.set_defaults(command=_classify)
 
     info = commands.add_parser("info", help="tell what runs packed on which kernel, what runs float, and why")
-    info.add_argument("model", type=Path)
+    info.add_argument("model", **model)
     info.set_defaults(command=_info)
 
     times = commands.add_parser("profile", help="tell how long each step of a model takes on random data")
-    times.add_argument("model", type=Path)
+    times.add_argument("model", **model)
     times.add_argument("--runs", type=int, default=50)
     times.add_argument("--trace", type=Path, help="write one run for chrome://tracing or Perfetto (.json)")
     times.set_defaults(command=_profile)
 
     speed = commands.add_parser("bench", help="time a model here beside what a user would run instead")
-    speed.add_argument("model", type=Path)
+    speed.add_argument("model", **model)
     speed.add_argument("--peers", default="onnxruntime", help=f"of {', '.join(PEERS)}, separated by commas")
     speed.add_argument("--runs", type=int, default=100)
     speed.add_argument("--batch", type=int, default=1)
