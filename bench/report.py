@@ -3,6 +3,7 @@
 import datetime
 import importlib.metadata
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def write_report(path: Path, title: str, rows: Times, ours: str, *, digits: int 
     for package in ("openvino", "torch"):
         if package in sys.modules:
             around["versions"][package] = importlib.metadata.version(package)  # type: ignore[index]
-    command = " ".join(["python", *sys.argv])
+    under = os.environ.get("BENCH_UNDER", "")  # older_cpu.py
+    command = " ".join(["python", *filter(None, [under]), *sys.argv])
     date = datetime.date.today().isoformat()
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = {"title": title, "date": date, "command": command, "environment": around, "figures": figures}

@@ -29,6 +29,9 @@ _ATTRIBUTES = {
 }
 _INPUTS = {"Binarize": 2} | dict.fromkeys(("BinaryConv2d", "BinaryGemm", "BinaryWeightConv2d", "BinaryWeightGemm"), 4)
 
+_LARGE = 256
+"""Bytes: a constant that a shape depends on (of Reshape, Slice, Resize) is smaller."""
+
 
 def load(source: str | PathLike[str] | bytes) -> Model:
     """Read and validate a model from a path or from the bytes of a file.
@@ -189,7 +192,7 @@ def _sizes(value: Any, label: str, name: str, count: int, least: int) -> tuple[i
 
 def _types(proto: onnx.ModelProto) -> dict[str, ValueType]:
     try:
-        inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
+        inferred = onnx.shape_inference.infer_shapes(_skeleton(proto), check_type=True, strict_mode=True)
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"the graph of the model contradicts itself: {first}") from None
@@ -203,6 +206,22 @@ def _types(proto: onnx.ModelProto) -> dict[str, ValueType]:
                 dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim
             )
         types[info.name] = ValueType(tensor.elem_type, shape)
-    for tensor in graph.initializer:
+    for tensor in proto.graph.initializer:
         types[tensor.name] = ValueType(tensor.data_type, tuple(tensor.dims))
     return types
+
+
+def _skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with its large constants as inputs: shapes do not depend on them, and inference copies all."""
+    bare = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions)
+    graph, target = proto.graph, bare.graph
+    target.name = graph.name
+    for field in ("node", "input", "output", "value_info"):
+        getattr(target, field).extend(getattr(graph, field))
+    known = {info.name for info in graph.input}
+    for tensor in graph.initializer:
+        if len(tensor.raw_data) <= _LARGE:
+            target.initializer.append(tensor)
+        elif tensor.name not in known:
+            target.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+    return bare

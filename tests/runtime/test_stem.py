@@ -1,15 +1,18 @@
 """The exact stem and the fused max-pool: integers all the way, equal to onnxruntime bit for bit in any geometry."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
+from latentbit.runtime import stem_steps
+from latentbit.runtime.library import usable_features
 from latentbit.runtime.loading import load
 from latentbit.runtime.plan import make_plan
 from latentbit.runtime.session import InferenceSession
@@ -69,21 +72,35 @@ def stem_model(
     return onnx.shape_inference.infer_shapes(model)
 
 
+@pytest.fixture(params=[kernel.name for kernel in stem_steps.SUMS])
+def sums(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Let this kernel alone make the sums; skips where the CPU cannot run it."""
+    (kernel,) = (kernel for kernel in stem_steps.SUMS if kernel.name == request.param)
+    if missing := kernel.features - usable_features():
+        pytest.skip(f"this CPU has no {', '.join(sorted(missing))}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stem_steps, "SUMS", (kernel,))
+        yield kernel.name
+
+
 @given(st.integers(0, 2**31), SIZE, st.sampled_from([8, 16, 40]), windows(7), st.none() | windows(3), st.integers(1, 2))
-@settings(max_examples=60, deadline=None)
-def test_any_stem(seed: int, channels: int, outputs: int, window: Window, pool: Window | None, batch: int) -> None:
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_stem(
+    sums: str, seed: int, channels: int, outputs: int, window: Window, pool: Window | None, batch: int
+) -> None:
     maker = GraphMaker(seed)
     window = Window(window.kernel, window.strides, window.pads)
     height, width = (int(maker.rng.integers(window.kernel[axis], window.kernel[axis] + 9)) for axis in (0, 1))
-    sums = window.output_size(height, width)
+    size = window.output_size(height, width)
     assume(
         pool is None
-        or (min(pool.output_size(*sums)) > 0 and all(k <= s for k, s in zip(pool.kernel, sums, strict=True)))
+        or (min(pool.output_size(*size)) > 0 and all(k <= s for k, s in zip(pool.kernel, size, strict=True)))
     )
     weight = maker.rng.integers(-127, 128, (outputs, channels, *window.kernel)).astype(np.int8)
     data = stem_model(maker, channels, outputs, window, pool, weight).SerializeToString()
     session = InferenceSession(data)
     assert [step.kind for step in session.get_steps()][:2] == ["integer", "binary"]
+    assert session.get_steps()[0].kernel == sums
     x = maker.rng.integers(0, 256, (batch, height, width, channels), np.uint8)
     expected = ort.InferenceSession(data).run(None, {"input": x})[0]
     for _ in range(2):
@@ -130,6 +147,19 @@ def test_a_pool_before_or_behind_the_sign(seed: int, channels: int, pool: Window
     data = maker.model({"input": ["N", channels, *size]}, [out]).SerializeToString()
     session, x = InferenceSession(data), maker.floats(2, channels, *size)
     assert session.get_steps()[-2].ops[0] == "MaxPool", "no step of its own"
+    np.testing.assert_array_equal(
+        session.run(None, {"input": x})[0], ort.InferenceSession(data).run(None, {"input": x})[0]
+    )
+
+
+def test_weights_that_are_no_int8_once_negated_go_in_pairs() -> None:
+    """−128 under a negative scale becomes +128, which the kernel of bytes cannot hold."""
+    maker = GraphMaker(3)
+    weight: np.ndarray[Any, Any] = np.full((8, 3, 3, 3), -128, np.int8)
+    data = stem_model(maker, 3, 8, Window((3, 3), (1, 1), (1, 1, 1, 1)), None, weight).SerializeToString()
+    session, x = InferenceSession(data), maker.rng.integers(0, 256, (1, 6, 6, 3), np.uint8)
+    (stem,) = make_plan(load(data)).stems
+    assert (stem.weight.max() == 128, session.get_steps()[0].kernel) == (True, "pairs")
     np.testing.assert_array_equal(
         session.run(None, {"input": x})[0], ort.InferenceSession(data).run(None, {"input": x})[0]
     )
