@@ -26,7 +26,7 @@ def write_report(path: Path, title: str, rows: Times, ours: str, *, digits: int 
         for row, times in rows.items()
     }
     around = environment()
-    for package in ("openvino", "torch"):
+    for package in ("openvino", "torch", "tensorflow", "larq", "larq_compute_engine"):
         if package in sys.modules:
             around["versions"][package] = importlib.metadata.version(package)  # type: ignore[index]
     command = " ".join(["python", *sys.argv])
