@@ -27,7 +27,7 @@ def write_report(path: Path, title: str, rows: Times, ours: str, *, digits: int 
         for row, times in rows.items()
     }
     around = environment()
-    for package in ("openvino", "torch"):
+    for package in ("openvino", "torch", "tensorflow", "larq", "larq_compute_engine"):
         if package in sys.modules:
             around["versions"][package] = importlib.metadata.version(package)  # type: ignore[index]
     under = os.environ.get("BENCH_UNDER", "")  # older_cpu.py
