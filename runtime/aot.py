@@ -26,6 +26,7 @@ from .errors import ConfigError, MissingExtraError, StorageError
 from .files import atomic_path, make_folder
 from .kernels import KERNELS
 from .library import CLASSES, IDENTITY, seal, source_digest
+from .projections import can_project
 from .stem_steps import SUMS
 
 __all__ = ["build_libraries"]
@@ -90,7 +91,9 @@ def _emit(folder: str) -> None:
 
 def _modules_beyond(name: str) -> set[str]:
     """Return the kernel modules that need more than this class of CPU has."""
-    return {kernel.module for kernel in (*KERNELS, *SUMS) if not kernel.features <= CLASSES[name][1]}
+    features = CLASSES[name][1]
+    beyond = {kernel.module for kernel in (*KERNELS, *SUMS) if not kernel.features <= features}
+    return beyond if can_project(features) else beyond | {"kernel_project"}
 
 
 def _compile(name: str, folder: Path) -> bytes:

@@ -16,9 +16,10 @@ from .layout import aligned, decode_image, new_image
 from .plan import BinarySegment
 from .profile import Stopwatch
 from .programs import Program
+from .projections import Projection
 from .stem_steps import prepare_stem, stem_size, stem_steps
 from .stems import Stem
-from .steps import Step, conv_steps, identity_step, pack_step
+from .steps import Step, conv_steps, identity_step, pack_step, project_steps
 
 __all__ = ["BinaryProgram"]
 
@@ -35,6 +36,8 @@ class BinaryProgram:
         for unit in segment.units:
             if isinstance(unit, Stem):
                 self._bind_stem(unit, segment)
+            elif isinstance(unit, Projection):
+                self._bind_projection(unit)
             else:
                 self._bind(unit, segment)
         helpers = buffers.helpers
@@ -106,6 +109,14 @@ class BinaryProgram:
         steps = stem_steps(prepare_stem(stem), pixels, target, out)
         self._fed += [(step, Word.SOURCE, stem.source) for step in steps]
         self.steps += steps
+
+    def _bind_projection(self, projection: Projection) -> None:
+        source = self._buffers.take(channel_last(projection.source))
+        size = source.shape[1:3] if projection.pool is None else projection.pool.output_size(*source.shape[1:3])
+        shape = (len(source), *size, projection.channels_out)
+        out = aligned(math.prod(shape), np.float32).reshape(shape)
+        self._buffers.values[channel_last(projection.output)] = out
+        self.steps += project_steps(projection, source, out)
 
     def _nhwc(self, name: str, unit: Unit) -> NDArray[np.float32]:
         """Return a value as ``[count, H, W, C]``."""

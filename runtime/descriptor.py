@@ -6,7 +6,7 @@ image ``image`` of the batch. ``*_STEP`` words are bytes from one image to the n
 
 from enum import IntEnum, IntFlag
 
-__all__ = ["BLOCK_WORDS", "PIXEL_WORDS", "SHARED_HEAD", "Constant", "Conv", "Flag", "Pack", "Stem"]
+__all__ = ["BLOCK_WORDS", "PIXEL_WORDS", "SHARED_HEAD", "Constant", "Conv", "Flag", "Pack", "Project", "Stem"]
 
 
 class Conv(IntEnum):
@@ -119,6 +119,30 @@ class Stem(IntEnum):
     SUMS_PIXEL = 37  # bytes from one pixel of sums to the next
     SUMS_ROW = 38  # bytes of a row of sums
     SIZE = 39
+
+
+class Project(IntEnum):
+    """Words of a float shortcut (kernel_project.py). A unit is a row of means, then a block of output channels."""
+
+    SOURCE = 0  # float32 NHWC
+    SOURCE_STEP = 1
+    HEIGHT = 2  # of the source
+    WIDTH = 3
+    CHANNELS = 4
+    POOL_HEIGHT = 5
+    POOL_WIDTH = 6
+    STRIDE_Y = 7
+    STRIDE_X = 8
+    MEANS = 9  # float32 [output height, output width, CHANNELS]: scratch, or the source itself without a pool
+    MEANS_STEP = 10
+    WEIGHT = 11  # float32 [O / 16, CHANNELS, 16]
+    BIAS = 12
+    OUT = 13  # float32 NHWC
+    OUT_STEP = 14
+    OUT_WIDTH = 15
+    OUT_PIXELS = 16
+    OUTPUTS = 17  # O
+    SIZE = 18
 
 
 class Flag(IntFlag):

@@ -8,13 +8,14 @@ import onnx
 from .bits import DOMAIN
 from .fusion import Unit
 from .plan import FloatSegment, Plan
+from .projections import Projection
 from .stem_steps import choose_sums
 from .stems import Stem
 from .steps import PreparedUnit
 
 __all__ = ["StepInfo", "describe", "float_names"]
 
-_STEM = "int8 weights over pixels"
+_STEM, _SHORTCUT = "int8 weights over pixels", "a shortcut between binary layers"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ def describe(plan: Plan, prepared: Mapping[Unit, PreparedUnit]) -> list[StepInfo
             if isinstance(unit, Stem):
                 fused = ["Binarize"] if unit.bits_for is not None else []
                 steps.append(StepInfo(unit.name, "integer", (*unit.ops, *fused), choose_sums(unit).name, _STEM))
+                continue
+            if isinstance(unit, Projection):
+                steps.append(
+                    StepInfo(unit.name, "float", tuple(unit.ops), "project", "a shortcut between binary layers")
+                )
                 continue
             ready = prepared[unit]
             reason = ready.reason + ("; integer thresholds" if ready.thresholds is not None else "")

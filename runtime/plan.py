@@ -17,9 +17,14 @@ from dataclasses import dataclass, field
 from .errors import ModelError
 from .fusion import Graph, Unit, find_units, read_values
 from .model import Model
+from .projections import Projection, find_projections
 from .stems import Stem, find_stem
 
 __all__ = ["BinarySegment", "FloatSegment", "Plan", "in_place_units", "make_plan"]
+
+
+Native = Unit | Stem | Projection
+"""What the kernels run."""
 
 
 @dataclass
@@ -41,7 +46,7 @@ class FloatSegment:
 class BinarySegment:
     """Units, perhaps a stem first, to run in order; their outside inputs and kept outputs are NHWC float32 buffers."""
 
-    units: list[Unit | Stem] = field(default_factory=list)
+    units: list[Native] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Plan:
         return [unit for unit in self._native if isinstance(unit, Stem)]
 
     @property
-    def _native(self) -> list[Unit | Stem]:
+    def _native(self) -> list[Native]:
         return [unit for segment in self.segments if isinstance(segment, BinarySegment) for unit in segment.units]
 
 
@@ -72,7 +77,9 @@ def make_plan(model: Model) -> Plan:
     graph = Graph(model)
     units, reasons = find_units(model, graph)
     stem = find_stem(model, graph)
-    planner = _Planner(model, [*([] if stem is None else [stem]), *units])
+    native: list[Native] = [*units, *find_projections(model, graph, units, stem)]
+    native.sort(key=lambda unit: max(unit.nodes))  # ready once its last stage is
+    planner = _Planner(model, [*([] if stem is None else [stem]), *native])
     segments = planner.segments()
     return Plan(model, segments, reasons)
 
@@ -87,17 +94,17 @@ def in_place_units(plan: Plan) -> frozenset[Unit]:
         if isinstance(segment, FloatSegment):
             reads = [(place, name) for name in (*segment.plain_in, *segment.channel_last_in)]
         else:
-            units = [unit for unit in segment.units if isinstance(unit, Unit)]
-            places |= {unit: place + index for index, unit in enumerate(units)}
-            reads = [(places[unit], name) for unit in units for name in (unit.source, unit.residual) if name]
-            place += len(units)
+            order = {unit: place + index for index, unit in enumerate(segment.units)}
+            places |= {unit: at for unit, at in order.items() if isinstance(unit, Unit)}
+            reads = [(at, name) for unit, at in order.items() for name in (unit.source, unit.residual) if name]
+            place += len(segment.units)
         for at, name in reads:
             last[name] = max(last.get(name, 0), at)
     return frozenset(unit for unit, at in places.items() if unit.residual is not None and last[unit.residual] == at)
 
 
 class _Planner:
-    def __init__(self, model: Model, units: list[Unit | Stem]) -> None:
+    def __init__(self, model: Model, units: list[Native]) -> None:
         self.model, self.units = model, units
         self.nodes = model.proto.graph.node
         self.inputs = [i.name for i in model.proto.graph.input if i.name not in model.constants]
@@ -121,6 +128,10 @@ class _Planner:
             maker = self.native.get(reader.source)
             if maker is None or isinstance(reader, Stem):
                 continue
+            if isinstance(reader, Projection):
+                maker.stored = True
+                continue
+            assert not isinstance(maker, Projection), "a shortcut leads to residuals alone"
             per_group_out = maker.channels_out // maker.groups
             whole_bytes = (maker.groups == 1 or per_group_out % 8 == 0) and (
                 reader.groups == 1 or reader.layer.shape[1] % 8 == 0
@@ -145,7 +156,7 @@ class _Planner:
 
     def _assign_levels(self) -> None:
         """Give every unit an odd and every float node an even level, in graph order (a file is sorted)."""
-        order: list[tuple[int, Unit | Stem | None]] = [(index, None) for index in self.floats]
+        order: list[tuple[int, Native | None]] = [(index, None) for index in self.floats]
         order += [(max(unit.nodes), unit) for unit in self.units]
         for index, unit in sorted(order, key=lambda entry: entry[0]):
             if unit is None:

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .descriptor import Constant, Conv, Flag, Pack
+from .descriptor import Constant, Conv, Flag, Pack, Project
 from .fusion import Unit
 from .kernels import Kernel, choose, entry_address, entry_point
 from .layout import PackedImage, aligned, block_table, border_bases, pack_constants, pack_weights, pieces, pixel_table
+from .library import usable_features
 from .model import BinaryLayer
+from .projections import LANES, Projection
 from .thresholds import falling_channels, integer_thresholds, negated
 
-__all__ = ["PreparedUnit", "Step", "conv_steps", "identity_step", "pack_step", "prepare"]
+__all__ = ["PreparedUnit", "Step", "conv_steps", "identity_step", "pack_step", "prepare", "project_steps"]
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,31 @@ def pack_step(unit: Unit, source: NDArray[np.float32], image: PackedImage) -> St
         words[Pack.POOL_TOP], words[Pack.POOL_LEFT] = pool.pads[:2]
     call = entry_point("kernel_pack", symbol)
     return Step(f"{layer.name}:pack", call, words, height, [threshold, source, image])
+
+
+def project_steps(projection: Projection, source: NDArray[np.float32], out: NDArray[np.float32]) -> list[Step]:
+    """Bind a float shortcut from one float32 buffer ``[count, H, W, C]`` to another."""
+    outputs, channels = projection.weight.shape
+    weight = aligned(outputs * channels, np.float32).reshape(outputs // LANES, channels, LANES)
+    weight[:] = projection.weight.reshape(outputs // LANES, LANES, channels).transpose(0, 2, 1)
+    bias, (height, width), pool = _copy(projection.bias), out.shape[1:3], projection.pool
+    means = source if pool is None else aligned(height * width * channels, np.float32).reshape(1, -1)
+    words = np.zeros(Project.SIZE, np.int64)
+    words[Project.SOURCE], words[Project.SOURCE_STEP] = _place(source)
+    words[Project.HEIGHT], words[Project.WIDTH], words[Project.CHANNELS] = source.shape[1:]
+    words[Project.MEANS], words[Project.MEANS_STEP] = _place(means)
+    words[Project.WEIGHT], words[Project.BIAS] = weight.ctypes.data, bias.ctypes.data
+    words[Project.OUT], words[Project.OUT_STEP] = _place(out)
+    words[Project.OUT_WIDTH], words[Project.OUT_PIXELS], words[Project.OUTPUTS] = width, height * width, outputs
+    keep = [source, out, weight, bias, means]
+    steps = []
+    if pool is not None:
+        words[Project.POOL_HEIGHT], words[Project.POOL_WIDTH] = pool.kernel
+        words[Project.STRIDE_Y], words[Project.STRIDE_X] = pool.strides
+        steps.append(Step(f"{projection.name}:mean", entry_point("kernel_project", "mean_rows"), words, height, keep))
+    wide = "avx512f" in usable_features() and outputs % (2 * LANES) == 0
+    call = entry_point("kernel_project", "project_blocks_wide" if wide else "project_blocks")
+    return [*steps, Step(projection.name, call, words, outputs // LANES // (2 if wide else 1), keep)]
 
 
 def _place(buffer: NDArray[Any]) -> tuple[int, int]:
