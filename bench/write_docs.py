@@ -1,4 +1,4 @@
-"""Put the tables of bench/results into docs/performance.md (and any other page with marks).
+"""Put the tables of bench/results into README.md and docs/performance.md (or the pages named).
 
     python bench/write_docs.py [PAGE …]
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "performance.md")
 
 
 def filled(text: str) -> str:
@@ -25,9 +26,8 @@ def filled(text: str) -> str:
 
 
 def main() -> None:
-    """Fill the pages named, or docs/performance.md."""
-    for name in sys.argv[1:] or [str(ROOT / "docs" / "performance.md")]:
-        page = Path(name)
+    """Fill the pages named, or all."""
+    for page in [Path(name) for name in sys.argv[1:]] or PAGES:
         page.write_text(filled(page.read_text()))
         print(f"{page}: {page.read_text().count('<!-- table ')} tables")
 

@@ -1,6 +1,7 @@
-"""The Python in the documentation runs: the blocks of a page one after another, beside the stored bundle of digits."""
+"""The Python in the documentation runs, beside the stored bundle of digits; its tables are those of bench/results."""
 
 import re
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -25,3 +26,12 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
     code = "\n".join(blocks(page))
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_tables_of_the_pages_are_those_that_the_benchmarks_wrote() -> None:
+    place = Path(__file__).parents[2] / "bench" / "write_docs.py"
+    writer = runpy.run_path(str(place))
+    for page in writer["PAGES"]:
+        text = page.read_text(encoding="utf-8")
+        assert "<!-- table " in text, page
+        assert writer["filled"](text) == text, f"{page.name} is not what its results say: python bench/write_docs.py"
