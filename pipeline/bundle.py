@@ -21,7 +21,14 @@ from .stages import MODEL, REFERENCE
 
 __all__ = ["make_bundle", "stratified"]
 
-_TOLERANCES = ("max_logit_difference", "min_top1_agreement", "max_accuracy_drop", "oracle_samples", "latency_runs")
+_TOLERANCES = (
+    "max_logit_difference",
+    "max_flipped_share",
+    "min_top1_agreement",
+    "max_accuracy_drop",
+    "oracle_samples",
+    "latency_runs",
+)
 
 _README = """\
 A bundle of latentbit {version}: {name}, {samples} reference images.

@@ -56,12 +56,14 @@ class RunSection:
 class CheckSection:
     """Tolerances of the accuracy check, and how much it measures.
 
-    ``max_logit_difference`` and ``min_top1_agreement`` compare the runtime with the folded reference over the samples;
+    Against the folded reference over the samples: ``max_logit_difference`` on images without a flipped sign,
+    ``max_flipped_share`` of all signs of binary layers (a fraction), ``min_top1_agreement``;
     ``max_accuracy_drop`` (a fraction) is deployed against trained accuracy; ``oracle_samples`` are run through
     ``onnx.reference``, which is slow; integers must always be equal.
     """
 
     max_logit_difference: float = _between(1e-3, 0.0)
+    max_flipped_share: float = _between(1e-4, 0.0, 1.0)
     min_top1_agreement: float = _between(0.995, 0.0, 1.0)
     max_accuracy_drop: float = _between(0.005, 0.0, 1.0)
     oracle_samples: int = _between(32, 1)

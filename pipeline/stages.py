@@ -210,6 +210,7 @@ def check(run: RunDir, step: Step) -> None:
         run.path / MODEL,
         run.path / REFERENCE,
         max_logit_difference=section.max_logit_difference,
+        max_flipped_share=section.max_flipped_share,
         min_top1_agreement=section.min_top1_agreement,
         max_accuracy_drop=section.max_accuracy_drop,
         oracle_samples=section.oracle_samples,

@@ -28,8 +28,9 @@ def check_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     accuracy, agreement = report["accuracy"], report["agreement"]
     size, latency = report["size_bytes"], report["latency_ms"]
     ours, theirs = latency["latentbit"], latency["onnxruntime_fp32"]
-    flipped, difference = agreement["flipped_signs"], agreement["max_abs_logit_difference"]
+    flipped, difference = agreement["flipped_signs"], agreement["max_abs_logit_difference_unflipped"]
     folded = "runtime against the folded reference"
+    unflipped = folded if not agreement["flipped_images"] else "on images without a flipped sign"
     smaller = f"{size['float'] / size['packed']:.1f}x smaller than {size['float'] / 1024:.1f} KiB float"
     return [
         ("accuracy, float latent stream", _percent(accuracy["latent_stream"]), "test images"),
@@ -38,12 +39,17 @@ def check_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("accuracy, deployed", _percent(accuracy["deployed"]), f"{report['samples']} reference images"),
         ("integer mismatches", str(agreement["oracle_integer_mismatches"]), "runtime against onnx.reference"),
         ("top-1 agreement", _percent(agreement["top1_agreement"]), folded),
-        ("largest logit difference", "not finite" if difference is None else f"{difference:.2g}", folded),
-        ("flipped signs", str(sum(flipped.values())), f"in {len(flipped)} binary layers"),
+        ("largest logit difference", "not finite" if difference is None else f"{difference:.2g}", unflipped),
+        ("flipped signs", _flipped(agreement), f"in {len(flipped)} binary layers"),
         ("model size", f"{size['packed'] / 1024:.1f} KiB", smaller),
         ("latency, latentbit", _latency(ours), "one image, median (95th percentile)"),
         ("latency, onnxruntime fp32", _latency(theirs), f"{theirs['median'] / ours['median']:.2f}x of latentbit"),
     ]
+
+
+def _flipped(agreement: dict[str, Any]) -> str:
+    count = sum(agreement["flipped_signs"].values())
+    return f"{count} ({agreement['flipped_share']:.1g})" if count else "0"
 
 
 def _percent(value: float | None) -> str:

@@ -26,6 +26,7 @@ __all__ = ["main"]
 
 _TOLERANCES = {
     "max_logit_difference": float,
+    "max_flipped_share": float,
     "min_top1_agreement": float,
     "max_accuracy_drop": float,
     "oracle_samples": int,

@@ -23,7 +23,13 @@ from .conftest import SHORT, pipeline
 
 FIGURES = {
     "accuracy": {"latent_stream", "training", "folded", "deployed"},
-    "agreement": {"oracle_integer_mismatches", "top1_agreement", "max_abs_logit_difference", "flipped_signs"},
+    "agreement": {
+        "oracle_integer_mismatches",
+        "top1_agreement",
+        "max_abs_logit_difference",
+        "flipped_signs",
+        "flipped_share",
+    },
     "size_bytes": {"packed", "float"},
     "latency_ms": {"latentbit", "onnxruntime_fp32"},
 }

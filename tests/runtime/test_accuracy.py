@@ -84,6 +84,36 @@ def test_flipped_signs_are_counted_by_layer(bundle: Path) -> None:
     assert set(flipped.values()) == {0}
 
 
+def test_logits_are_judged_on_images_without_a_flipped_sign(bundle: Path) -> None:
+    """Behind a sign that a float sum has turned all differs; a few such signs are no failure, many are."""
+    recorded = load_reference(bundle / "reference.npz")
+    name = sorted(recorded.signs)[0]
+    signs, logits = recorded.signs[name].copy(), recorded.logits.copy()
+    signs[3, 2, 1, 0] *= -1
+    logits[3] += 0.5
+    alter(bundle, logits=logits, **{f"signs/{name}": pack_signs(signs, axis=1)})
+    report = report_of(bundle, max_flipped_share=0.01)
+    agreement = report["agreement"]
+    assert (report["passed"], agreement["flipped_images"]) == (True, 1)
+    assert agreement["max_abs_logit_difference"] == pytest.approx(0.5, abs=1e-3)
+    assert agreement["max_abs_logit_difference_unflipped"] < 1e-3
+    total = sum(value.size for value in recorded.signs.values())
+    assert agreement["flipped_share"] == pytest.approx(1 / total)
+    (failure,) = report_of(bundle, max_flipped_share=0.5 / total)["failures"]
+    assert "of all signs are flipped" in failure
+    logits[5] += 0.5  # and this image has no flipped sign to excuse it
+    alter(bundle, logits=logits)
+    (failure,) = report_of(bundle, max_flipped_share=0.01)["failures"]
+    assert failure.startswith("the largest logit difference is 0.5")
+
+
+def test_a_logit_that_is_no_number_fails(bundle: Path) -> None:
+    logits = load_reference(bundle / "reference.npz").logits.copy()
+    logits[0, 0] = np.nan
+    alter(bundle, logits=logits)
+    assert "a logit is no finite number, here or in the reference" in report_of(bundle)["failures"]
+
+
 def test_an_integer_that_differs_fails(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trace = InferenceSession.trace
 

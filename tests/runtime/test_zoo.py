@@ -38,7 +38,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_models_cards_and_samples_belong_together() -> None:
     assert "digits" in NAMES
     assert list(NAMES) == sorted(file.stem for file in catalogue.FOLDER.glob("*.onnx"))
-    assert SAMPLED == sorted(file.stem for file in SAMPLES.glob("*.zip"))
+    assert sorted(file.stem for file in SAMPLES.glob("*.zip")) == SAMPLED
     for name in set(NAMES) - set(SAMPLED):
         terms = zoo.card(name).data_terms
         assert terms is not None
