@@ -20,8 +20,9 @@ from latentbit.training.trainer import Progress, load_network, train
 QUICK: dict[str, Any] = {"epochs": 2, "width": 4, "batch_size": 128, "threads": 1, "seed": 3}
 
 KILLED = """
-import os, sys
+import os, signal, sys
 from latentbit.training import trainer
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests are a shell's background job
 trainer.CHECKPOINT_SECONDS = {interval}
 def stop(progress):
     if (progress.epoch, progress.step) == ({epoch}, {step}) and progress.metrics is None:
