@@ -17,23 +17,12 @@ from numba import cfunc, types
 from numba.extending import intrinsic
 
 from .descriptor import SHARED_HEAD
-from .llvm import I64, const, load_i64, pointer
+from .llvm import I64, call_kernel, const, load_i64, pointer
 
 __all__ = ["run_alone", "run_shared"]
 
 _SPINS = 2000  # a turn is some 30 ns: longer than the end of a portion takes, shorter than a time slice
 _PORTIONS = 6  # per thread: fine enough to even out, coarse enough to keep weights in the cache
-
-
-def _emit_call(typing_context: Any, kernel: Any, step: Any, image: Any, begin: Any, end: Any) -> Any:
-    """Call the kernel at an address."""
-
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        of_kernel = ir.FunctionType(ir.VoidType(), [I64] * 4)
-        b.call(b.inttoptr(arguments[0], of_kernel.as_pointer()), arguments[1:])
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 5), generate
 
 
 def _emit_add(typing_context: Any, address: Any, index: Any, value: Any) -> Any:
@@ -57,7 +46,6 @@ def _emit_yield(typing_context: Any, address: Any) -> Any:
     return types.void(types.int64), generate
 
 
-_call: Any = intrinsic(_emit_call)
 _add: Any = intrinsic(_emit_add)
 _yield: Any = intrinsic(_emit_yield)
 
@@ -68,7 +56,7 @@ def run_alone(program: int, count: int, begin: int, end: int) -> None:
     for image in range(begin, end):
         for index in range(count):
             row = program + index * 24
-            _call(load_i64(row, 0), load_i64(row, 1), image, 0, load_i64(row, 2))
+            call_kernel(load_i64(row, 0), load_i64(row, 1), image, 0, load_i64(row, 2))
 
 
 @cfunc("void(int64, int64, int64, int64, int64)", cache=True, error_model="numpy")
@@ -85,7 +73,7 @@ def run_shared(program: int, count: int, images: int, shared: int, threads: int)
                 begin = _add(counters, 0, portion)
                 while begin < units:
                     end = min(units, begin + portion)
-                    _call(kernel, step, image, begin, end)
+                    call_kernel(kernel, step, image, begin, end)
                     _add(counters, 1, end - begin)
                     begin = _add(counters, 0, portion)
                 spins = 0

@@ -14,20 +14,9 @@ from numba import cfunc, types
 from numba.extending import intrinsic
 
 from .descriptor import Stem
-from .llvm import F32, I8, I16, I32, I64, cg, const, emit_load, emit_store, load_i64, splat
+from .llvm import F32, I8, I16, I32, I64, call_kernel, cg, const, emit_load, emit_store, load_i64, splat
 
 __all__ = ["stem_rows"]
-
-
-def _emit_call(typing_context: Any, address: Any, step: Any, corner: Any, weights: Any, target: Any) -> Any:
-    """Call the kernel of the sums."""
-
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        of_kernel = ir.FunctionType(ir.VoidType(), [I64] * 4)
-        b.call(b.inttoptr(arguments[0], of_kernel.as_pointer()), arguments[1:])
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 5), generate
 
 
 def _emit_finish(
@@ -92,7 +81,6 @@ def _emit_finish(
     return types.void(*(types.int64,) * 8), generate
 
 
-_sums: Any = intrinsic(_emit_call)
 _finish: Any = intrinsic(_emit_finish)
 
 
@@ -114,7 +102,7 @@ def stem_rows(step: int, image: int, begin: int, end: int) -> None:
             target = ring + sums_y % taps_y * sums_row
             for block in range(blocks):
                 weights = load_i64(step, Stem.WEIGHT) + block * load_i64(step, Stem.WEIGHT_STEP)
-                _sums(load_i64(step, Stem.SUMS), step, corner, weights, target + block * (sums_pixel // blocks))
+                call_kernel(load_i64(step, Stem.SUMS), step, corner, weights, target + block * (sums_pixel // blocks))
         done = bottom
         out = load_i64(step, Stem.OUT)
         if out != 0:

@@ -19,6 +19,7 @@ __all__ = [
     "I16",
     "I32",
     "I64",
+    "call_kernel",
     "cg",
     "const",
     "emit_load",
@@ -121,6 +122,20 @@ def _prefetch(typing_context: Any, address: Any, size: Any) -> Any:
 
 
 prefetch: Any = intrinsic(_prefetch)
+
+
+def _call_kernel(typing_context: Any, kernel: Any, first: Any, second: Any, third: Any, fourth: Any) -> Any:
+    """Call the kernel at an address with four words."""
+
+    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+        of_kernel = ir.FunctionType(ir.VoidType(), [I64] * 4)
+        b.call(b.inttoptr(arguments[0], of_kernel.as_pointer()), arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(*(types.int64,) * 5), generate
+
+
+call_kernel: Any = intrinsic(_call_kernel)
 
 
 def _scratch(typing_context: Any, size: Any) -> Any:

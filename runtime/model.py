@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .bits import unpack_conv_weight
 
-__all__ = ["BinarizeNode", "BinaryLayer", "Model", "ValueType", "packed_size"]
+__all__ = ["BinarizeNode", "BinaryLayer", "Model", "ValueType"]
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,3 @@ class Model:
     types: dict[str, ValueType]
     layers: dict[int, BinaryLayer]
     binarizes: dict[int, BinarizeNode]
-
-
-def packed_size(layer: BinaryLayer) -> int:
-    """Return the bytes of a layer's packed weight in the file."""
-    return layer.packed.size

@@ -20,7 +20,6 @@ from .feeds import check_feeds, input_specs, type_name
 from .floats import ENGINE_ERRORS, make_session
 from .info import StepInfo, describe
 from .loading import load
-from .model import packed_size
 from .plan import FloatSegment, make_plan
 from .profile import StepTime, Stopwatch
 from .programs import Helpers
@@ -170,7 +169,7 @@ class InferenceSession:
     def saved_bytes(self) -> int:
         """Return how many bytes larger the file would be with float32 instead of packed weights."""
         layers = self._plan.model.layers.values()
-        return sum(4 * math.prod(layer.shape) - packed_size(layer) for layer in layers)
+        return sum(4 * math.prod(layer.shape) - layer.packed.size for layer in layers)
 
     def _names(self, wanted: Sequence[str] | None) -> list[str]:
         known = [info.name for info in self._outputs]
