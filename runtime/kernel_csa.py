@@ -76,6 +76,7 @@ def _emit(typing_context: Any, act: Any, pixels: Any, weights: Any, pieces: Any,
 
         def pair(sources: list[Any]) -> None:
             first, second = load_weights(0), load_weights(1)
+            carries = []
             for p, source in enumerate(sources):
                 one, other = (_broadcast(b, b.add(source, const(4 * step))) for step in range(2))
                 for v in range(VECTORS):
@@ -83,9 +84,11 @@ def _emit(typing_context: Any, act: Any, pixels: Any, weights: Any, pieces: Any,
                     before = b.load(ones[t])
                     partial = _ternary(b, before, one, first[v], _XOR3)
                     after = _ternary(b, partial, other, second[v], _XOR3)
-                    carry = _ternary(b, partial, after, before, _CHOOSE)
+                    carries.append(_ternary(b, partial, after, before, _CHOOSE))
                     b.store(after, ones[t])
-                    b.store(b.add(b.load(twos[t]), _ones(b, carry)), twos[t])
+            counts = [_ones(b, carry) for carry in carries]
+            for high, counted in zip(twos, counts, strict=True):
+                b.store(b.add(b.load(high), counted), high)
             b.store(b.add(b.load(place), const(2 * 64 * VECTORS)), place)
 
         def single(sources: list[Any]) -> None:
