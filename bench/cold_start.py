@@ -1,7 +1,8 @@
 """Cold start to the first inference, by processor seconds and memory: ``python bench/cold_start.py MODEL [--runs 5]``.
 
 Each run is a process of its own that imports the runtime, opens the model and runs one batch of zeros: with a kernel
-library built ahead of time, and with numba and a warm cache. Prints a Markdown table of medians.
+library built ahead of time, with kernels compiled here before, and with an empty cache. Prints a Markdown table of
+medians.
 """
 
 import argparse
@@ -32,40 +33,45 @@ print(json.dumps([used.ru_utime + used.ru_stime, peak / 1024, "numba" in sys.mod
 """
 
 
-def measure(model: Path, runs: int, settings: dict[str, str]) -> tuple[float, float]:
-    """Return the medians of processor seconds and MiB; the first process, which may fill a cache, is left out."""
-    found = []
-    for _ in range(runs + 1):
-        done = subprocess.run(
-            [sys.executable, "-c", _CODE, str(model)],
-            env={**os.environ, **settings},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        seconds, mebibytes, jit = json.loads(done.stdout)
-        assert jit is not bool(settings)
-        found.append((seconds, mebibytes))
-    return median(seconds for seconds, _ in found[1:]), median(size for _, size in found[1:])
+def measure(model: Path, settings: dict[str, str]) -> tuple[float, float, bool]:
+    """Return processor seconds, MiB and whether numba was imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", _CODE, str(model)],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds, mebibytes, jit = json.loads(done.stdout)
+    return seconds, mebibytes, jit
 
 
 def main() -> None:
-    """Build the library, measure both ways, print the table."""
+    """Build the library, measure the three ways, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
     name = cpu_class()
     assert name is not None
+    found: dict[str, list[tuple[float, float, bool]]] = {"library": [], "warm cache": [], "empty cache": []}
     with tempfile.TemporaryDirectory() as scratch:
         build_libraries(Path(scratch), [name])
-        rows = (("library", {VARIABLE: scratch}), ("numba, warm cache", {}))
-        figures = [(label, *measure(options.model, options.runs, settings)) for label, settings in rows]
+        for run in range(options.runs + 1):  # the first brings files into memory and is left out
+            for kind, times in found.items():
+                # An empty cache is a new folder, which is the warm one of the turn after.
+                folder = Path(scratch) / f"{run - (kind == 'warm cache')}"
+                caches = {VARIABLE: "", "NUMBA_CACHE_DIR": str(folder)}
+                if run:
+                    times.append(measure(options.model, {VARIABLE: scratch} if kind == "library" else caches))
+                elif kind == "empty cache":
+                    measure(options.model, caches)
     about = environment()
     print(f"{options.model.name}, {about['cpu']}, {about['versions']}\n")
     print("| kernels | processor seconds | peak memory, MiB |\n| --- | --- | --- |")
-    for label, seconds, mebibytes in figures:
-        print(f"| {label} | {seconds:.2f} | {mebibytes:.0f} |")
+    for kind, times in found.items():
+        assert {jit for *_, jit in times} == {kind == "empty cache"}
+        print(f"| {kind} | {median(time[0] for time in times):.2f} | {median(time[1] for time in times):.0f} |")
 
 
 if __name__ == "__main__":

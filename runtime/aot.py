@@ -2,10 +2,8 @@
 
 1. A process of its own imports the kernel modules with numba's optimiser off and writes their plain LLVM IR: nothing in
    it depends on the CPU of the machine that builds.
-2. What numba's wrappers call of CPython (only where an exception passes through a kernel, which none raises) becomes a
-   trap; everything but the kernels becomes internal and is dropped.
-3. LLVM optimises for the target and emits position-independent code; a linker makes the library. Its only open symbols
-   are those of the C library (``memset`` and the like).
+2. :mod:`.objects` makes one object file of it, position-independent, optimised by LLVM for the target.
+3. A linker makes the library.
 
 The linker is that of ``ziglang`` (extra ``kernels``), which links for every target; ``cc`` does for this machine.
 """
@@ -20,12 +18,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from .errors import ConfigError, MissingExtraError, StorageError
 from .files import atomic_path, make_folder
 from .kernels import KERNELS
-from .library import CLASSES, IDENTITY, seal, source_digest
+from .library import CLASSES, IDENTITY, sealed, source_digest
+from .objects import emit_object, kernel_ir
 from .projections import can_project
 from .stem_steps import SUMS
 
@@ -39,8 +37,6 @@ _TARGETS = {
     "aarch64": (*_ARM, "generic", ""),
 }
 """Class -> LLVM's triple, the linker's name of the target, LLVM's CPU and what it has besides."""
-
-_TRAP = "{\n  call void @llvm.trap()\n  unreachable\n}"
 
 
 def build_libraries(folder: Path, classes: Sequence[str]) -> list[Path]:
@@ -59,15 +55,14 @@ def build_libraries(folder: Path, classes: Sequence[str]) -> list[Path]:
             target = folder / f"{name}.so"
             with atomic_path(target) as part:
                 shared = _link(name, _compile(name, Path(scratch)), Path(scratch))
-                part.write_bytes(shared.read_bytes())
-                seal(part)
+                part.write_bytes(sealed(shared.read_bytes()))
             paths.append(target)
     return paths
 
 
 def _emit_in_a_process(folder: Path) -> None:
     """Write ``MODULE.SYMBOL.ll`` for every kernel; a process that has not compiled them yet is needed for that."""
-    environment = {**os.environ, "NUMBA_OPT": "0", "NUMBA_CACHE_DIR": str(folder / "cache")}
+    environment = {**os.environ, "NUMBA_OPT": "0"}
     code = f"from {__name__} import _emit; import sys; _emit(sys.argv[1])"
     done = subprocess.run(
         [sys.executable, "-c", code, str(folder)], env=environment, capture_output=True, text=True, check=False
@@ -79,14 +74,9 @@ def _emit_in_a_process(folder: Path) -> None:
 
 
 def _emit(folder: str) -> None:
-    from numba.core.ccallback import CFunc
-
     for path in sorted(Path(__file__).parent.glob("kernel_*.py")):
-        module = importlib.import_module(f".{path.stem}", __package__)
-        for symbol, value in vars(module).items():
-            if isinstance(value, CFunc):
-                ir = value.inspect_llvm().replace(f"@{value.native_name}", f"@{symbol}")
-                Path(folder, f"{path.stem}.{symbol}.ll").write_text(ir)
+        for symbol, ir in kernel_ir(importlib.import_module(f".{path.stem}", __package__)).items():
+            Path(folder, f"{path.stem}.{symbol}.ll").write_text(ir)
 
 
 def _modules_beyond(name: str) -> set[str]:
@@ -107,41 +97,8 @@ def _compile(name: str, folder: Path) -> bytes:
         cpu=cpu, features=features, opt=3, reloc="pic", codemodel="default"
     )
     files = [file for file in sorted(folder.glob("*.ll")) if file.name.split(".")[0] not in _modules_beyond(name)]
-    parsed = [llvm.parse_assembly(file.read_text()) for file in files]
-    symbols = {file.name.split(".")[1] for file in files}
-    whole = llvm.parse_assembly(_stubs(parsed, f"{name} {source_digest()}"))
-    for module in (whole, *parsed):
-        module.triple, module.data_layout = triple, str(machine.target_data)
-    for module in parsed:
-        whole.link_in(module)
-    for value in (*whole.functions, *whole.global_variables):
-        if not value.is_declaration and value.name not in symbols | {IDENTITY}:
-            value.linkage = "internal"
-    whole.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(whole, builder)
-    emitted: bytes = machine.emit_object(whole)
-    return emitted
-
-
-def _stubs(modules: Sequence[Any], identity: str) -> str:
-    """Return IR that defines what the modules only declare: functions trap, variables are zero."""
-    lines = {"llvm.trap": "declare void @llvm.trap()"}
-    for module in modules:
-        defined = {value.name for value in module.functions if not value.is_declaration}
-        for value in module.functions:
-            if value.is_declaration and not value.name.startswith("llvm.") and value.name not in defined:
-                head = str(value).strip().splitlines()[-1]
-                lines[value.name] = (
-                    f"define{head.removeprefix('declare')[: head.rindex(')') - len('declare') + 1]} {_TRAP}"
-                )
-        for value in module.global_variables:
-            if value.is_declaration:
-                lines[value.name] = f"@{value.name} = global i8 0"
-    text = identity.encode()
-    lines[IDENTITY] = f'@{IDENTITY} = constant [{len(text) + 1} x i8] c"{identity}\\00"'
-    return "\n".join(lines.values())
+    kernels = {file.name.split(".")[1]: file.read_text() for file in files}
+    return emit_object(kernels, machine, {IDENTITY: f"{name} {source_digest()}"})
 
 
 def _link(name: str, code: bytes, folder: Path) -> Path:

@@ -24,8 +24,8 @@ def check_bundle(path: str | PathLike[str], *, num_threads: int = 1, **tolerance
     tolerances: keywords of ``check`` that replace those of the bundle. Every digest is verified first. A plain folder
     with ``model.onnx`` and ``reference.npz`` is checked as well; its files have no digests, and the report says so.
     Kernels come from the bundle's library for this class of CPU, if it has one. The report gains ``bundle`` (its
-    manifest, or null), ``cpu_class``, ``kernel_library`` (its class, or null), ``jit`` (whether numba was loaded) and
-    ``sensors``.
+    manifest, or null), ``cpu_class``, ``kernel_library`` (its class, or null), ``jit`` (whether kernels compiled
+    here were loaded) and ``sensors``.
     """
     folder = Path(path)
     if is_bundle(folder):
@@ -43,7 +43,7 @@ def check_bundle(path: str | PathLike[str], *, num_threads: int = 1, **tolerance
         raise DataError(f"{folder} is no bundle: give the folder or .zip that pipeline bundle made")
     report["cpu_class"] = cpu_class()
     report["kernel_library"] = None if library is None else library.cpu_class
-    report["jit"] = "numba" in sys.modules
+    report["jit"] = "llvmlite" in sys.modules
     report["sensors"] = sensors()
     return report
 

@@ -125,7 +125,7 @@ _count: Any = intrinsic(_emit)
 _epilogue = make_epilogue(PIXELS, 16 * VECTORS, width=16, counts=I32)
 
 
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def conv_csa(step: int, image: int, begin: int, end: int) -> None:
     """Run units ``begin … end − 1`` of the convolution step at address ``step`` on one image of the batch."""
     act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)

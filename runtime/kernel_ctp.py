@@ -63,7 +63,7 @@ _count: Any = intrinsic(_emit)
 _epilogue = make_epilogue(PIXELS, 32 * VECTORS)
 
 
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def conv_ctp(step: int, image: int, begin: int, end: int) -> None:
     """Run units ``begin … end − 1`` of the convolution step at address ``step`` on one image of the batch."""
     act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)

@@ -98,7 +98,7 @@ _pair: Any = intrinsic(_emit_pair)
 _epilogue = make_epilogue(_PIXELS, 32 * VECTORS, nibbles=True)
 
 
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def pair_image(step: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the pair image: entry i = byte i + 17 · byte (i + shift)."""
     act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
@@ -108,7 +108,7 @@ def pair_image(step: int, image: int, begin: int, end: int) -> None:
         _pair(act + index, act + index + shift, pairs + 2 * index)
 
 
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def conv_lut2(step: int, image: int, begin: int, end: int) -> None:
     """Run units ``begin … end − 1`` of the convolution step at address ``step``; :func:`pair_image` ran before."""
     pairs = load_i64(step, Conv.PAIRS)

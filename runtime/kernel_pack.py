@@ -66,7 +66,7 @@ _eight: Any = intrinsic(_emit_eight)
 _any_eight: Any = intrinsic(_emit_any_eight)
 
 
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def pack_floats(step: int, image: int, begin: int, end: int) -> None:
     """Pack rows ``begin … end − 1`` of one image by ``value >= threshold[c]`` (NaN gives 0)."""
     source = load_i64(step, Pack.SOURCE) + image * load_i64(step, Pack.SOURCE_STEP)
@@ -98,7 +98,7 @@ def pack_floats(step: int, image: int, begin: int, end: int) -> None:
                     store_u8(place, group * group_bytes + byte, bits)
 
 
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def pack_pooled(step: int, image: int, begin: int, end: int) -> None:
     """Pack rows of the max-pool of one image: a bit is 1 where any value of the window reaches the threshold."""
     source = load_i64(step, Pack.SOURCE) + image * load_i64(step, Pack.SOURCE_STEP)

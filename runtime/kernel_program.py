@@ -50,7 +50,7 @@ _add: Any = intrinsic(_emit_add)
 _yield: Any = intrinsic(_emit_yield)
 
 
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def run_alone(program: int, count: int, begin: int, end: int) -> None:
     """Do all ``count`` steps on each of the images ``begin … end − 1``."""
     for image in range(begin, end):
@@ -59,7 +59,7 @@ def run_alone(program: int, count: int, begin: int, end: int) -> None:
             call_kernel(load_i64(row, 0), load_i64(row, 1), image, 0, load_i64(row, 2))
 
 
-@cfunc("void(int64, int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64, int64)", error_model="numpy")
 def run_shared(program: int, count: int, images: int, shared: int, threads: int) -> None:
     """Help with all steps on all images as long as the program is open."""
     _add(shared, 1, 1)

@@ -103,7 +103,7 @@ _tile: Any = _make_tile(1)
 _wide_tile: Any = _make_tile(2)
 
 
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def mean_rows(step: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the means of one image."""
     source = load_i64(step, Project.SOURCE) + image * load_i64(step, Project.SOURCE_STEP)
@@ -123,7 +123,7 @@ def mean_rows(step: int, image: int, begin: int, end: int) -> None:
             _mean(source + top * row + left * pixel, rows, columns, row, pixel, target + x * pixel, channels)
 
 
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def project_blocks(step: int, image: int, begin: int, end: int) -> None:
     """Do blocks ``begin … end − 1`` of 16 output channels, all pixels of one image; :func:`mean_rows` ran before."""
     means = load_i64(step, Project.MEANS) + image * load_i64(step, Project.MEANS_STEP)
@@ -139,7 +139,7 @@ def project_blocks(step: int, image: int, begin: int, end: int) -> None:
             _tile(means + x * pixel, pixel, last, channels, weights, bias, target, 4 * outputs)
 
 
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def project_blocks_wide(step: int, image: int, begin: int, end: int) -> None:
     """Do pairs ``begin … end − 1`` of such blocks."""
     means = load_i64(step, Project.MEANS) + image * load_i64(step, Project.MEANS_STEP)

@@ -84,7 +84,7 @@ def _emit_finish(
 _finish: Any = intrinsic(_emit_finish)
 
 
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def stem_rows(step: int, image: int, begin: int, end: int) -> None:
     """Compute output rows ``begin … end − 1`` of one image."""
     row, blocks = load_i64(step, Stem.ROW), load_i64(step, Stem.BLOCKS)

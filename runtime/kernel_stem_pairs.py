@@ -117,7 +117,7 @@ _centre: Any = intrinsic(_emit_centre)
 _tile: Any = intrinsic(_emit_tile)
 
 
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def centre_pixels(step: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the centred image."""
     source = load_i64(step, Stem.SOURCE) + image * load_i64(step, Stem.SOURCE_STEP)
@@ -126,7 +126,7 @@ def centre_pixels(step: int, image: int, begin: int, end: int) -> None:
         _centre(source + y * count, load_i64(step, Stem.ZERO), load_i64(step, Stem.INSIDE) + y * row, count)
 
 
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def sums_pairs(step: int, corner: int, weights: int, target: int) -> None:
     """Write a row of sums of a block of channels; ``corner`` is where the window of the first pixel begins."""
     row, rows, pairs = load_i64(step, Stem.ROW), load_i64(step, Stem.KERNEL_HEIGHT), load_i64(step, Stem.KERNEL_STEPS)

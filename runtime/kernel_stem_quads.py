@@ -90,7 +90,7 @@ _copy: Any = intrinsic(_emit_copy)
 _tile: Any = intrinsic(_emit_tile)
 
 
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def place_pixels(step: int, image: int, begin: int, end: int) -> None:
     """Copy rows ``begin … end − 1`` of the pixels into their border."""
     source = load_i64(step, Stem.SOURCE) + image * load_i64(step, Stem.SOURCE_STEP)
@@ -99,7 +99,7 @@ def place_pixels(step: int, image: int, begin: int, end: int) -> None:
         _copy(source + y * count, load_i64(step, Stem.INSIDE) + y * row, count)
 
 
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def sums_quads(step: int, corner: int, weights: int, target: int) -> None:
     """Write a row of sums of a block of channels, and up to three pixels behind it, which the ring has room for."""
     pixel, sums_pixel, width = load_i64(step, Stem.PIXEL), load_i64(step, Stem.SUMS_PIXEL), load_i64(step, Stem.WIDTH)

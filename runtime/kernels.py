@@ -5,23 +5,18 @@ To add a kernel write its module with one function ``kernel(descriptor, image, b
 """
 
 import ctypes
-import importlib
-import os
-import pickle
-import shutil
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import MissingExtraError, ModelError
+from .errors import ModelError
+from .jit import kernel_address
 from .layout import BYTES, NIBBLES, WORDS, ImageFormat, interleaved
-from .library import Library, current_library, source_digest, usable_features
+from .library import Library, current_library, usable_features
 from .model import BinaryLayer
 from .tables import pair_table, single_table
 
@@ -129,40 +124,6 @@ def choose(layer: BinaryLayer, wanted: str | None = None) -> tuple[Kernel, str]:
     raise ModelError(f"node {layer.name}: no kernel takes it ({'; '.join(refusals)})")
 
 
-_lock = threading.Lock()
-
-
-def _cache_folder() -> str:
-    """Return the folder of compiled kernels: one per state of all sources, since a kernel is made of several files.
-
-    numba alone looks at the file of a function, not at those that its intrinsics stand in.
-    """
-    root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return str(Path(root) / "latentbit" / "kernels" / source_digest()[:16])
-
-
-def _compiled(module: str) -> Any:
-    """Import a kernel module, which compiles its functions or loads them from the cache; a broken cache is renewed."""
-    try:
-        config: Any = importlib.import_module("numba.core.config")
-    except ModuleNotFoundError:
-        raise MissingExtraError(
-            "kernels are compiled by numba, which is not installed: pip install numba, or name a library for "
-            "this CPU in LATENTBIT_KERNELS"
-        ) from None
-
-    with _lock:
-        before = config.CACHE_DIR
-        config.CACHE_DIR = _cache_folder()
-        try:
-            return importlib.import_module(f".{module}", __package__)
-        except (OSError, EOFError, ValueError, AttributeError, ImportError, pickle.PickleError):
-            shutil.rmtree(_cache_folder(), ignore_errors=True)
-            return importlib.import_module(f".{module}", __package__)
-        finally:
-            config.CACHE_DIR = before
-
-
 def entry_point(module: str, symbol: str) -> Callable[..., None]:
     """Return the compiled function ``symbol`` of int64 arguments; called, it releases the interpreter lock."""
     return _entry_point(current_library(), module, symbol)
@@ -171,7 +132,7 @@ def entry_point(module: str, symbol: str) -> Callable[..., None]:
 @cache
 def _entry_point(built: Library | None, module: str, symbol: str) -> Callable[..., None]:
     prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * (5 if symbol == "run_shared" else 4))
-    return prototype(getattr(_compiled(module), symbol).address if built is None else built.address(symbol))
+    return prototype(kernel_address(module, symbol) if built is None else built.address(symbol))
 
 
 def entry_address(call: Callable[..., None]) -> int:

@@ -27,8 +27,9 @@ __all__ = [
     "cpu_classes",
     "current_library",
     "load_library",
-    "seal",
+    "sealed",
     "source_digest",
+    "unsealed",
     "usable_features",
     "use_library",
 ]
@@ -54,7 +55,7 @@ IDENTITY = "latentbit_library"
 """Symbol of the string ``CLASS DIGEST`` in a library."""
 
 _MAGIC = b"latentbit\n"
-_SHARED = ("counting", "descriptor", "epilogue", "llvm", "tables", "tiles")
+_SHARED = ("counting", "descriptor", "epilogue", "llvm", "objects", "tables", "tiles")
 
 
 @dataclass(frozen=True)
@@ -147,10 +148,15 @@ def load_library(path: str | os.PathLike[str]) -> Library:
     return Library(file.resolve(), name, handle)
 
 
-def seal(path: Path) -> None:
-    """Append the digest that :func:`load_library` verifies."""
-    data = path.read_bytes()
-    path.write_bytes(data + _MAGIC + hashlib.sha256(data).digest())
+def sealed(data: bytes) -> bytes:
+    """Return a file's bytes with the digest that :func:`unsealed` verifies behind them."""
+    return data + _MAGIC + hashlib.sha256(data).digest()
+
+
+def unsealed(data: bytes) -> bytes | None:
+    """Return what :func:`sealed` was given, None if it was cut or altered since."""
+    body, magic, digest = data[: -len(_MAGIC) - 32], data[-len(_MAGIC) - 32 : -32], data[-32:]
+    return body if magic == _MAGIC and hashlib.sha256(body).digest() == digest else None
 
 
 def _verify(file: Path) -> None:
@@ -158,17 +164,13 @@ def _verify(file: Path) -> None:
         data = file.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read the kernel library {file}: {error.strerror}") from None
-    body, magic, digest = data[: -len(_MAGIC) - 32], data[-len(_MAGIC) - 32 : -32], data[-32:]
-    if magic != _MAGIC or hashlib.sha256(body).digest() != digest:
+    if unsealed(data) is None:
         raise ModelError(f"{file} is no whole kernel library: it was cut or altered; build or copy it again")
 
 
 @cache
 def source_digest() -> str:
-    """Return the sha256 of the sources that make the kernels: a library and a cache belong to one state of them.
-
-    numba alone looks at the file of a function, not at those that its intrinsics stand in.
-    """
+    """Return the sha256 of the sources that make the kernels: a library and a cache belong to one state of them."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted({*(here / f"{name}.py" for name in _SHARED), *here.glob("kernel_*.py")}):

@@ -2,7 +2,6 @@
 
 Kernels take addresses, not arrays: the same function then serves the just-in-time path and a shared library built ahead
 of time, and needs nothing of numba's runtime. Vector code is written as LLVM IR, since numba has no vector types.
-Intrinsics must be module globals: captured in a closure they never hit numba's cache and grow it at each process.
 """
 
 from typing import Any

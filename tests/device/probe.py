@@ -62,6 +62,6 @@ if __name__ == "__main__":
         "machine": platform.machine(),
         "conformance": conformance(Path(sys.argv[1])),
         "bundles": {Path(name).stem: answers(Path(name)) for name in sys.argv[2:]},
-        "jit": "numba" in sys.modules,
+        "jit": "llvmlite" in sys.modules,
     }
     json.dump(found, sys.stdout)
