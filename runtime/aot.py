@@ -98,7 +98,7 @@ def _compile(name: str, folder: Path) -> bytes:
     )
     files = [file for file in sorted(folder.glob("*.ll")) if file.name.split(".")[0] not in _modules_beyond(name)]
     kernels = {file.name.split(".")[1]: file.read_text() for file in files}
-    return emit_object(kernels, machine, {IDENTITY: f"{name} {source_digest()}"})
+    return emit_object(kernels, machine, 3, {IDENTITY: f"{name} {source_digest()}"})
 
 
 def _link(name: str, code: bytes, folder: Path) -> Path:

@@ -49,7 +49,7 @@ def _engine(module: str) -> Any:
         path = _cache_folder() / f"{module}-{_identity()}.o"
         data = unsealed(path.read_bytes()) if path.is_file() else None
         if data is None:
-            data = emit_object(kernel_ir(importlib.import_module(f".{module}", __package__)), machine)
+            data = emit_object(kernel_ir(importlib.import_module(f".{module}", __package__)), machine, 0, {})
             _keep(path, data)
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] not in ("llvmlite", "numba"):

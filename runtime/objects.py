@@ -21,14 +21,14 @@ def kernel_ir(module: Any) -> dict[str, str]:
     return {symbol: kernel.inspect_llvm().replace(f"@{kernel.native_name}", f"@{symbol}") for symbol, kernel in kernels}
 
 
-def emit_object(kernels: Mapping[str, str], machine: Any, texts: Mapping[str, str] | None = None) -> bytes:
-    """Return the object file of kernels (symbol -> IR) for a target machine of llvmlite, optimised.
+def emit_object(kernels: Mapping[str, str], machine: Any, level: int, texts: Mapping[str, str]) -> bytes:
+    """Return the object file of kernels (symbol -> IR) for a target machine of llvmlite.
 
-    ``texts`` are strings that the object carries, by symbol.
+    ``level`` is LLVM's level of optimisation, 0 for IR that numba has optimised; ``texts`` are strings that the object
+    carries, by symbol.
     """
     import llvmlite.binding as llvm
 
-    texts = texts or {}
     parsed = [llvm.parse_assembly(ir) for ir in kernels.values()]
     whole = llvm.parse_assembly(_frame(parsed, texts))
     for module in (whole, *parsed):
@@ -39,7 +39,7 @@ def emit_object(kernels: Mapping[str, str], machine: Any, texts: Mapping[str, st
         if not value.is_declaration and value.name not in {*kernels, *texts}:
             value.linkage = "internal"
     whole.verify()
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=level))
     builder.getModulePassManager().run(whole, builder)
     emitted: bytes = machine.emit_object(whole)
     return emitted
