@@ -5,6 +5,7 @@ Exit code 0: passed; 1: failed (an accuracy out of tolerance included); 2: wrong
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,9 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)  # a model of the zoo is looked up, and may be refused
         options.command(options)
+        sys.stdout.flush()
     except LatentbitError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # whoever read our output, ``head`` for one, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit of Python would flush and complain
+        return 1
     return 0
 
 

@@ -102,6 +102,19 @@ def test_a_bundle_is_checked_without_the_pipelines_packages() -> None:
     assert done.stderr == "[]\n"
 
 
+def test_a_reader_that_stops_early_gets_no_traceback() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "latentbit.runtime", "info", "zoo:digits"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, err = process.communicate()
+    assert (process.returncode, err) == (1, "")
+
+
 PLAIN = Preprocessing(channels=1, height=4, width=6, mean=(0.5,), std=(0.25,), pixel_range=16.0, raw=False)
 
 
