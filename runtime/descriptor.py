@@ -30,10 +30,12 @@ class Conv(IntEnum):
     CHANNELS = 15  # O
     FLAGS = 16
     TABLE = 17  # look-up table of the kernel
-    PAIRS = 18  # scratch image of the kernel
-    PAIR_SHIFT = 19
+    SCRATCH = 18  # image that the kernel makes of its input before
+    SCRATCH_STEP = 19  # bytes: from one pixel of a pair to the other, or from one copy to the next
     ACT_ROW = 20  # bytes of a row of the packed image
-    SIZE = 21
+    INPUTS = 21  # input channels of a group
+    CELLS = 22  # logarithm of the cells of 64 channels that a pixel has in a vector
+    SIZE = 23
 
 
 class Constant(IntEnum):

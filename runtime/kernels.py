@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import MissingExtraError, ModelError
-from .layout import BYTES, NIBBLES, WORDS, ImageFormat, interleaved
+from .layout import BYTES, NIBBLES, SLICES, VECTOR, WORDS, ImageFormat, PackedImage, interleaved
 from .library import Library, current_library, source_digest, usable_features
 from .model import BinaryLayer
 from .tables import pair_table, single_table
@@ -45,8 +45,8 @@ class Kernel:
     ``features`` the CPU must have; ``takes`` says None, or why not this layer; at most ``piece`` bytes, in multiples of
     ``grain``, are counted before the counters are widened; a tile is ``pixels`` places of ``order`` × ``lanes`` output
     channels; ``table`` makes the look-up table; ``before`` names a function of the same module to run first, one unit a
-    row of the packed input. The weights of a lane come in turns of ``unit`` bytes; the epilogue takes ``width``
-    channels at a time.
+    row of the packed input, and ``scratch`` the bytes of what it makes and its step. The weights of a lane come in
+    turns of ``unit`` bytes; the epilogue takes ``width`` channels at a time.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Kernel:
     takes: Callable[[BinaryLayer], str | None]
     table: Callable[[], NDArray[np.uint8]] | None = None
     before: str | None = None
+    scratch: Callable[[PackedImage], tuple[int, int]] | None = None
     unit: int = 1
     width: int = 8
 
@@ -97,12 +98,43 @@ def _whole_words(layer: BinaryLayer) -> str | None:
     return "its groups of channels fill no whole words"
 
 
+def _depthwise(layer: BinaryLayer) -> str | None:
+    outputs, inputs = layer.shape[:2]
+    if layer.group > 1 and inputs == 1 and outputs == layer.group and layer.window < 256:
+        return None
+    return "it is not depthwise with one output a channel"
+
+
+def _small_groups(layer: BinaryLayer) -> str | None:
+    outputs, inputs = layer.shape[:2]
+    if layer.group > 1 and inputs in (2, 4, 8, 16) and outputs == layer.channels and layer.window < 256:
+        return None
+    return "it has no small groups with as many outputs as inputs"
+
+
+def _pair_image(image: PackedImage) -> tuple[int, int]:
+    """An entry of two bytes for each byte of the image and those behind it."""
+    return 2 * (image.data.shape[1] + image.slack), image.layer.strides[1] * image.pixel_bytes
+
+
+def _turned_image(image: PackedImage) -> tuple[int, int]:
+    """A copy for each input of a group, in whole vectors."""
+    step = -(-image.data.shape[1] // VECTOR) * VECTOR
+    return image.layer.shape[1] * step, step
+
+
 _AVX2, _AVX512 = frozenset({"avx2"}), frozenset({"avx512f", "avx512_vpopcntdq"})
 _WHOLE = 1 << 30  # bytes: counters of 32 bits need no widening
 KERNELS = (
     Kernel("csa", "conv_csa", "kernel_csa", _AVX512, WORDS, _WHOLE, 4, 4, 32, rows(4), _whole_words, unit=4, width=16),
+    Kernel("depthwise", "conv_depthwise", "kernel_slice", frozenset(), SLICES, 1, 1, 8, 512, rows(8), _depthwise, width=16),
     Kernel(
-        "lut2", "conv_lut2", "kernel_lut2", _AVX2, NIBBLES, 60, 6, 4, 64, pairs(4), _images, pair_table, "pair_image"
+        "groups", "conv_groups", "kernel_slice", frozenset(), SLICES, 1, 1, 8, 512, rows(8), _small_groups,
+        before="turned_image", scratch=_turned_image, width=16,
+    ),
+    Kernel(
+        "lut2", "conv_lut2", "kernel_lut2", _AVX2, NIBBLES, 60, 6, 4, 64, pairs(4), _images, pair_table,
+        "pair_image", _pair_image,
     ),
     Kernel("lut", "conv_lut", "kernel_lut", _AVX2, NIBBLES, 62, 2, 5, 64, rows(5), _any, single_table),
     Kernel("ctp", "conv_ctp", "kernel_ctp", frozenset(), BYTES, 31, 1, 4, 64, rows(4), _any),
