@@ -154,13 +154,16 @@ class _Emitter:
         emit_store(b, self.at(pixel.bits, place, 2), b.and_(twice, ir.Constant(I16, 0x1E1E)))
 
 
-def make_epilogue(pixels: int, lanes: int, *, nibbles: bool = False, width: int = 8, counts: ir.Type = I16) -> Any:
-    """Return the intrinsic ``epilogue(step, image, block, rows, tile)`` for tiles ``[pixels, lanes]`` of ``counts``.
+def make_epilogue(
+    pixels: int, lanes: int, *, nibbles: bool = False, width: int = 8, counts: ir.Type = I16, row: int | None = None
+) -> Any:
+    """Return the intrinsic ``epilogue(step, image, block, rows, tile)`` for tiles of ``counts`` in rows of ``lanes``.
 
-    It finishes the pixels of the table at ``rows`` for the block of channels at ``block``, ``width`` channels at a
-    time; bits are written four to a byte with ``nibbles`` (for a width of 8), else eight.
+    It finishes the ``pixels`` pixels of the table at ``rows`` for the block of channels at ``block``, ``width`` channels
+    at a time; bits are written four to a byte with ``nibbles`` (for a width of 8), else eight. A tile whose pixels take
+    as many lanes as the layer needs, at most ``lanes``, has rows of ``row`` lanes and a pixel several of them.
     """
-    lane_bytes = counts.width // 8
+    row_bytes = counts.width // 8 * (lanes if row is None else row)
 
     def epilogue(typing_context: Any, step: Any, image: Any, block: Any, rows: Any, tile: Any) -> Any:
         def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
@@ -182,15 +185,15 @@ def make_epilogue(pixels: int, lanes: int, *, nibbles: bool = False, width: int 
             bits_aside = b.sub(b.ptrtoint(aside, I64), b.lshr(first, const(1 if nibbles else 3)))
             places = []
             for p in range(pixels):
-                row = b.add(rows, const(4 * PIXEL_WORDS * p))
+                entry = b.add(rows, const(4 * PIXEL_WORDS * p))
                 index, target, in_class, lane = (
-                    b.sext(emit_load(b, b.add(row, const(4 * word)), I32), I64) for word in range(1, 5)
+                    b.sext(emit_load(b, b.add(entry, const(4 * word)), I32), I64) for word in range(1, 5)
                 )
                 live = b.icmp_signed(">=", index, const(0))
                 offset = b.mul(b.mul(index, words[Conv.CHANNELS]), const(4))
                 places.append(
                     _Pixel(
-                        counts=b.add(tile, b.mul(lane, const(lane_bytes * lanes))),
+                        counts=b.add(tile, b.mul(lane, const(row_bytes))),
                         residual=b.add(residual, b.select(live, offset, const(0))),
                         out=b.select(live, b.add(out, offset), floats_aside),
                         bits=b.select(live, b.add(bits, target), bits_aside),

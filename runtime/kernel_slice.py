@@ -10,7 +10,7 @@ A vector of eight cells of 64 bits holds 8 pixels of up to 64 channels, 4 of 128
 
 Eight taps go through seven full adders (Harley–Seal) and give a carry of eights; the taps left over (one of 9, 25 or 49)
 ripple through the planes. Neighbours of a row are one load; at its end, and with strides, a vector is gathered by cells.
-Last, cell by cell, a bit of plane p becomes 2^p in the byte of its channel: the counts that the epilogue reads.
+Last the planes are transposed: a bit of plane p becomes bit p of its channel's byte, the count that the epilogue reads.
 
 A channel of a group of n reads n inputs. :func:`turned_image` writes n copies of the image with the bits of each group
 turned by 0 … n − 1 places; then each copy is one more set of taps, and no group is met in the loops.
@@ -21,14 +21,14 @@ from typing import Any
 
 import llvmlite.ir as ir
 from numba import cfunc, types
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 
 from .descriptor import PIXEL_WORDS, Conv
 from .epilogue import make_epilogue
 from .llvm import I8, I32, I64, cg, const, emit_load, emit_store, load_i64, prefetch, scratch, splat
 from .tiles import tile_run
 
-__all__ = ["LANES", "PIXELS", "conv_depthwise", "conv_groups", "turned_image"]
+__all__ = ["LANES", "PIXELS", "conv_slice", "turned_image"]
 
 PIXELS, LANES = 8, 512
 _FINISHED = 4  # pixels that the epilogue finishes at once
@@ -65,15 +65,32 @@ def _eight(b: Any, planes: list[Any], bits: list[Any]) -> None:
     _ripple(b, planes[3:], bits[0])
 
 
-def _spread(b: Any, planes: list[Any]) -> Any:
-    """Emit the counts of 64 channels from the addresses of their bits in each plane."""
-    counts = splat(_COUNTS, 0)
-    for p, plane in enumerate(planes):
-        eight = emit_load(b, plane, ir.VectorType(I8, 8))
-        order = ir.Constant(ir.VectorType(I32, 64), [lane // 8 for lane in range(64)])
-        bits = b.and_(b.shuffle_vector(eight, eight, order), ir.Constant(_COUNTS, [1 << i % 8 for i in range(64)]))
-        found = b.icmp_unsigned("!=", bits, splat(_COUNTS, 0))
-        counts = b.or_(counts, b.select(found, splat(_COUNTS, 1 << p), splat(_COUNTS, 0)))
+def _transpose(b: Any, planes: list[Any]) -> list[Any]:
+    """Emit eight byte vectors from up to eight planes: byte j of vector k is the count of channel 8 j + k.
+
+    Three rounds merge bits to pairs, pairs to nibbles and nibbles to bytes: of two vectors one takes the low fields of
+    both, the other the high fields.
+    """
+    fields = planes + [splat(_CELLS, 0)] * (8 - len(planes))
+    for size, low in ((1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F0F)):
+        lower, higher, places = splat(_CELLS, low), splat(_CELLS, low << size), splat(_CELLS, size)
+        merged = list(fields)
+        for plane in range(8):
+            if plane & size:
+                continue
+            one, other = fields[plane], fields[plane | size]
+            merged[plane] = b.or_(b.and_(one, lower), b.and_(b.shl(other, places), higher))
+            merged[plane | size] = b.or_(b.and_(b.lshr(one, places), lower), b.and_(other, higher))
+        fields = merged
+    return [b.bitcast(field, _COUNTS) for field in fields]
+
+
+def _interleave(b: Any, counts: list[Any]) -> list[Any]:
+    """Emit the vectors of :func:`_transpose` in order: 16 bytes at 16 q of vector m are channels 128 q + 16 m … + 15."""
+    order = [[16 * q + 8 * half + i // 2 + 64 * (i % 2) for q in range(4) for i in range(16)] for half in range(2)]
+    orders = [ir.Constant(ir.VectorType(I32, 64), places) for places in order]
+    for _ in range(3):
+        counts = [b.shuffle_vector(counts[i], counts[i + 4], places) for i in range(4) for places in orders]
     return counts
 
 
@@ -83,30 +100,26 @@ def _counter(plane_count: int) -> Any:
     def emit(
         typing_context: Any, act: Any, rows: Any, weights: Any, pieces: Any, count: Any, cells: Any, tile: Any
     ) -> Any:
-        """Write the mismatches of PIXELS pixels × LANES channels to ``tile``, uint8 [PIXELS, LANES]."""
+        """Write the mismatches of PIXELS pixels to ``tile``, uint8 [PIXELS, cells, 64]."""
 
         def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
             act, rows, weights, pieces, count, cells, tile = arguments
             planes = [cg.alloca_once(b, _CELLS) for _ in range(plane_count)]
-            stored = cg.alloca_once(b, ir.ArrayType(_CELLS, plane_count))
-            stored.align = 64
-            store = b.ptrtoint(stored, I64)
 
-            def place(cell: Any) -> tuple[Any, Any]:
-                """Emit which pixel of the tile a cell belongs to, and which of the pixel's cells it is."""
-                return b.lshr(cell, cells), b.and_(cell, b.sub(b.shl(const(1), cells), const(1)))
+            def row(cell: Any) -> Any:
+                """Emit the address of the row of the pixel table of the pixel that a cell belongs to."""
+                return b.add(rows, b.mul(b.lshr(cell, cells), const(4 * PIXEL_WORDS)))
 
             def source(cell: Any) -> Any:
-                pixel, part = place(cell)
-                offset = emit_load(b, b.add(rows, b.mul(pixel, const(4 * PIXEL_WORDS))), I32)
-                return b.add(b.add(act, b.sext(offset, I64)), b.mul(part, const(8)))
+                part = b.and_(cell, b.sub(b.shl(const(1), cells), const(1)))
+                offset = b.sext(emit_load(b, row(cell), I32), I64)
+                return b.add(b.add(act, offset), b.mul(part, const(8)))
 
             def side_by_side(first: Any, last: Any) -> Any:
                 """Emit whether eight cells are one run of memory; a place that repeats a pixel is no part of one."""
-                pixel, _ = place(last)
-                lane = b.sext(emit_load(b, b.add(rows, b.add(b.mul(pixel, const(4 * PIXEL_WORDS)), const(16))), I32), I64)
+                lane = b.sext(emit_load(b, b.add(row(last), const(16)), I32), I64)
                 run = b.icmp_signed("==", b.sub(source(last), source(first)), const(56))
-                return b.and_(run, b.icmp_signed("==", lane, pixel))
+                return b.and_(run, b.icmp_signed("==", b.lshr(lane, cells), b.lshr(last, cells)))
 
             def add_taps(load: Any) -> None:
                 for plane in planes:
@@ -121,8 +134,6 @@ def _counter(plane_count: int) -> Any:
                     _eight(b, planes, [mismatches(b.add(tap, const(i))) for i in range(8)])
                 with cg.for_range_slice(b, whole, count, const(1), I64, inc=True) as (tap, _):
                     _ripple(b, planes, mismatches(tap))
-                for p, plane in enumerate(planes):
-                    emit_store(b, b.add(store, const(64 * p)), b.load(plane), 64)
 
             with cg.for_range_slice(b, const(0), b.shl(const(8), cells), const(8), I64, inc=True) as (first, _):
                 with b.if_else(side_by_side(first, b.add(first, const(7)))) as (run, scattered):
@@ -140,11 +151,11 @@ def _counter(plane_count: int) -> Any:
                             return vector
 
                         add_taps(gather)
-                with cg.for_range(b, const(8)) as cell:
-                    pixel, part = place(b.add(first, cell.index))
-                    target = b.add(tile, b.add(b.mul(pixel, const(LANES)), b.mul(part, const(64))))
-                    bits = b.add(store, b.mul(cell.index, const(8)))
-                    emit_store(b, target, _spread(b, [b.add(bits, const(64 * p)) for p in range(plane_count)]), 64)
+                counts = b.add(tile, b.mul(first, const(64)))
+                for m, vector in enumerate(_interleave(b, _transpose(b, [b.load(plane) for plane in planes]))):
+                    for q in range(4):
+                        part = ir.Constant(ir.VectorType(I32, 16), list(range(16 * q, 16 * q + 16)))
+                        emit_store(b, b.add(counts, const(128 * q + 16 * m)), b.shuffle_vector(vector, vector, part), 16)
             return context.get_dummy_value()
 
         return types.void(*(types.int64,) * 7), generate
@@ -153,29 +164,7 @@ def _counter(plane_count: int) -> Any:
 
 
 _count_few, _count_many = _counter(4), _counter(8)
-_epilogue = make_epilogue(_FINISHED, LANES, width=16, counts=I8)
-
-
-@register_jitable
-def _run(step: int, image: int, begin: int, end: int, act: int) -> None:
-    pieces, piece_count = load_i64(step, Conv.PIECES), load_i64(step, Conv.PIECE_COUNT)
-    cells = load_i64(step, Conv.CELLS)  # its logarithm
-    tile = scratch(_TILE_BYTES)
-    unit = begin
-    while unit < end:
-        block, rows, tiles, ahead, share = tile_run(step, unit, end, PIXELS)
-        start, weights = act + load_i64(block, 0), load_i64(block, 1)
-        for _ in range(tiles):
-            prefetch(ahead, share)
-            if piece_count < 16:
-                _count_few(start, rows, weights, pieces, piece_count, cells, tile)
-            else:
-                _count_many(start, rows, weights, pieces, piece_count, cells, tile)
-            for _ in range(PIXELS // _FINISHED):
-                _epilogue(step, image, block, rows, tile)
-                rows += 4 * PIXEL_WORDS * _FINISHED
-            ahead += share
-        unit += tiles
+_epilogue = make_epilogue(_FINISHED, LANES, width=16, counts=I8, row=64)
 
 
 def _emit_turn(typing_context: Any, source: Any, target: Any, down: Any, up: Any, low: Any) -> Any:
@@ -214,12 +203,26 @@ def turned_image(step: int, image: int, begin: int, end: int) -> None:
 
 
 @cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
-def conv_depthwise(step: int, image: int, begin: int, end: int) -> None:
-    """Run units ``begin … end − 1`` of the convolution step at address ``step`` on one image of the batch."""
-    _run(step, image, begin, end, load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP))
-
-
-@cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")
-def conv_groups(step: int, image: int, begin: int, end: int) -> None:
-    """Do the same on the copies that :func:`turned_image` wrote before."""
-    _run(step, image, begin, end, load_i64(step, Conv.SCRATCH))
+def conv_slice(step: int, image: int, begin: int, end: int) -> None:
+    """Run units ``begin … end − 1`` of the convolution step at address ``step``; :func:`turned_image` ran before."""
+    act = load_i64(step, Conv.SCRATCH)
+    if load_i64(step, Conv.INPUTS) == 1:
+        act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
+    pieces, piece_count = load_i64(step, Conv.PIECES), load_i64(step, Conv.PIECE_COUNT)
+    cells = load_i64(step, Conv.CELLS)  # its logarithm
+    tile = scratch(_TILE_BYTES)
+    unit = begin
+    while unit < end:
+        block, rows, tiles, ahead, share = tile_run(step, unit, end, PIXELS)
+        start, weights = act + load_i64(block, 0), load_i64(block, 1)
+        for _ in range(tiles):
+            prefetch(ahead, share)
+            if piece_count < 16:
+                _count_few(start, rows, weights, pieces, piece_count, cells, tile)
+            else:
+                _count_many(start, rows, weights, pieces, piece_count, cells, tile)
+            for _ in range(PIXELS // _FINISHED):
+                _epilogue(step, image, block, rows, tile)
+                rows += 4 * PIXEL_WORDS * _FINISHED
+            ahead += share
+        unit += tiles

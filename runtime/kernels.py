@@ -98,16 +98,9 @@ def _whole_words(layer: BinaryLayer) -> str | None:
     return "its groups of channels fill no whole words"
 
 
-def _depthwise(layer: BinaryLayer) -> str | None:
-    outputs, inputs = layer.shape[:2]
-    if layer.group > 1 and inputs == 1 and outputs == layer.group and layer.window < 256:
-        return None
-    return "it is not depthwise with one output a channel"
-
-
 def _small_groups(layer: BinaryLayer) -> str | None:
     outputs, inputs = layer.shape[:2]
-    if layer.group > 1 and inputs in (2, 4, 8, 16) and outputs == layer.channels and layer.window < 256:
+    if layer.group > 1 and inputs in (1, 2, 4, 8, 16) and outputs == layer.channels and layer.window < 256:
         return None
     return "it has no small groups with as many outputs as inputs"
 
@@ -118,18 +111,17 @@ def _pair_image(image: PackedImage) -> tuple[int, int]:
 
 
 def _turned_image(image: PackedImage) -> tuple[int, int]:
-    """A copy for each input of a group, in whole vectors."""
-    step = -(-image.data.shape[1] // VECTOR) * VECTOR
-    return image.layer.shape[1] * step, step
+    """A copy for each input of a group, in whole vectors; none of a depthwise layer, which reads the image itself."""
+    step, inputs = -(-image.data.shape[1] // VECTOR) * VECTOR, image.layer.shape[1]
+    return (inputs * step, step) if inputs > 1 else (0, 0)
 
 
 _AVX2, _AVX512 = frozenset({"avx2"}), frozenset({"avx512f", "avx512_vpopcntdq"})
 _WHOLE = 1 << 30  # bytes: counters of 32 bits need no widening
 KERNELS = (
     Kernel("csa", "conv_csa", "kernel_csa", _AVX512, WORDS, _WHOLE, 4, 4, 32, rows(4), _whole_words, unit=4, width=16),
-    Kernel("depthwise", "conv_depthwise", "kernel_slice", frozenset(), SLICES, 1, 1, 8, 512, rows(8), _depthwise, width=16),
     Kernel(
-        "groups", "conv_groups", "kernel_slice", frozenset(), SLICES, 1, 1, 8, 512, rows(8), _small_groups,
+        "slice", "conv_slice", "kernel_slice", frozenset(), SLICES, 1, 1, 8, 512, rows(8), _small_groups,
         before="turned_image", scratch=_turned_image, width=16,
     ),
     Kernel(

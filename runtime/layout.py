@@ -300,8 +300,11 @@ def pixel_table(
     target: PackedImage | None,
     order: Callable[[int, int], NDArray[Any]],
     tile: int,
+    cells: int = 1,
 ) -> NDArray[np.int32]:
     """Return the pixel table int32 ``[rows, PIXEL_WORDS]`` (descriptor.py), ``tile`` rows a tile.
+
+    A pixel takes ``cells`` rows of counts in a tile.
 
     ``order(height, width)`` gives the output pixels in the order in which tiles hold them, −1 for an empty place.
     """
@@ -316,5 +319,5 @@ def pixel_table(
     table[:, 1] = index.reshape(-1)
     table[:, 2] = 0 if target is None else y * target.row_bytes + x * target.pixel_bytes
     table[:, 3] = classes[y, x] * layer.shape[0]
-    table[:, 4] = place.reshape(-1)
+    table[:, 4] = place.reshape(-1) * cells
     return table

@@ -161,7 +161,8 @@ def conv_steps(
         flags, limits = Flag.LIMITS, np.ascontiguousarray((base - ready.thresholds) // 2 + 1, np.int32)
     size, step = (0, 0) if kernel.scratch is None else kernel.scratch(image)
     window = taps(image, step) if kernel.format.sliced else pieces(image, kernel.piece, kernel.grain)
-    pixels = pixel_table(image, classes, target, kernel.order, kernel.pixels)
+    cells = min(image.pixel_bytes, VECTOR) // 8 if kernel.format.sliced else 1
+    pixels = pixel_table(image, classes, target, kernel.order, kernel.pixels, cells)
     pixels = tables.setdefault(pixels.tobytes(), pixels)
     words = np.zeros(Conv.SIZE, np.int64)
     words[Conv.ACT], words[Conv.ACT_STEP] = _place(image.data)
@@ -183,9 +184,9 @@ def conv_steps(
     if kernel.table is not None:
         words[Conv.TABLE] = kernel.table().ctypes.data
     words[Conv.INPUTS] = unit.layer.shape[1]
-    words[Conv.CELLS] = min(image.pixel_bytes, VECTOR).bit_length() - 4
+    words[Conv.CELLS] = cells.bit_length() - 1
     steps = []
-    if kernel.before is not None:
+    if kernel.before is not None and size:
         made = aligned(size)
         keep.append(made)
         words[Conv.SCRATCH], words[Conv.SCRATCH_STEP] = made.ctypes.data, step
