@@ -35,7 +35,8 @@ class Conv(IntEnum):
     ACT_ROW = 20  # bytes of a row of the packed image
     INPUTS = 21  # input channels of a group
     CELLS = 22  # logarithm of the cells of 64 channels that a pixel has in a vector
-    SIZE = 23
+    NIBBLES = 23  # of the packed output image, as in Pack
+    SIZE = 24
 
 
 class Constant(IntEnum):

@@ -53,7 +53,7 @@ class _Emitter:
     """Emits one variant: the loop over the channels of a block, all pixels of the tile in each turn."""
 
     def __init__(
-        self, b: Any, constants: Any, first: Any, pixels: list[_Pixel], nibbles: bool, width: int, counts: Any
+        self, b: Any, constants: Any, first: Any, pixels: list[_Pixel], nibbles: Any, width: int, counts: Any
     ) -> None:
         self.b, self.constants, self.first, self.nibbles = b, constants, first, nibbles
         self.all_pixels, self.pixels = pixels, pixels
@@ -144,24 +144,34 @@ class _Emitter:
     def write(self, pixel: _Pixel, channel: Any, bits: Any, mask: Any) -> None:
         """Write the bits of a vector at a channel: eight to a byte, or to two bytes of 2 · nibble."""
         b = self.b
-        byte = b.bitcast(bits if mask is None else b.and_(bits, mask), ir.IntType(self.width))
-        place = b.lshr(channel, const(3))
-        if not self.nibbles:
-            emit_store(b, b.add(pixel.bits, place), byte)
-            return
-        wide = b.zext(byte, I16)  # ........hhhhllll -> ...hhhh....llll. : low nibble first, both times two
-        twice = b.or_(b.shl(wide, ir.Constant(I16, 1)), b.shl(wide, ir.Constant(I16, 5)))
-        emit_store(b, self.at(pixel.bits, place, 2), b.and_(twice, ir.Constant(I16, 0x1E1E)))
+        bits = b.bitcast(bits if mask is None else b.and_(bits, mask), ir.IntType(self.width))
+        place = b.add(pixel.bits, bit_place(b, channel, self.nibbles))
+        with b.if_else(b.icmp_signed("!=", self.nibbles, const(0))) as (then, otherwise):
+            with then:
+                double = ir.IntType(2 * self.width)
+                wide = b.zext(bits, double)
+                if self.width == 16:  # one byte to two
+                    wide = b.and_(b.or_(wide, b.shl(wide, ir.Constant(double, 8))), ir.Constant(double, 0x00FF00FF))
+                # ........hhhhllll -> ...hhhh....llll. : low nibble first, both times two
+                twice = b.or_(b.shl(wide, ir.Constant(double, 1)), b.shl(wide, ir.Constant(double, 5)))
+                emit_store(b, place, b.and_(twice, ir.Constant(double, 0x1E1E1E1E & 2 ** (2 * self.width) - 1)))
+            with otherwise:
+                emit_store(b, place, bits)
+
+
+def bit_place(b: Any, channel: Any, nibbles: Any) -> Any:
+    """Emit the byte of a channel, a multiple of eight, in a pixel: eight channels to a byte, or to two of 2 · nibble."""
+    return b.shl(b.lshr(channel, const(3)), nibbles)
 
 
 def make_epilogue(
-    pixels: int, lanes: int, *, nibbles: bool = False, width: int = 8, counts: ir.Type = I16, row: int | None = None
+    pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = I16, row: int | None = None
 ) -> Any:
     """Return the intrinsic ``epilogue(step, image, block, rows, tile)`` for tiles of ``counts`` in rows of ``lanes``.
 
     It finishes the ``pixels`` pixels of the table at ``rows`` for the block of channels at ``block``, ``width`` channels
-    at a time; bits are written four to a byte with ``nibbles`` (for a width of 8), else eight. A tile whose pixels take
-    as many lanes as the layer needs, at most ``lanes``, has rows of ``row`` lanes and a pixel several of them.
+    at a time. A tile whose pixels take as many lanes as the layer needs, at most ``lanes``, has rows of ``row`` lanes
+    and a pixel several of them.
     """
     row_bytes = counts.width // 8 * (lanes if row is None else row)
 
@@ -182,7 +192,8 @@ def make_epilogue(
             aside = cg.alloca_once(b, ir.ArrayType(I8, 8 * lanes + 64))
             aside.align = 64
             floats_aside = b.sub(b.ptrtoint(aside, I64), b.mul(first, const(4)))
-            bits_aside = b.sub(b.ptrtoint(aside, I64), b.lshr(first, const(1 if nibbles else 3)))
+            nibbles = words[Conv.NIBBLES]
+            bits_aside = b.sub(b.ptrtoint(aside, I64), bit_place(b, first, nibbles))
             places = []
             for p in range(pixels):
                 entry = b.add(rows, const(4 * PIXEL_WORDS * p))

@@ -95,7 +95,7 @@ def _emit_pair(typing_context: Any, first: Any, second: Any, target: Any) -> Any
 
 _count: Any = intrinsic(_emit)
 _pair: Any = intrinsic(_emit_pair)
-_epilogue = make_epilogue(_PIXELS, 32 * VECTORS, nibbles=True)
+_epilogue = make_epilogue(_PIXELS, 32 * VECTORS)
 
 
 @cfunc("void(int64, int64, int64, int64)", cache=True, error_model="numpy")

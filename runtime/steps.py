@@ -91,10 +91,9 @@ def _side_by_side(layer: BinaryLayer, kernel: Kernel, channels: int) -> bool:
 
 
 def _writes_for(layer: BinaryLayer, kernel: Kernel, reader: BinaryLayer, its: Kernel) -> bool:
-    """Return whether the epilogue of a layer writes bits as the reader's kernel wants them, whole vectors a pixel."""
-    size, written = its.format.pixel_bytes(reader), kernel.width // its.format.per_byte
-    outputs = layer.shape[0] // layer.group
-    return its.format.per_byte == kernel.format.per_byte and size % written == 0 and _side_by_side(layer, kernel, outputs)
+    """Return whether a layer's epilogue can write bits for a reader: no gaps, and a pixel is whole vectors of them."""
+    written = kernel.width // its.format.per_byte
+    return _side_by_side(layer, kernel, layer.shape[0] // layer.group) and its.format.pixel_bytes(reader) % written == 0
 
 
 def _prepare(unit: Unit, kernel: Kernel, reason: str) -> PreparedUnit:
@@ -177,6 +176,7 @@ def conv_steps(
     if target is not None:
         words[Conv.BITS], words[Conv.BITS_STEP] = _place(target.data)
         words[Conv.BITS] += target.origin
+        words[Conv.NIBBLES] = target.format.per_byte == 4
     words[Conv.CHANNELS], words[Conv.FLAGS] = unit.channels_out, int(flags)
     keep = [ready, image, target, out, residual, halves, window, pixels, limits]
     if limits is not None:
