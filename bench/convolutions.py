@@ -5,8 +5,8 @@
 Every engine runs the same convolution, one thread, by turns in one process, after a warm-up, in CPU time of its thread.
 latentbit's integers are compared with the oracle before any time is taken. Ours is timed in three forms, float out,
 bits out (integer thresholds) and residual (scale, bias, residual, RPReLU, threshold, floats and bits out), each with
-the work a kernel needs before it (its pair image or slices). onnxruntime and OpenVINO run a chain of four, divided by four, so
-that the cost of a call and of layout changes at its ends is shared as in a network.
+the work a kernel needs before it (its pair image or turned copies). onnxruntime and OpenVINO run a chain of four,
+divided by four, so that the cost of a call and of layout changes at its ends is shared as in a network.
 """
 
 import argparse
@@ -155,7 +155,7 @@ def measure(channels: int, size: int, kernel: int, runs: int, group: int = 1) ->
             session.run(None, {"input": x})
             steps = session.profile({"input": x}, clock=time.thread_time_ns)
             if turn >= 0:
-                ours = [step.duration for step in steps if step.name in ("conv", "conv:pair_image", "conv:slice_image")]
+                ours = [step.duration for step in steps if step.name in ("conv", "conv:pair_image", "conv:turned_image")]
                 times[f"latentbit {form}"].append(sum(ours))
         for name, call in peers.items():
             # OpenVINO works in a thread of its own, so its time is that of the wall.

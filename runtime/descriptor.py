@@ -6,7 +6,18 @@ image ``image`` of the batch. ``*_STEP`` words are bytes from one image to the n
 
 from enum import IntEnum, IntFlag
 
-__all__ = ["BLOCK_WORDS", "PIXEL_WORDS", "SHARED_HEAD", "Constant", "Conv", "Flag", "Pack", "Project", "Stem"]
+__all__ = [
+    "BLOCK_WORDS",
+    "FEW_TAPS",
+    "PIXEL_WORDS",
+    "SHARED_HEAD",
+    "Constant",
+    "Conv",
+    "Flag",
+    "Pack",
+    "Project",
+    "Stem",
+]
 
 
 class Conv(IntEnum):
@@ -36,7 +47,8 @@ class Conv(IntEnum):
     INPUTS = 21  # input channels of a group
     CELLS = 22  # logarithm of the cells of 64 channels that a pixel has in a vector
     NIBBLES = 23  # of the packed output image, as in Pack
-    SIZE = 24
+    LIMITS_STEP = 24  # bytes of limits that lie in bit planes for each channel of a class
+    SIZE = 25
 
 
 class Constant(IntEnum):
@@ -161,6 +173,9 @@ class Flag(IntFlag):
 BLOCK_WORDS = 6
 """Words of a block of output channels: offset of its group in a pixel, address of its weights, first channel, number of
 channels, address of its constants, bytes of its weights."""
+
+FEW_TAPS = 14
+"""So many one-bit mismatches, and a limit one above, are counted in four bit planes, more in eight."""
 
 PIXEL_WORDS = 5
 """Words, int32, of a row of the pixel table: input offset, output pixel, offset in the output image, border class · O,

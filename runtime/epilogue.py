@@ -25,7 +25,7 @@ from numba.extending import intrinsic
 from .descriptor import PIXEL_WORDS, Constant, Conv, Flag
 from .llvm import F32, I1, I8, I16, I32, I64, cg, const, emit_load, emit_store, splat, vector
 
-__all__ = ["make_epilogue"]
+__all__ = ["bit_place", "emit_bits", "make_epilogue"]
 
 _VARIANTS = [
     *(
@@ -145,33 +145,32 @@ class _Emitter:
         """Write the bits of a vector at a channel: eight to a byte, or to two bytes of 2 · nibble."""
         b = self.b
         bits = b.bitcast(bits if mask is None else b.and_(bits, mask), ir.IntType(self.width))
-        place = b.add(pixel.bits, bit_place(b, channel, self.nibbles))
-        with b.if_else(b.icmp_signed("!=", self.nibbles, const(0))) as (then, otherwise):
-            with then:
-                double = ir.IntType(2 * self.width)
-                wide = b.zext(bits, double)
-                if self.width == 16:  # one byte to two
-                    wide = b.and_(b.or_(wide, b.shl(wide, ir.Constant(double, 8))), ir.Constant(double, 0x00FF00FF))
-                # ........hhhhllll -> ...hhhh....llll. : low nibble first, both times two
-                twice = b.or_(b.shl(wide, ir.Constant(double, 1)), b.shl(wide, ir.Constant(double, 5)))
-                emit_store(b, place, b.and_(twice, ir.Constant(double, 0x1E1E1E1E & 2 ** (2 * self.width) - 1)))
-            with otherwise:
-                emit_store(b, place, bits)
+        emit_bits(b, b.add(pixel.bits, bit_place(b, channel, self.nibbles)), bits, self.nibbles)
+
+
+def emit_bits(b: Any, place: Any, bits: Any, nibbles: Any) -> None:
+    """Emit the store of some bytes of bits, as they are or four channels to a byte of 2 · nibble."""
+    with b.if_else(b.icmp_signed("!=", nibbles, const(0))) as (then, otherwise):
+        with then:
+            count = bits.type.width // 8
+            wide = b.zext(b.bitcast(bits, vector(I8, count)), vector(I16, count))
+            # ........hhhhllll -> ...hhhh....llll. : low nibble first, both times two
+            twice = b.or_(b.shl(wide, splat(wide.type, 1)), b.shl(wide, splat(wide.type, 5)))
+            emit_store(b, place, b.and_(twice, splat(wide.type, 0x1E1E)))
+        with otherwise:
+            emit_store(b, place, bits)
 
 
 def bit_place(b: Any, channel: Any, nibbles: Any) -> Any:
-    """Emit the byte of a channel, a multiple of eight, in a pixel: eight channels to a byte, or to two of 2 · nibble."""
+    """Emit the byte of a channel (a multiple of 8) in a pixel: eight channels to a byte, or to two of 2 · nibble."""
     return b.shl(b.lshr(channel, const(3)), nibbles)
 
 
-def make_epilogue(
-    pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = I16, row: int | None = None
-) -> Any:
+def make_epilogue(pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = I16, row: int | None = None) -> Any:
     """Return the intrinsic ``epilogue(step, image, block, rows, tile)`` for tiles of ``counts`` in rows of ``lanes``.
 
-    It finishes the ``pixels`` pixels of the table at ``rows`` for the block of channels at ``block``, ``width`` channels
-    at a time. A tile whose pixels take as many lanes as the layer needs, at most ``lanes``, has rows of ``row`` lanes
-    and a pixel several of them.
+    It finishes ``pixels`` rows of the pixel table for the block of channels at ``block``, ``width`` channels at a time.
+    A pixel of the tile takes ``lanes`` lanes; with ``row`` it takes rows of so many, as few as the layer needs.
     """
     row_bytes = counts.width // 8 * (lanes if row is None else row)
 

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import MissingExtraError, ModelError
-from .layout import BYTES, NIBBLES, SLICES, VECTOR, WORDS, ImageFormat, PackedImage, interleaved
+from .layout import BYTES, NIBBLES, SLICES, WORDS, ImageFormat, PackedImage, interleaved
 from .library import Library, current_library, source_digest, usable_features
 from .model import BinaryLayer
+from .slices import turned_copies
 from .tables import pair_table, single_table
 
 __all__ = ["KERNELS", "Kernel", "choose", "entry_address", "entry_point"]
@@ -100,7 +101,7 @@ def _whole_words(layer: BinaryLayer) -> str | None:
 
 def _small_groups(layer: BinaryLayer) -> str | None:
     outputs, inputs = layer.shape[:2]
-    if layer.group > 1 and inputs in (1, 2, 4, 8, 16) and outputs == layer.channels and layer.window < 256:
+    if layer.group > 1 and inputs in (1, 2, 4, 8, 16) and outputs == layer.channels and layer.window < 255:
         return None
     return "it has no small groups with as many outputs as inputs"
 
@@ -110,23 +111,41 @@ def _pair_image(image: PackedImage) -> tuple[int, int]:
     return 2 * (image.data.shape[1] + image.slack), image.layer.strides[1] * image.pixel_bytes
 
 
-def _turned_image(image: PackedImage) -> tuple[int, int]:
-    """A copy for each input of a group, in whole vectors; none of a depthwise layer, which reads the image itself."""
-    step, inputs = -(-image.data.shape[1] // VECTOR) * VECTOR, image.layer.shape[1]
-    return (inputs * step, step) if inputs > 1 else (0, 0)
-
-
 _AVX2, _AVX512 = frozenset({"avx2"}), frozenset({"avx512f", "avx512_vpopcntdq"})
 _WHOLE = 1 << 30  # bytes: counters of 32 bits need no widening
 KERNELS = (
     Kernel("csa", "conv_csa", "kernel_csa", _AVX512, WORDS, _WHOLE, 4, 4, 32, rows(4), _whole_words, unit=4, width=16),
     Kernel(
-        "slice", "conv_slice", "kernel_slice", frozenset(), SLICES, 1, 1, 8, 512, rows(8), _small_groups,
-        before="turned_image", scratch=_turned_image, width=16,
+        "slice",
+        "conv_slice",
+        "kernel_slice",
+        frozenset(),
+        SLICES,
+        1,
+        1,
+        8,
+        512,
+        rows(8),
+        _small_groups,
+        before="turned_image",
+        scratch=turned_copies,
+        width=16,
     ),
     Kernel(
-        "lut2", "conv_lut2", "kernel_lut2", _AVX2, NIBBLES, 60, 6, 4, 64, pairs(4), _images, pair_table,
-        "pair_image", _pair_image,
+        "lut2",
+        "conv_lut2",
+        "kernel_lut2",
+        _AVX2,
+        NIBBLES,
+        60,
+        6,
+        4,
+        64,
+        pairs(4),
+        _images,
+        pair_table,
+        "pair_image",
+        _pair_image,
     ),
     Kernel("lut", "conv_lut", "kernel_lut", _AVX2, NIBBLES, 62, 2, 5, 64, rows(5), _any, single_table),
     Kernel("ctp", "conv_ctp", "kernel_ctp", frozenset(), BYTES, 31, 1, 4, 64, rows(4), _any),

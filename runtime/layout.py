@@ -24,7 +24,7 @@ from .model import BinaryLayer
 __all__ = [
     "BYTES", "NIBBLES", "SLICES", "VECTOR", "WORDS", "ImageFormat", "PackedImage", "aligned", "block_table",
     "border_bases", "decode_image", "interleaved", "new_image", "pack_constants", "pack_weights", "pieces",
-    "pixel_table", "slice_weights", "taps",
+    "pixel_table",
 ]  # fmt: skip
 
 
@@ -152,19 +152,6 @@ def decode_image(image: PackedImage, index: int) -> NDArray[np.int8]:
     return np.ascontiguousarray(np.moveaxis(signs, -1, 0)).astype(np.int8) * np.int8(2) - np.int8(1)
 
 
-def taps(image: PackedImage, copy_bytes: int) -> NDArray[np.int64]:
-    """Return the places under the window (offset from its corner, 0): of a tap its place in each turned copy."""
-    layer = image.layer
-    kh, kw = layer.shape[2:]
-    table = [
-        (ky * layer.dilations[0] * image.row_bytes + kx * layer.dilations[1] * image.pixel_bytes + turn * copy_bytes, 0)
-        for ky in range(kh)
-        for kx in range(kw)
-        for turn in range(layer.shape[1])
-    ]
-    return np.array(table, np.int64)
-
-
 def pieces(image: PackedImage, limit: int, grain: int) -> NDArray[np.int64]:
     """Cut the window into runs (offset from its corner, length) of at most ``limit`` bytes: whole rows if possible.
 
@@ -211,24 +198,6 @@ def pack_weights(
     return result
 
 
-def slice_weights(layer: BinaryLayer) -> NDArray[np.uint8]:
-    """Return uint8 ``[blocks, kh · kw · C/group, VECTOR]``: a bit for each channel of a vector, as in its activations.
-
-    In turn r output channel p of a group stands with input channel p + r, modulo their number. Vectors that hold several
-    pixels hold the weights as often.
-    """
-    inputs = layer.shape[1]
-    partner = np.arange(inputs) + np.arange(inputs)[:, None]  # [turn, output of the group]
-    grouped = layer.weight.reshape(layer.group, inputs, *layer.shape[1:])
-    turned = grouped[:, np.arange(inputs), partner % inputs]  # [group, turn, output, kh, kw]
-    signs = turned.transpose(3, 4, 1, 0, 2).reshape(-1, layer.channels)
-    packed = SLICES.encode(np.ascontiguousarray(signs))
-    packed = np.tile(packed, max(1, VECTOR // packed.shape[1])).reshape(len(packed), -1, VECTOR).transpose(1, 0, 2)
-    result = aligned(packed.size).reshape(packed.shape)
-    result[:] = packed
-    return result
-
-
 def block_table(
     layer: BinaryLayer, form: ImageFormat, lanes: int, weights: NDArray[np.uint8], constants: NDArray[np.float32]
 ) -> NDArray[np.int64]:
@@ -253,9 +222,7 @@ def block_table(
     )
 
 
-def pack_constants(
-    groups: int, lanes: int, width: int, constants: Mapping[Constant, NDArray[np.float32]]
-) -> Any:
+def pack_constants(groups: int, lanes: int, width: int, constants: Mapping[Constant, NDArray[np.float32]]) -> Any:
     """Return float32 ``[groups · blocks, lanes / width, constants, width]`` of constants ``[O]``, absent ones zeros."""
     per_group = next(iter(constants.values())).size // groups
     blocks = -(-per_group // lanes)
@@ -300,11 +267,11 @@ def pixel_table(
     target: PackedImage | None,
     order: Callable[[int, int], NDArray[Any]],
     tile: int,
-    cells: int = 1,
+    rows: int = 1,
 ) -> NDArray[np.int32]:
     """Return the pixel table int32 ``[rows, PIXEL_WORDS]`` (descriptor.py), ``tile`` rows a tile.
 
-    A pixel takes ``cells`` rows of counts in a tile.
+    The counts of a pixel take ``rows`` rows of a tile.
 
     ``order(height, width)`` gives the output pixels in the order in which tiles hold them, −1 for an empty place.
     """
@@ -319,5 +286,5 @@ def pixel_table(
     table[:, 1] = index.reshape(-1)
     table[:, 2] = 0 if target is None else y * target.row_bytes + x * target.pixel_bytes
     table[:, 3] = classes[y, x] * layer.shape[0]
-    table[:, 4] = place.reshape(-1) * cells
+    table[:, 4] = place.reshape(-1) * rows
     return table

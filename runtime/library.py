@@ -54,7 +54,7 @@ IDENTITY = "latentbit_library"
 """Symbol of the string ``CLASS DIGEST`` in a library."""
 
 _MAGIC = b"latentbit\n"
-_SHARED = ("counting", "descriptor", "epilogue", "llvm", "tables", "tiles")
+_SHARED = ("counting", "descriptor", "epilogue", "llvm", "planes", "tables", "tiles")
 
 
 @dataclass(frozen=True)

@@ -10,22 +10,11 @@ from numpy.typing import NDArray
 from .descriptor import Constant, Conv, Flag, Pack, Project
 from .fusion import Unit
 from .kernels import Kernel, choose, entry_address, entry_point
-from .layout import (
-    VECTOR,
-    PackedImage,
-    aligned,
-    block_table,
-    border_bases,
-    pack_constants,
-    pack_weights,
-    pieces,
-    pixel_table,
-    slice_weights,
-    taps,
-)
+from .layout import PackedImage, aligned, block_table, border_bases, pack_constants, pack_weights, pieces, pixel_table
 from .library import usable_features
 from .model import BinaryLayer
 from .projections import LANES, Projection
+from .slices import cells, limit_planes, slice_weights, taps
 from .stems import Stem
 from .thresholds import falling_channels, integer_thresholds, negated
 
@@ -158,10 +147,12 @@ def conv_steps(
     limits = None
     if ready.thresholds is not None:
         flags, limits = Flag.LIMITS, np.ascontiguousarray((base - ready.thresholds) // 2 + 1, np.int32)
+        if kernel.format.sliced:
+            limits = limit_planes(limits, ready.layer)
     size, step = (0, 0) if kernel.scratch is None else kernel.scratch(image)
     window = taps(image, step) if kernel.format.sliced else pieces(image, kernel.piece, kernel.grain)
-    cells = min(image.pixel_bytes, VECTOR) // 8 if kernel.format.sliced else 1
-    pixels = pixel_table(image, classes, target, kernel.order, kernel.pixels, cells)
+    rows = cells(image) if kernel.format.sliced else 1
+    pixels = pixel_table(image, classes, target, kernel.order, kernel.pixels, rows)
     pixels = tables.setdefault(pixels.tobytes(), pixels)
     words = np.zeros(Conv.SIZE, np.int64)
     words[Conv.ACT], words[Conv.ACT_STEP] = _place(image.data)
@@ -181,10 +172,11 @@ def conv_steps(
     keep = [ready, image, target, out, residual, halves, window, pixels, limits]
     if limits is not None:
         words[Conv.LIMITS] = limits.ctypes.data
+        words[Conv.LIMITS_STEP] = limits.strides[0] // unit.channels_out
     if kernel.table is not None:
         words[Conv.TABLE] = kernel.table().ctypes.data
     words[Conv.INPUTS] = unit.layer.shape[1]
-    words[Conv.CELLS] = cells.bit_length() - 1
+    words[Conv.CELLS] = rows.bit_length() - 1
     steps = []
     if kernel.before is not None and size:
         made = aligned(size)
