@@ -155,8 +155,8 @@ def measure(channels: int, size: int, kernel: int, runs: int, group: int = 1) ->
             session.run(None, {"input": x})
             steps = session.profile({"input": x}, clock=time.thread_time_ns)
             if turn >= 0:
-                ours = [step.duration for step in steps if step.name in ("conv", "conv:pair_image", "conv:turned_image")]
-                times[f"latentbit {form}"].append(sum(ours))
+                names = ("conv", "conv:pair_image", "conv:turned_image")
+                times[f"latentbit {form}"].append(sum(step.duration for step in steps if step.name in names))
         for name, call in peers.items():
             # OpenVINO works in a thread of its own, so its time is that of the wall.
             clock = time.perf_counter_ns if name.startswith("OpenVINO") else time.thread_time_ns
