@@ -47,6 +47,9 @@ class _Tile:
         self.shift = self.word(Conv.CELLS)
         self.planes = [cg.alloca_once(b, CELLS) for _ in range(plane_count)]
 
+    def add(self, value: Any, number: int) -> Any:
+        return self.b.add(value, const(number))
+
     def word(self, word: Conv) -> Any:
         return emit_load(self.b, self.b.add(self.step, const(8 * word)), I64)
 
@@ -69,17 +72,15 @@ class _Tile:
 
     def one_run(self, address: Any, first: Any) -> Any:
         """Emit whether eight cells are one run of memory; a place that repeats a pixel is no part of one."""
-        b, last = self.b, b_add(self.b, first, 7)
+        b, last = self.b, self.add(first, 7)
         run = b.icmp_signed("==", b.sub(address(last), address(first)), const(56))
         return b.and_(run, b.icmp_signed("==", b.lshr(self.of_pixel(last, 4), self.shift), b.lshr(last, self.shift)))
 
     def gathered(self, starts: list[Any], offset: Any) -> Any:
         """Emit a vector of cells that lie ``offset`` bytes behind these addresses."""
-        vector = ir.Constant(CELLS, ir.Undefined)
+        b, vector = self.b, ir.Constant(CELLS, ir.Undefined)
         for i, start in enumerate(starts):
-            vector = self.b.insert_element(
-                vector, emit_load(self.b, self.b.add(start, offset), I64), ir.Constant(I32, i)
-            )
+            vector = b.insert_element(vector, emit_load(b, b.add(start, offset), I64), ir.Constant(I32, i))
         return vector
 
     def count(self, first: Any) -> None:
@@ -90,7 +91,7 @@ class _Tile:
                 start = self.source(first)
                 self.add_taps(lambda offset: emit_load(b, b.add(start, offset), CELLS))
             with scattered:
-                starts = [self.source(b_add(b, first, i)) for i in range(8)]
+                starts = [self.source(self.add(first, i)) for i in range(8)]
                 self.add_taps(lambda offset: self.gathered(starts, offset))
 
     def add_taps(self, load: Any) -> None:
@@ -104,7 +105,7 @@ class _Tile:
 
         whole = b.and_(count, const(-8))
         with cg.for_range_slice(b, const(0), whole, const(8), I64, inc=True) as (tap, _):
-            emit_eight(b, self.planes, [mismatches(b_add(b, tap, i)) for i in range(8)])
+            emit_eight(b, self.planes, [mismatches(self.add(tap, i)) for i in range(8)])
         with cg.for_range_slice(b, whole, count, const(1), I64, inc=True) as (tap, _):
             emit_ripple(b, self.planes, mismatches(tap))
 
@@ -114,22 +115,19 @@ class _Tile:
         limits = b.add(self.word(Conv.LIMITS), b.mul(self.of_block(0), const(self.plane_count)))
         found = cg.alloca_once(b, CELLS)
         planes = [b.load(plane) for plane in self.planes]
-        classes = [self.of_pixel(b_add(b, first, i), 3) for i in range(8)]
+        classes = [self.of_pixel(self.add(first, i), 3) for i in range(8)]
         others = const(0)
         for which in classes[1:]:
             others = b.or_(others, b.xor(which, classes[0]))
         with b.if_else(b.icmp_signed("==", others, const(0))) as (same, mixed):
             with same:
                 start = b.add(limits, b.mul(classes[0], step))
-                b.store(
-                    emit_below(b, planes, [emit_load(b, b_add(b, start, 64 * p), CELLS) for p in range(len(planes))]),
-                    found,
-                )
+                rows = [emit_load(b, self.add(start, 64 * p), CELLS) for p in range(self.plane_count)]
+                b.store(emit_below(b, planes, rows), found)
             with mixed:
-                starts = [b_add(b, b.add(limits, b.mul(which, step)), 8 * i) for i, which in enumerate(classes)]
-                b.store(
-                    emit_below(b, planes, [self.gathered(starts, const(64 * p)) for p in range(len(planes))]), found
-                )
+                starts = [self.add(b.add(limits, b.mul(which, step)), 8 * i) for i, which in enumerate(classes)]
+                rows = [self.gathered(starts, const(64 * p)) for p in range(self.plane_count)]
+                b.store(emit_below(b, planes, rows), found)
         return b.load(found)
 
     def write(self, first: Any, bits: Any) -> None:
@@ -142,15 +140,14 @@ class _Tile:
             of_cell = b.add(channel, b.mul(self.part(cell), const(64)))
             return b.add(b.add(base, self.of_pixel(cell, 2)), bit_place(b, of_cell, nibbles))
 
-        whole = b.icmp_signed("==", b.and_(channels, const(63)), const(0))
         filled = b.icmp_signed("==", b.shl(const(64), self.shift), channels)
-        run = b.and_(b.and_(whole, filled), b.icmp_signed("==", nibbles, const(0)))
-        with b.if_else(b.and_(run, self.one_run(target, first))) as (at_once, apart):
+        plain = b.and_(filled, b.icmp_signed("==", nibbles, const(0)))
+        with b.if_else(b.and_(plain, self.one_run(target, first))) as (at_once, apart):
             with at_once:
                 emit_store(b, target(first), bits)
             with apart:
                 for i in range(8):
-                    cell = b_add(b, first, i)
+                    cell = self.add(first, i)
                     left = b.sub(channels, b.mul(self.part(cell), const(64)))
                     with b.if_then(b.icmp_signed(">=", self.of_pixel(cell, 1), const(0))):
                         value, place = b.extract_element(bits, ir.Constant(I32, i)), target(cell)
@@ -160,10 +157,6 @@ class _Tile:
                             with some, cg.for_range_slice(b, const(0), left, const(16), I64, inc=True) as (bit, _):
                                 sixteen = b.trunc(b.lshr(value, bit), I16)
                                 emit_bits(b, b.add(place, bit_place(b, bit, nibbles)), sixteen, nibbles)
-
-
-def b_add(b: Any, value: Any, number: int) -> Any:
-    return b.add(value, const(number))
 
 
 def _counter(plane_count: int) -> Any:

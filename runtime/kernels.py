@@ -40,14 +40,24 @@ def rows(tile: int) -> Callable[[int, int], NDArray[Any]]:
 
 
 @dataclass(frozen=True)
+class Before:
+    """What a kernel makes of its packed input first: a function of its module, one unit a row of the input.
+
+    ``scratch`` returns the bytes that it makes, 0 where the kernel reads the input itself, and their step.
+    """
+
+    symbol: str
+    scratch: Callable[[PackedImage], tuple[int, int]]
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A convolution kernel.
 
     ``features`` the CPU must have; ``takes`` says None, or why not this layer; at most ``piece`` bytes, in multiples of
     ``grain``, are counted before the counters are widened; a tile is ``pixels`` places of ``order`` × ``lanes`` output
-    channels; ``table`` makes the look-up table; ``before`` names a function of the same module to run first, one unit a
-    row of the packed input, and ``scratch`` the bytes of what it makes and its step. The weights of a lane come in
-    turns of ``unit`` bytes; the epilogue takes ``width`` channels at a time.
+    channels; ``table`` makes the look-up table; ``before`` runs first. The weights of a lane come in turns of ``unit``
+    bytes; the epilogue takes ``width`` channels at a time.
     """
 
     name: str
@@ -62,8 +72,7 @@ class Kernel:
     order: Callable[[int, int], NDArray[Any]]
     takes: Callable[[BinaryLayer], str | None]
     table: Callable[[], NDArray[np.uint8]] | None = None
-    before: str | None = None
-    scratch: Callable[[PackedImage], tuple[int, int]] | None = None
+    before: Before | None = None
     unit: int = 1
     width: int = 8
 
@@ -99,7 +108,7 @@ def _whole_words(layer: BinaryLayer) -> str | None:
     return "its groups of channels fill no whole words"
 
 
-def _small_groups(layer: BinaryLayer) -> str | None:
+def _narrow(layer: BinaryLayer) -> str | None:
     outputs, inputs = layer.shape[:2]
     if layer.group > 1 and inputs in (1, 2, 4, 8, 16) and outputs == layer.channels and layer.window < 255:
         return None
@@ -111,44 +120,30 @@ def _pair_image(image: PackedImage) -> tuple[int, int]:
     return 2 * (image.data.shape[1] + image.slack), image.layer.strides[1] * image.pixel_bytes
 
 
+_PAIRED, _TURNED = Before("pair_image", _pair_image), Before("turned_image", turned_copies)
+_ALL: frozenset[str] = frozenset()  # every CPU
 _AVX2, _AVX512 = frozenset({"avx2"}), frozenset({"avx512f", "avx512_vpopcntdq"})
 _WHOLE = 1 << 30  # bytes: counters of 32 bits need no widening
 KERNELS = (
     Kernel("csa", "conv_csa", "kernel_csa", _AVX512, WORDS, _WHOLE, 4, 4, 32, rows(4), _whole_words, unit=4, width=16),
     Kernel(
-        "slice",
-        "conv_slice",
-        "kernel_slice",
-        frozenset(),
-        SLICES,
-        1,
-        1,
-        8,
-        512,
-        rows(8),
-        _small_groups,
-        before="turned_image",
-        scratch=turned_copies,
+        name="slice",
+        symbol="conv_slice",
+        module="kernel_slice",
+        features=_ALL,
+        format=SLICES,
+        piece=_WHOLE,
+        grain=1,
+        pixels=8,
+        lanes=512,
+        order=rows(8),
+        takes=_narrow,
+        before=_TURNED,
         width=16,
     ),
-    Kernel(
-        "lut2",
-        "conv_lut2",
-        "kernel_lut2",
-        _AVX2,
-        NIBBLES,
-        60,
-        6,
-        4,
-        64,
-        pairs(4),
-        _images,
-        pair_table,
-        "pair_image",
-        _pair_image,
-    ),
+    Kernel("lut2", "conv_lut2", "kernel_lut2", _AVX2, NIBBLES, 60, 6, 4, 64, pairs(4), _images, pair_table, _PAIRED),
     Kernel("lut", "conv_lut", "kernel_lut", _AVX2, NIBBLES, 62, 2, 5, 64, rows(5), _any, single_table),
-    Kernel("ctp", "conv_ctp", "kernel_ctp", frozenset(), BYTES, 31, 1, 4, 64, rows(4), _any),
+    Kernel("ctp", "conv_ctp", "kernel_ctp", _ALL, BYTES, 31, 1, 4, 64, rows(4), _any),
 )
 
 

@@ -149,7 +149,7 @@ def conv_steps(
         flags, limits = Flag.LIMITS, np.ascontiguousarray((base - ready.thresholds) // 2 + 1, np.int32)
         if kernel.format.sliced:
             limits = limit_planes(limits, ready.layer)
-    size, step = (0, 0) if kernel.scratch is None else kernel.scratch(image)
+    size, step = (0, 0) if kernel.before is None else kernel.before.scratch(image)
     window = taps(image, step) if kernel.format.sliced else pieces(image, kernel.piece, kernel.grain)
     rows = cells(image) if kernel.format.sliced else 1
     pixels = pixel_table(image, classes, target, kernel.order, kernel.pixels, rows)
@@ -183,9 +183,9 @@ def conv_steps(
         keep.append(made)
         words[Conv.SCRATCH], words[Conv.SCRATCH_STEP] = made.ctypes.data, step
         words[Conv.ACT_ROW] = image.row_bytes
-        call = entry_point(kernel.module, kernel.before)
+        call = entry_point(kernel.module, kernel.before.symbol)
         steps.append(
-            Step(f"{unit.layer.name}:{kernel.before}", call, words, image.data.shape[1] // image.row_bytes, keep)
+            Step(f"{unit.layer.name}:{kernel.before.symbol}", call, words, image.data.shape[1] // image.row_bytes, keep)
         )
     units = len(pixels) // kernel.pixels * len(ready.blocks)
     return [*steps, Step(unit.layer.name, entry_point(kernel.module, kernel.symbol), words, units, keep)]

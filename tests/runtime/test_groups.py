@@ -99,7 +99,7 @@ LAYERS = {  # name -> channels a group, side of the window
 @pytest.mark.parametrize("kernel", [None, *USABLE])
 @given(
     st.integers(0, 2**31),
-    st.sampled_from([48, 96, 144, 528]),
+    st.sampled_from([48, 96, 144, 528, 576]),
     st.lists(st.sampled_from(list(LAYERS)), min_size=2, max_size=4),
     st.sampled_from([-1, 0, 1]),
 )
