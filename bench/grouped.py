@@ -23,6 +23,8 @@ SHAPES = [  # name, channels, image, kernel, channels a group
     ("groups of 8, 3×3 256@28²", 256, 28, 3, 8),
     ("groups of 16, 3×3 256@14²", 256, 14, 3, 16),
     ("groups of 16, 3×3 512@14²", 512, 14, 3, 16),
+    ("groups of 12, 3×3 192@14²", 192, 14, 3, 12),
+    ("groups of 32, 3×3 512@14²", 512, 14, 3, 32),
 ]
 
 

@@ -37,7 +37,7 @@ class Conv(IntEnum):
     OUT_STEP = 11
     BITS = 12  # packed output image, at its pixel (0, 0)
     BITS_STEP = 13
-    LIMITS = 14  # int32 [classes, O]: bit = mismatches < limit
+    LIMITS = 14  # int32 [classes, O], or bit planes (slices.py): bit = mismatches < limit
     CHANNELS = 15  # O
     FLAGS = 16
     TABLE = 17  # look-up table of the kernel
@@ -47,7 +47,7 @@ class Conv(IntEnum):
     INPUTS = 21  # input channels of a group
     CELLS = 22  # logarithm of the cells of 64 channels that a pixel has in a vector
     NIBBLES = 23  # of the packed output image, as in Pack
-    LIMITS_STEP = 24  # bytes of limits that lie in bit planes for each channel of a class
+    LIMITS_STEP = 24  # bytes from the limits of one class to the next, divided by O
     SIZE = 25
 
 

@@ -62,7 +62,8 @@ class Step:
 def prepare(units: Sequence[Unit], stems: Sequence[Stem], wanted: str | None) -> dict[Unit, PreparedUnit]:
     """Choose the kernels and pack the weights; bits pass on only where reader and maker lay them alike."""
     chosen = {unit: choose(unit.layer, wanted) for unit in units}
-    for maker in (*stems, *units):
+    makers: list[Stem | Unit] = [*stems, *units]
+    for maker in makers:
         reader = maker.bits_for
         if reader is None:
             continue
@@ -144,7 +145,7 @@ def conv_steps(
     if target is not None:
         flags |= Flag.BITS
     base, classes = border_bases(image, ready.layer, ready.pad_error)
-    limits = None
+    limits: NDArray[Any] | None = None
     if ready.thresholds is not None:
         flags, limits = Flag.LIMITS, np.ascontiguousarray((base - ready.thresholds) // 2 + 1, np.int32)
         if kernel.format.sliced:
