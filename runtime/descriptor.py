@@ -6,7 +6,18 @@ image ``image`` of the batch. ``*_STEP`` words are bytes from one image to the n
 
 from enum import IntEnum, IntFlag
 
-__all__ = ["BLOCK_WORDS", "PIXEL_WORDS", "SHARED_HEAD", "Constant", "Conv", "Flag", "Pack", "Project", "Stem"]
+__all__ = [
+    "BLOCK_WORDS",
+    "FEW_TAPS",
+    "PIXEL_WORDS",
+    "SHARED_HEAD",
+    "Constant",
+    "Conv",
+    "Flag",
+    "Pack",
+    "Project",
+    "Stem",
+]
 
 
 class Conv(IntEnum):
@@ -26,14 +37,18 @@ class Conv(IntEnum):
     OUT_STEP = 11
     BITS = 12  # packed output image, at its pixel (0, 0)
     BITS_STEP = 13
-    LIMITS = 14  # int32 [classes, O]: bit = mismatches < limit
+    LIMITS = 14  # int32 [classes, O], or bit planes (slices.py): bit = mismatches < limit
     CHANNELS = 15  # O
     FLAGS = 16
     TABLE = 17  # look-up table of the kernel
-    PAIRS = 18  # scratch image of the kernel
-    PAIR_SHIFT = 19
+    SCRATCH = 18  # image that the kernel makes of its input before
+    SCRATCH_STEP = 19  # bytes: from one pixel of a pair to the other, or from one copy to the next
     ACT_ROW = 20  # bytes of a row of the packed image
-    SIZE = 21
+    INPUTS = 21  # input channels of a group
+    CELLS = 22  # logarithm of the cells of 64 channels that a pixel has in a vector
+    NIBBLES = 23  # of the packed output image, as in Pack
+    LIMITS_STEP = 24  # bytes from the limits of one class to the next, divided by O
+    SIZE = 25
 
 
 class Constant(IntEnum):
@@ -158,6 +173,9 @@ class Flag(IntFlag):
 BLOCK_WORDS = 6
 """Words of a block of output channels: offset of its group in a pixel, address of its weights, first channel, number of
 channels, address of its constants, bytes of its weights."""
+
+FEW_TAPS = 14
+"""So many one-bit mismatches, and a limit one above, are counted in four bit planes, more in eight."""
 
 PIXEL_WORDS = 5
 """Words, int32, of a row of the pixel table: input offset, output pixel, offset in the output image, border class · O,

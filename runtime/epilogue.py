@@ -25,7 +25,7 @@ from numba.extending import intrinsic
 from .descriptor import PIXEL_WORDS, Constant, Conv, Flag
 from .llvm import F32, I1, I8, I16, I32, I64, cg, const, emit_load, emit_store, splat, vector
 
-__all__ = ["make_epilogue"]
+__all__ = ["bit_place", "emit_bits", "make_epilogue"]
 
 _VARIANTS = [
     *(
@@ -53,7 +53,7 @@ class _Emitter:
     """Emits one variant: the loop over the channels of a block, all pixels of the tile in each turn."""
 
     def __init__(
-        self, b: Any, constants: Any, first: Any, pixels: list[_Pixel], nibbles: bool, width: int, counts: Any
+        self, b: Any, constants: Any, first: Any, pixels: list[_Pixel], nibbles: Any, width: int, counts: Any
     ) -> None:
         self.b, self.constants, self.first, self.nibbles = b, constants, first, nibbles
         self.all_pixels, self.pixels = pixels, pixels
@@ -144,23 +144,35 @@ class _Emitter:
     def write(self, pixel: _Pixel, channel: Any, bits: Any, mask: Any) -> None:
         """Write the bits of a vector at a channel: eight to a byte, or to two bytes of 2 · nibble."""
         b = self.b
-        byte = b.bitcast(bits if mask is None else b.and_(bits, mask), ir.IntType(self.width))
-        place = b.lshr(channel, const(3))
-        if not self.nibbles:
-            emit_store(b, b.add(pixel.bits, place), byte)
-            return
-        wide = b.zext(byte, I16)  # ........hhhhllll -> ...hhhh....llll. : low nibble first, both times two
-        twice = b.or_(b.shl(wide, ir.Constant(I16, 1)), b.shl(wide, ir.Constant(I16, 5)))
-        emit_store(b, self.at(pixel.bits, place, 2), b.and_(twice, ir.Constant(I16, 0x1E1E)))
+        bits = b.bitcast(bits if mask is None else b.and_(bits, mask), ir.IntType(self.width))
+        emit_bits(b, b.add(pixel.bits, bit_place(b, channel, self.nibbles)), bits, self.nibbles)
 
 
-def make_epilogue(pixels: int, lanes: int, *, nibbles: bool = False, width: int = 8, counts: ir.Type = I16) -> Any:
-    """Return the intrinsic ``epilogue(step, image, block, rows, tile)`` for tiles ``[pixels, lanes]`` of ``counts``.
+def emit_bits(b: Any, place: Any, bits: Any, nibbles: Any) -> None:
+    """Emit the store of some bytes of bits, as they are or four channels to a byte of 2 · nibble."""
+    with b.if_else(b.icmp_signed("!=", nibbles, const(0))) as (then, otherwise):
+        with then:
+            count = bits.type.width // 8
+            wide = b.zext(b.bitcast(bits, vector(I8, count)), vector(I16, count))
+            # ........hhhhllll -> ...hhhh....llll. : low nibble first, both times two
+            twice = b.or_(b.shl(wide, splat(wide.type, 1)), b.shl(wide, splat(wide.type, 5)))
+            emit_store(b, place, b.and_(twice, splat(wide.type, 0x1E1E)))
+        with otherwise:
+            emit_store(b, place, bits)
 
-    It finishes the pixels of the table at ``rows`` for the block of channels at ``block``, ``width`` channels at a
-    time; bits are written four to a byte with ``nibbles`` (for a width of 8), else eight.
+
+def bit_place(b: Any, channel: Any, nibbles: Any) -> Any:
+    """Emit the byte of a channel (a multiple of 8) in a pixel: eight channels to a byte, or to two of 2 · nibble."""
+    return b.shl(b.lshr(channel, const(3)), nibbles)
+
+
+def make_epilogue(pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = I16, row: int | None = None) -> Any:
+    """Return the intrinsic ``epilogue(step, image, block, rows, tile)`` for tiles of ``counts`` in rows of ``lanes``.
+
+    It finishes ``pixels`` rows of the pixel table for the block of channels at ``block``, ``width`` channels at a time.
+    A pixel of the tile takes ``lanes`` lanes; with ``row`` it takes rows of so many, as few as the layer needs.
     """
-    lane_bytes = counts.width // 8
+    row_bytes = counts.width // 8 * (lanes if row is None else row)
 
     def epilogue(typing_context: Any, step: Any, image: Any, block: Any, rows: Any, tile: Any) -> Any:
         def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
@@ -179,18 +191,19 @@ def make_epilogue(pixels: int, lanes: int, *, nibbles: bool = False, width: int 
             aside = cg.alloca_once(b, ir.ArrayType(I8, 8 * lanes + 64))
             aside.align = 64
             floats_aside = b.sub(b.ptrtoint(aside, I64), b.mul(first, const(4)))
-            bits_aside = b.sub(b.ptrtoint(aside, I64), b.lshr(first, const(1 if nibbles else 3)))
+            nibbles = words[Conv.NIBBLES]
+            bits_aside = b.sub(b.ptrtoint(aside, I64), bit_place(b, first, nibbles))
             places = []
             for p in range(pixels):
-                row = b.add(rows, const(4 * PIXEL_WORDS * p))
+                entry = b.add(rows, const(4 * PIXEL_WORDS * p))
                 index, target, in_class, lane = (
-                    b.sext(emit_load(b, b.add(row, const(4 * word)), I32), I64) for word in range(1, 5)
+                    b.sext(emit_load(b, b.add(entry, const(4 * word)), I32), I64) for word in range(1, 5)
                 )
                 live = b.icmp_signed(">=", index, const(0))
                 offset = b.mul(b.mul(index, words[Conv.CHANNELS]), const(4))
                 places.append(
                     _Pixel(
-                        counts=b.add(tile, b.mul(lane, const(lane_bytes * lanes))),
+                        counts=b.add(tile, b.mul(lane, const(row_bytes))),
                         residual=b.add(residual, b.select(live, offset, const(0))),
                         out=b.select(live, b.add(out, offset), floats_aside),
                         bits=b.select(live, b.add(bits, target), bits_aside),

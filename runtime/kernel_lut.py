@@ -69,7 +69,7 @@ def _emit(
 
 
 _count: Any = intrinsic(_emit)
-_epilogue = make_epilogue(PIXELS, 32 * VECTORS, nibbles=True)
+_epilogue = make_epilogue(PIXELS, 32 * VECTORS)
 
 
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")

@@ -95,14 +95,14 @@ def _emit_pair(typing_context: Any, first: Any, second: Any, target: Any) -> Any
 
 _count: Any = intrinsic(_emit)
 _pair: Any = intrinsic(_emit_pair)
-_epilogue = make_epilogue(_PIXELS, 32 * VECTORS, nibbles=True)
+_epilogue = make_epilogue(_PIXELS, 32 * VECTORS)
 
 
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def pair_image(step: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the pair image: entry i = byte i + 17 · byte (i + shift)."""
     act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
-    pairs, shift = load_i64(step, Conv.PAIRS), load_i64(step, Conv.PAIR_SHIFT)
+    pairs, shift = load_i64(step, Conv.SCRATCH), load_i64(step, Conv.SCRATCH_STEP)
     width = load_i64(step, Conv.ACT_ROW)
     for index in range(begin * width, end * width, 32):  # the last turn may reach over: it writes what is right there
         _pair(act + index, act + index + shift, pairs + 2 * index)
@@ -111,7 +111,7 @@ def pair_image(step: int, image: int, begin: int, end: int) -> None:
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def conv_lut2(step: int, image: int, begin: int, end: int) -> None:
     """Run units ``begin … end − 1`` of the convolution step at address ``step``; :func:`pair_image` ran before."""
-    pairs = load_i64(step, Conv.PAIRS)
+    pairs = load_i64(step, Conv.SCRATCH)
     pieces, piece_count = load_i64(step, Conv.PIECES), load_i64(step, Conv.PIECE_COUNT)
     table = load_i64(step, Conv.TABLE)
     tile = scratch(_TILE_BYTES)

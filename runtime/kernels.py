@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from .errors import ModelError
 from .jit import kernel_address
-from .layout import BYTES, NIBBLES, WORDS, ImageFormat, interleaved
+from .layout import BYTES, NIBBLES, SLICES, WORDS, ImageFormat, PackedImage, interleaved
 from .library import Library, current_library, usable_features
 from .model import BinaryLayer
+from .slices import turned_copies
 from .tables import pair_table, single_table
 
 __all__ = ["KERNELS", "Kernel", "choose", "entry_address", "entry_point"]
@@ -34,14 +35,24 @@ def rows(tile: int) -> Callable[[int, int], NDArray[Any]]:
 
 
 @dataclass(frozen=True)
+class Before:
+    """What a kernel makes of its packed input first: a function of its module, one unit a row of the input.
+
+    ``scratch`` returns the bytes that it makes, 0 where the kernel reads the input itself, and their step.
+    """
+
+    symbol: str
+    scratch: Callable[[PackedImage], tuple[int, int]]
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A convolution kernel.
 
     ``features`` the CPU must have; ``takes`` says None, or why not this layer; at most ``piece`` bytes, in multiples of
     ``grain``, are counted before the counters are widened; a tile is ``pixels`` places of ``order`` × ``lanes`` output
-    channels; ``table`` makes the look-up table; ``before`` names a function of the same module to run first, one unit a
-    row of the packed input. The weights of a lane come in turns of ``unit`` bytes; the epilogue takes ``width``
-    channels at a time.
+    channels; ``table`` makes the look-up table; ``before`` runs first. The weights of a lane come in turns of ``unit``
+    bytes; the epilogue takes ``width`` channels at a time.
     """
 
     name: str
@@ -56,7 +67,7 @@ class Kernel:
     order: Callable[[int, int], NDArray[Any]]
     takes: Callable[[BinaryLayer], str | None]
     table: Callable[[], NDArray[np.uint8]] | None = None
-    before: str | None = None
+    before: Before | None = None
     unit: int = 1
     width: int = 8
 
@@ -92,15 +103,42 @@ def _whole_words(layer: BinaryLayer) -> str | None:
     return "its groups of channels fill no whole words"
 
 
+def _narrow(layer: BinaryLayer) -> str | None:
+    outputs, inputs = layer.shape[:2]
+    if layer.group > 1 and inputs in (1, 2, 4, 8, 16) and outputs == layer.channels and layer.window < 255:
+        return None
+    return "it has no small groups with as many outputs as inputs"
+
+
+def _pair_image(image: PackedImage) -> tuple[int, int]:
+    """An entry of two bytes for each byte of the image and those behind it."""
+    return 2 * (image.data.shape[1] + image.slack), image.layer.strides[1] * image.pixel_bytes
+
+
+_PAIRED, _TURNED = Before("pair_image", _pair_image), Before("turned_image", turned_copies)
+_ALL: frozenset[str] = frozenset()  # every CPU
 _AVX2, _AVX512 = frozenset({"avx2"}), frozenset({"avx512f", "avx512_vpopcntdq"})
 _WHOLE = 1 << 30  # bytes: counters of 32 bits need no widening
 KERNELS = (
     Kernel("csa", "conv_csa", "kernel_csa", _AVX512, WORDS, _WHOLE, 4, 4, 32, rows(4), _whole_words, unit=4, width=16),
     Kernel(
-        "lut2", "conv_lut2", "kernel_lut2", _AVX2, NIBBLES, 60, 6, 4, 64, pairs(4), _images, pair_table, "pair_image"
+        name="slice",
+        symbol="conv_slice",
+        module="kernel_slice",
+        features=_ALL,
+        format=SLICES,
+        piece=_WHOLE,
+        grain=1,
+        pixels=8,
+        lanes=512,
+        order=rows(8),
+        takes=_narrow,
+        before=_TURNED,
+        width=16,
     ),
+    Kernel("lut2", "conv_lut2", "kernel_lut2", _AVX2, NIBBLES, 60, 6, 4, 64, pairs(4), _images, pair_table, _PAIRED),
     Kernel("lut", "conv_lut", "kernel_lut", _AVX2, NIBBLES, 62, 2, 5, 64, rows(5), _any, single_table),
-    Kernel("ctp", "conv_ctp", "kernel_ctp", frozenset(), BYTES, 31, 1, 4, 64, rows(4), _any),
+    Kernel("ctp", "conv_ctp", "kernel_ctp", _ALL, BYTES, 31, 1, 4, 64, rows(4), _any),
 )
 
 

@@ -6,7 +6,8 @@ A packed image has the pads of its layer stored around it, so that a window neve
 
 :data:`BYTES` keeps eight channels in a byte; :data:`WORDS` does so too and fills whole words of 32 bits;
 :data:`NIBBLES` keeps four channels in a byte as 2 · nibble, and 32 for a zero-padded nibble (an index into the tables
-of the LUT kernels). All functions here run once per model or shape.
+of the LUT kernels). :data:`SLICES` keeps eight channels in a byte and all groups of a pixel side by side, as one.
+All functions here run once per model or shape.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,22 +22,39 @@ from .descriptor import PIXEL_WORDS, Constant
 from .model import BinaryLayer
 
 __all__ = [
-    "BYTES", "NIBBLES", "WORDS", "ImageFormat", "PackedImage", "aligned", "block_table", "border_bases", "decode_image",
-    "interleaved", "new_image", "pack_constants", "pack_weights", "pieces", "pixel_table",
+    "BYTES", "NIBBLES", "SLICES", "VECTOR", "WORDS", "ImageFormat", "PackedImage", "aligned", "block_table",
+    "border_bases", "decode_image", "interleaved", "new_image", "pack_constants", "pack_weights", "pieces",
+    "pixel_table",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """``per_byte`` channels lie in a byte; a group of channels takes a multiple of ``unit`` bytes."""
+    """``per_byte`` channels lie in a byte; a group of channels takes a multiple of ``unit`` bytes.
+
+    ``sliced``: all groups lie side by side as if they were one, which takes a power of two bytes or whole vectors.
+    """
 
     name: str
     per_byte: int
     unit: int
+    sliced: bool = False
+
+    def groups(self, layer: BinaryLayer) -> tuple[int, int]:
+        """Return the groups that lie apart in a pixel and the channels of each."""
+        return (1, layer.channels) if self.sliced else (layer.group, layer.shape[1])
 
     def group_bytes(self, channels: int) -> int:
         """Return the bytes of one group of ``channels`` channels of a pixel."""
-        return -(-channels // (self.per_byte * self.unit)) * self.unit
+        size = -(-channels // (self.per_byte * self.unit)) * self.unit
+        if not self.sliced:
+            return size
+        return -(-size // VECTOR) * VECTOR if size > VECTOR else 1 << (size - 1).bit_length()
+
+    def pixel_bytes(self, layer: BinaryLayer) -> int:
+        """Return the bytes of a pixel of the layer's input, all groups."""
+        groups, channels = self.groups(layer)
+        return groups * self.group_bytes(channels)
 
     def encode(self, signs: NDArray[np.int8]) -> NDArray[np.uint8]:
         """Pack signs ``[..., channels]`` to ``[..., group bytes]`` without the factor 2 of nibble images."""
@@ -67,6 +85,8 @@ class ImageFormat:
 BYTES = ImageFormat("bytes", 8, 1)
 WORDS = ImageFormat("words", 8, 4)
 NIBBLES = ImageFormat("nibbles", 4, 2)
+SLICES = ImageFormat("slices", 8, 8, sliced=True)
+VECTOR = 64  # bytes
 
 
 def aligned(count: int, dtype: Any = np.uint8) -> NDArray[Any]:
@@ -90,7 +110,7 @@ class PackedImage:
     @property
     def pixel_bytes(self) -> int:
         """Bytes of one pixel, all groups."""
-        return self.layer.group * self.format.group_bytes(self.layer.shape[1])
+        return self.format.pixel_bytes(self.layer)
 
     @property
     def row_bytes(self) -> int:
@@ -110,7 +130,8 @@ class PackedImage:
 
 def new_image(layer: BinaryLayer, form: ImageFormat, height: int, width: int, count: int) -> PackedImage:
     """Return an image of pad positions; packing overwrites the inside, the border stays."""
-    pattern = np.tile(form.pad_bytes(layer.shape[1], layer.pad_value), layer.group)
+    groups, channels = form.groups(layer)
+    pattern = np.tile(form.pad_bytes(channels, layer.pad_value), groups)
     top, left, bottom, right = layer.pads
     pixels = (height + top + bottom) * (width + left + right)
     size = pixels * pattern.size
@@ -121,9 +142,9 @@ def new_image(layer: BinaryLayer, form: ImageFormat, height: int, width: int, co
 
 def decode_image(image: PackedImage, index: int) -> NDArray[np.int8]:
     """Return the signs ``[C, H, W]`` of one image without its border."""
-    layer, group_channels = image.layer, image.layer.shape[1]
+    layer, (groups, group_channels) = image.layer, image.format.groups(image.layer)
     rows = image.data[index].reshape(-1, image.row_bytes)[layer.pads[0] : layer.pads[0] + image.height]
-    pixels = rows.reshape(image.height, -1, layer.group, image.format.group_bytes(group_channels))
+    pixels = rows.reshape(image.height, -1, groups, image.format.group_bytes(group_channels))
     pixels = pixels[:, layer.pads[1] : layer.pads[1] + image.width]
     shift = 1 if image.format.per_byte == 4 else 0
     bits = pixels[..., None] >> (np.arange(image.format.per_byte, dtype=np.uint8) + shift) & 1
@@ -178,38 +199,37 @@ def pack_weights(
 
 
 def block_table(
-    layer: BinaryLayer, form: ImageFormat, weights: NDArray[np.uint8], constants: NDArray[np.float32]
+    layer: BinaryLayer, form: ImageFormat, lanes: int, weights: NDArray[np.uint8], constants: NDArray[np.float32]
 ) -> NDArray[np.int64]:
     """Return the blocks of output channels, int64 ``[blocks, BLOCK_WORDS]`` (descriptor.py)."""
-    per_group, lanes = layer.shape[0] // layer.group, weights.shape[2]
-    blocks = weights.shape[0] // layer.group
+    groups, channels = form.groups(layer)
+    per_group = layer.shape[0] // groups
+    blocks = weights.shape[0] // groups
     return np.array(
         [
             (
-                group * form.group_bytes(layer.shape[1]),
+                group * form.group_bytes(channels) + (block * VECTOR if form.sliced else 0),
                 weights.ctypes.data + (group * blocks + block) * weights[0].nbytes,
                 group * per_group + block * lanes,
                 min(lanes, per_group - block * lanes),
                 constants.ctypes.data + (group * blocks + block) * constants[0].nbytes,
                 weights[0].nbytes,
             )
-            for group in range(layer.group)
+            for group in range(groups)
             for block in range(blocks)
         ],
         np.int64,
     )
 
 
-def pack_constants(
-    layer: BinaryLayer, lanes: int, width: int, constants: Mapping[Constant, NDArray[np.float32]]
-) -> Any:
+def pack_constants(groups: int, lanes: int, width: int, constants: Mapping[Constant, NDArray[np.float32]]) -> Any:
     """Return float32 ``[groups · blocks, lanes / width, constants, width]`` of constants ``[O]``, absent ones zeros."""
-    per_group = layer.shape[0] // layer.group
+    per_group = next(iter(constants.values())).size // groups
     blocks = -(-per_group // lanes)
-    padded = np.zeros((len(Constant), layer.group, blocks * lanes), np.float32)
+    padded = np.zeros((len(Constant), groups, blocks * lanes), np.float32)
     for which, value in constants.items():
-        padded[which, :, :per_group] = value.reshape(layer.group, per_group)
-    shape = layer.group * blocks, lanes // width
+        padded[which, :, :per_group] = value.reshape(groups, per_group)
+    shape = groups * blocks, lanes // width
     result = aligned(padded.size, np.float32).reshape(*shape, len(Constant), width)
     result[:] = padded.reshape(len(Constant), *shape, width).transpose(1, 2, 0, 3)
     return result
@@ -247,8 +267,11 @@ def pixel_table(
     target: PackedImage | None,
     order: Callable[[int, int], NDArray[Any]],
     tile: int,
+    rows: int = 1,
 ) -> NDArray[np.int32]:
     """Return the pixel table int32 ``[rows, PIXEL_WORDS]`` (descriptor.py), ``tile`` rows a tile.
+
+    The counts of a pixel take ``rows`` rows of a tile.
 
     ``order(height, width)`` gives the output pixels in the order in which tiles hold them, −1 for an empty place.
     """
@@ -263,5 +286,5 @@ def pixel_table(
     table[:, 1] = index.reshape(-1)
     table[:, 2] = 0 if target is None else y * target.row_bytes + x * target.pixel_bytes
     table[:, 3] = classes[y, x] * layer.shape[0]
-    table[:, 4] = place.reshape(-1)
+    table[:, 4] = place.reshape(-1) * rows
     return table

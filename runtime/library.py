@@ -55,7 +55,7 @@ IDENTITY = "latentbit_library"
 """Symbol of the string ``CLASS DIGEST`` in a library."""
 
 _MAGIC = b"latentbit\n"
-_SHARED = ("counting", "descriptor", "epilogue", "llvm", "objects", "tables", "tiles")
+_SHARED = ("counting", "descriptor", "epilogue", "llvm", "objects", "planes", "tables", "tiles")
 
 
 @dataclass(frozen=True)

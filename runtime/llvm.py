@@ -50,9 +50,9 @@ def const(value: int) -> ir.Constant:
     return ir.Constant(I64, value)
 
 
-def splat(kind: ir.VectorType, value: float) -> ir.Constant:
-    """Return a constant vector of one value."""
-    return ir.Constant(kind, [value] * kind.count)
+def splat(kind: ir.Type, value: float) -> ir.Constant:
+    """Return a constant vector of one value, or the value where ``kind`` is no vector."""
+    return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
 
 
 def vector(element: ir.Type, lanes: int) -> ir.Type:

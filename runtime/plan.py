@@ -132,12 +132,8 @@ class _Planner:
                 maker.stored = True
                 continue
             assert not isinstance(maker, Projection), "a shortcut leads to residuals alone"
-            per_group_out = maker.channels_out // maker.groups
-            whole_bytes = (maker.groups == 1 or per_group_out % 8 == 0) and (
-                reader.groups == 1 or reader.layer.shape[1] % 8 == 0
-            )
-            if maker.bits_for is None and whole_bytes and reader.pool is None:
-                maker.bits_for = reader
+            if maker.bits_for is None and reader.pool is None:
+                maker.bits_for = reader  # if the kernels agree where bits lie: see steps.prepare
             else:
                 maker.stored = True  # packed from floats by a step of its own
 

@@ -84,7 +84,7 @@ class InferenceSession:
         self._outputs = [ValueInfo(*_described(info)) for info in graph.output]
         self._meta = _meta(model.proto)
         self._plan = make_plan(model)
-        self._prepared = prepare(self._plan.units, kernel)
+        self._prepared = prepare(self._plan.units, self._plan.stems, kernel)
         self._sessions = {
             index: make_session(model, segment, num_threads)
             for index, segment in enumerate(self._plan.segments)

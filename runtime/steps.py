@@ -14,6 +14,8 @@ from .layout import PackedImage, aligned, block_table, border_bases, pack_consta
 from .library import usable_features
 from .model import BinaryLayer
 from .projections import LANES, Projection
+from .slices import cells, limit_planes, slice_weights, taps
+from .stems import Stem
 from .thresholds import falling_channels, integer_thresholds, negated
 
 __all__ = ["PreparedUnit", "Step", "conv_steps", "identity_step", "pack_step", "prepare", "project_steps"]
@@ -57,14 +59,31 @@ class Step:
         self.call(self.words.ctypes.data, image, 0, self.units)
 
 
-def prepare(units: Sequence[Unit], wanted: str | None) -> dict[Unit, PreparedUnit]:
-    """Choose the kernels and pack the weights; bits pass on only between kernels of one format."""
+def prepare(units: Sequence[Unit], stems: Sequence[Stem], wanted: str | None) -> dict[Unit, PreparedUnit]:
+    """Choose the kernels and pack the weights; bits pass on only where reader and maker lay them alike."""
     chosen = {unit: choose(unit.layer, wanted) for unit in units}
-    for unit in units:
-        reader = unit.bits_for
-        if reader is not None and chosen[unit][0].format is not chosen[reader][0].format:
-            unit.bits_for, unit.stored = None, True
+    makers: list[Stem | Unit] = [*stems, *units]
+    for maker in makers:
+        reader = maker.bits_for
+        if reader is None:
+            continue
+        alike = _side_by_side(reader.layer, chosen[reader][0], reader.layer.shape[1])
+        if isinstance(maker, Unit):
+            alike = alike and _writes_for(maker.layer, chosen[maker][0], reader.layer, chosen[reader][0])
+        if not alike:
+            maker.bits_for, maker.stored = None, True
     return {unit: _prepare(unit, *chosen[unit]) for unit in units}
+
+
+def _side_by_side(layer: BinaryLayer, kernel: Kernel, channels: int) -> bool:
+    """Return whether groups of ``channels`` channels leave no gaps between them."""
+    return kernel.format.groups(layer)[0] == 1 or channels % 8 == 0
+
+
+def _writes_for(layer: BinaryLayer, kernel: Kernel, reader: BinaryLayer, its: Kernel) -> bool:
+    """Return whether a layer's epilogue can write bits for a reader: no gaps, and a pixel is whole vectors of them."""
+    written = kernel.width // its.format.per_byte
+    return _side_by_side(layer, kernel, layer.shape[0] // layer.group) and its.format.pixel_bytes(reader) % written == 0
 
 
 def _prepare(unit: Unit, kernel: Kernel, reason: str) -> PreparedUnit:
@@ -74,7 +93,10 @@ def _prepare(unit: Unit, kernel: Kernel, reason: str) -> PreparedUnit:
         falling = np.zeros(channels, np.bool_)
     else:
         layer, thresholds = negated(unit.layer, falling), integer_thresholds(unit, falling)
-    weights = pack_weights(layer, kernel.format, kernel.lanes, kernel.lane_order, kernel.unit)
+    if kernel.format.sliced:
+        weights = slice_weights(layer)
+    else:
+        weights = pack_weights(layer, kernel.format, kernel.lanes, kernel.lane_order, kernel.unit)
     values = {
         Constant.SCALE: np.float32(2) * unit.layer.scale,
         Constant.BIAS: unit.layer.bias,
@@ -84,8 +106,8 @@ def _prepare(unit: Unit, kernel: Kernel, reason: str) -> PreparedUnit:
     }
     if unit.bits_for is not None:
         values[Constant.THRESHOLD] = unit.bits_for.threshold
-    constants = pack_constants(layer, kernel.lanes, kernel.width, values)
-    blocks = block_table(layer, kernel.format, weights, constants)
+    constants = pack_constants(kernel.format.groups(layer)[0], kernel.lanes, kernel.width, values)
+    blocks = block_table(layer, kernel.format, kernel.lanes, weights, constants)
     error = kernel.format.pad_error(layer.weight, layer.pad_value)
     return PreparedUnit(unit, layer, kernel, reason, falling, thresholds, weights, blocks, constants, error)
 
@@ -123,11 +145,15 @@ def conv_steps(
     if target is not None:
         flags |= Flag.BITS
     base, classes = border_bases(image, ready.layer, ready.pad_error)
-    limits = None
+    limits: NDArray[Any] | None = None
     if ready.thresholds is not None:
         flags, limits = Flag.LIMITS, np.ascontiguousarray((base - ready.thresholds) // 2 + 1, np.int32)
-    window = pieces(image, kernel.piece, kernel.grain)
-    pixels = pixel_table(image, classes, target, kernel.order, kernel.pixels)
+        if kernel.format.sliced:
+            limits = limit_planes(limits, ready.layer)
+    size, step = (0, 0) if kernel.before is None else kernel.before.scratch(image)
+    window = taps(image, step) if kernel.format.sliced else pieces(image, kernel.piece, kernel.grain)
+    rows = cells(image) if kernel.format.sliced else 1
+    pixels = pixel_table(image, classes, target, kernel.order, kernel.pixels, rows)
     pixels = tables.setdefault(pixels.tobytes(), pixels)
     words = np.zeros(Conv.SIZE, np.int64)
     words[Conv.ACT], words[Conv.ACT_STEP] = _place(image.data)
@@ -142,21 +168,25 @@ def conv_steps(
     if target is not None:
         words[Conv.BITS], words[Conv.BITS_STEP] = _place(target.data)
         words[Conv.BITS] += target.origin
+        words[Conv.NIBBLES] = target.format.per_byte == 4
     words[Conv.CHANNELS], words[Conv.FLAGS] = unit.channels_out, int(flags)
     keep = [ready, image, target, out, residual, halves, window, pixels, limits]
     if limits is not None:
         words[Conv.LIMITS] = limits.ctypes.data
+        words[Conv.LIMITS_STEP] = limits.strides[0] // unit.channels_out
     if kernel.table is not None:
         words[Conv.TABLE] = kernel.table().ctypes.data
+    words[Conv.INPUTS] = unit.layer.shape[1]
+    words[Conv.CELLS] = rows.bit_length() - 1
     steps = []
-    if kernel.before is not None:
-        entries = aligned(image.data.shape[1] + image.slack, np.uint16)
-        keep.append(entries)
-        words[Conv.PAIRS], words[Conv.PAIR_SHIFT] = entries.ctypes.data, unit.layer.strides[1] * image.pixel_bytes
+    if kernel.before is not None and size:
+        made = aligned(size)
+        keep.append(made)
+        words[Conv.SCRATCH], words[Conv.SCRATCH_STEP] = made.ctypes.data, step
         words[Conv.ACT_ROW] = image.row_bytes
-        call = entry_point(kernel.module, kernel.before)
+        call = entry_point(kernel.module, kernel.before.symbol)
         steps.append(
-            Step(f"{unit.layer.name}:{kernel.before}", call, words, image.data.shape[1] // image.row_bytes, keep)
+            Step(f"{unit.layer.name}:{kernel.before.symbol}", call, words, image.data.shape[1] // image.row_bytes, keep)
         )
     units = len(pixels) // kernel.pixels * len(ready.blocks)
     return [*steps, Step(unit.layer.name, entry_point(kernel.module, kernel.symbol), words, units, keep)]
@@ -166,8 +196,8 @@ def identity_step(ready: PreparedUnit, step: Step, out: NDArray[np.float32]) -> 
     """Return ``step`` with an epilogue that stores the accumulators as float32 (exact) to ``out`` ``[1, H, W, O]``."""
     layer, kernel = ready.layer, ready.kernel
     twice = np.where(ready.falling, -2, 2).astype(np.float32)
-    constants = pack_constants(layer, kernel.lanes, kernel.width, {Constant.SCALE: twice})
-    blocks = block_table(layer, kernel.format, ready.weights, constants)
+    constants = pack_constants(kernel.format.groups(layer)[0], kernel.lanes, kernel.width, {Constant.SCALE: twice})
+    blocks = block_table(layer, kernel.format, kernel.lanes, ready.weights, constants)
     words = step.words.copy()
     words[Conv.BLOCKS] = blocks.ctypes.data
     words[Conv.OUT], words[Conv.OUT_STEP] = out.ctypes.data, 0
@@ -186,8 +216,9 @@ def pack_step(unit: Unit, source: NDArray[np.float32], image: PackedImage) -> St
     words[Pack.TARGET], words[Pack.TARGET_STEP] = _place(image.data)
     words[Pack.TARGET] += image.origin
     words[Pack.WIDTH], words[Pack.ROW_BYTES], words[Pack.PIXEL_BYTES] = image.width, image.row_bytes, image.pixel_bytes
-    words[Pack.GROUPS], words[Pack.GROUP_CHANNELS] = layer.group, layer.shape[1]
-    words[Pack.GROUP_BYTES] = image.format.group_bytes(layer.shape[1])
+    groups, channels = image.format.groups(layer)
+    words[Pack.GROUPS], words[Pack.GROUP_CHANNELS] = groups, channels
+    words[Pack.GROUP_BYTES] = image.format.group_bytes(channels)
     words[Pack.NIBBLES] = image.format.per_byte == 4
     symbol = "pack_floats"
     if (pool := unit.pool) is not None:

@@ -80,6 +80,15 @@ def dense_head(t: Twin) -> Value:
     return t.gemm(t.binarize(t.rprelu(t.gemm(t.flatten(x), 20))), 10)
 
 
+def separable_chain(t: Twin) -> Value:
+    """Depthwise, pointwise, groups of four, pointwise: nothing but thresholds between them."""
+    x = t.binarize(t.input(2, 48, 6, 9))
+    x = t.binarize(t.conv(x, 48, pads=(1, 1, 1, 1), group=48))
+    x = t.binarize(t.conv(x, 80, kernel=(1, 1)))
+    x = t.binarize(t.conv(x, 80, kernel=(5, 5), pads=(2, 2, 2, 2), strides=(1, 2), group=20))
+    return t.conv(x, 12, kernel=(1, 1))
+
+
 CASES: dict[str, Callable[[Twin], Value]] = {
     "exact/binarize_image": lambda t: t.binarize(t.input(2, 5, 4, 3)),
     "exact/binarize_vector": lambda t: t.binarize(t.input(4, 13)),
@@ -115,6 +124,9 @@ CASES: dict[str, Callable[[Twin], Value]] = {
     "float/weight_conv": lambda t: t.conv(t.input(2, 7, 6, 6), 9, pads=(1, 0, 1, 2), strides=(2, 1), real=True),
     "float/weight_conv_groups": lambda t: t.conv(t.input(1, 12, 5, 5), 8, group=4, dilations=(2, 1), real=True),
     "float/weight_gemm": lambda t: t.gemm(t.input(3, 19), 6, real=True),
+    "exact/conv_3x3_groups_of_four": conv_case((2, 20, 5, 11), 20, pads=(1, 1, 1, 1), group=5, strides=(2, 1)),
+    "exact/conv_5x5_depthwise": conv_case((1, 130, 6, 7), 130, kernel=(5, 5), pads=(2, 2, 2, 2), group=130),
+    "exact/chain_separable": separable_chain,
 }
 """Name -> what builds it. A case's seed is its place in the list: append, and the others keep their values."""
 
