@@ -269,10 +269,9 @@ def pixel_table(
     tile: int,
     rows: int = 1,
 ) -> NDArray[np.int32]:
-    """Return the pixel table int32 ``[rows, PIXEL_WORDS]`` (descriptor.py), ``tile`` rows a tile.
+    """Return the pixel table int32 ``[pixels, PIXEL_WORDS]`` (descriptor.py), ``tile`` pixels a tile.
 
     The counts of a pixel take ``rows`` rows of a tile.
-
     ``order(height, width)`` gives the output pixels in the order in which tiles hold them, −1 for an empty place.
     """
     layer = image.layer

@@ -65,9 +65,8 @@ def limit_planes(limits: NDArray[np.int32], layer: BinaryLayer) -> NDArray[np.ui
     planes = np.arange(4 if layer.window <= FEW_TAPS else 8)
     numbers = limits.clip(0, layer.window + 1)  # of at most ``window`` mismatches all are below the last
     bits = SLICES.encode(np.where(numbers[:, None] >> planes[:, None] & 1, np.int8(1), np.int8(-1)))
-    vectors = _vectors(bits).swapaxes(1, 2).reshape(len(limits), -1)  # [classes, planes, blocks, VECTOR]
-    size = vectors.shape[1]
-    return np.pad(vectors, [(0, 0), (0, -size % layer.shape[0])])
+    rows = _vectors(bits).swapaxes(1, 2).reshape(len(limits), -1)  # of each class: [blocks, planes, VECTOR]
+    return np.pad(rows, [(0, 0), (0, -rows.shape[1] % layer.shape[0])])
 
 
 def _vectors(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
