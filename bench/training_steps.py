@@ -38,7 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "L4": {"latent": "L4"},
     "L5": {"latent": "L5"},
 }
-COMPILED = ("none", "L1", "L1, every 3rd step", "L2")
+COMPILED = ("none", "L1", "L1, every 3rd step")
 PARTS = {
     "convolution": "convolutions, forward",
     "convolution_backward": "convolutions, backward",

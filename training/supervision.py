@@ -25,7 +25,8 @@ def feature_distance(binary: Tensor, latent: Tensor) -> Tensor:
 def _unit(x: Tensor) -> Tensor:
     """Return each image's features over their norm, in float32; not flattened, which would copy NHWC features."""
     x = x.float()
-    return x / torch.linalg.vector_norm(x, dim=tuple(range(1, x.dim())), keepdim=True).clamp(min=1e-12)
+    norm: Tensor = torch.linalg.vector_norm(x, dim=tuple(range(1, x.dim())), keepdim=True)
+    return x / norm.clamp(min=1e-12)
 
 
 class CentreLoss(nn.Module):

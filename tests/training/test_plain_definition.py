@@ -53,20 +53,19 @@ class Plain:
         mean, variance = x.mean(axes, keepdim=True), x.var(axes, correction=0, keepdim=True)
         return (x - mean) / (variance + layer.eps).sqrt() * wide(layer.weight, x) + wide(layer.bias, x)
 
+    def operands(self, source: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return (source, weight) if self.latent else (signs(source), binary(weight))
+
     def block(self, block: BinaryBlock, x: Tensor) -> Tensor:
-        source, weight = moved(block.sign, x), block.conv.weight
-        if not self.latent:
-            source, weight = signs(source), binary(weight)
+        source, weight = self.operands(moved(block.sign, x), block.conv.weight)
         out = self.norm(F.conv2d(source, weight, stride=block.conv.stride, padding=1))
         if isinstance(block.shortcut, nn.Identity):
             return act(block.act, out + x)
-        pool, conv, _ = block.shortcut
+        pool, conv, _ = block.shortcut.children()
         return act(block.act, out + self.norm(conv(pool(x))))
 
     def head(self, head: BinaryHead, x: Tensor) -> Tensor:
-        source, weight = moved(head.sign, x), head.dense.weight
-        if not self.latent:
-            source, weight = signs(source), binary(weight)
+        source, weight = self.operands(moved(head.sign, x), head.dense.weight)
         return act(head.act, self.norm(source @ weight.T))
 
     def logits(self, network: nn.Module, stem: Tensor) -> Tensor:
@@ -84,7 +83,7 @@ def test_losses_and_gradients_are_those_of_the_plain_definition() -> None:
         if parameter.dim() == 1:  # thresholds, shifts, slopes and batch norms away from where they start
             nn.init.normal_(parameter, 0.5 if name.endswith("slope") else 0.0, 0.3)
     nn.init.normal_(network.blocks[0].conv.weight)  # some beyond ±1, where the clipped identity stops
-    objective.to(memory_format=torch.channels_last)
+    objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.randn(8, 1, 8, 8, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (8,))
 
