@@ -14,7 +14,9 @@ from latentbit.runtime.environment import environment
 Times = dict[str, dict[str, list[float]]]
 
 
-def write_report(path: Path, title: str, rows: Times, ours: str, *, digits: int = 0, ratios: bool = True) -> None:
+def write_report(
+    path: Path, title: str, rows: Times, ours: str, *, digits: int = 0, ratios: bool = True, ratio_digits: int = 1
+) -> None:
     """Write ``path``.json and ``path``.md: median and best of each engine, and how many times ``ours`` it takes.
 
     rows: by row and engine the single times, all of one unit, which ``title`` names.
@@ -44,7 +46,7 @@ def write_report(path: Path, title: str, rows: Times, ours: str, *, digits: int 
             cell += f" ({times[name]['best']:.{digits}f})" if times[name]["runs"] > 1 else ""
             if ratios and name != ours and not name.startswith("latentbit"):
                 median, best = (times[name][kind] / times[ours][kind] for kind in ("median", "best"))
-                cell += f", **{median:.1f}×** ({best:.1f}×)"
+                cell += f", **{median:.{ratio_digits}f}×** ({best:.{ratio_digits}f}×)"
             cells.append(cell)
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     told = ", ".join(f"{name} {version}" for name, version in around["versions"].items())  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Put the tables of bench/results into README.md and docs/performance.md (or the pages named).
+"""Put the tables of bench/results into README.md, docs/performance.md and docs/results.md (or the pages named).
 
     python bench/write_docs.py [PAGE …]
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "performance.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "performance.md", ROOT / "docs" / "results.md")
 
 
 def filled(text: str) -> str:

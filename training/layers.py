@@ -22,12 +22,21 @@ from .estimators import find_estimator
 from .signs import sign
 from .weights import STATIC_ESTIMATORS, BinaryWeight
 
-__all__ = ["BinaryConv2d", "BinaryLinear", "RPReLU", "RSign", "per_channel", "set_progress"]
+__all__ = ["BinaryConv2d", "BinaryLinear", "RPReLU", "RSign", "minus", "per_channel", "set_progress"]
 
 
 def per_channel(parameter: Tensor, x: Tensor) -> Tensor:
     """View ``[C]`` so that it broadcasts over axis 1 of ``x`` (``[N,C]``, ``[N,C,H,W]``, …)."""
     return parameter.view(-1, *(1 for _ in range(x.dim() - 2)))
+
+
+def minus(x: Tensor, parameter: Tensor) -> Tensor:
+    """Return ``x − parameter``, the parameter ``[C]`` per channel, in the dtype of ``x``.
+
+    A sum with −parameter, which is the same number: the backward pass of a difference would negate a gradient of the
+    size of ``x`` before it sums it over each channel.
+    """
+    return x + per_channel(-parameter.to(x.dtype), x)
 
 
 def _positive(layer: str, **values: int) -> None:
@@ -67,7 +76,7 @@ class RSign(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ±1 of the shape of ``x``."""
-        return sign(x - per_channel(self.threshold.to(x.dtype), x), self.derivative, self.progress)
+        return sign(minus(x, self.threshold), self.derivative, self.progress)
 
     def extra_repr(self) -> str:
         """Describe the layer."""
@@ -86,10 +95,11 @@ class _PReLU(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
         x, slope = ctx.saved_tensors
         gradient = grad_outputs[0]
-        negative = x.clamp(max=0)
         axes = [axis for axis in range(x.dim()) if axis != 1]
-        grad_slope = (gradient * negative).sum(axes)
-        return torch.where(negative < 0, gradient * per_channel(slope, x), gradient), grad_slope
+        grad_slope = x.clamp(max=0).mul_(gradient).sum(axes)
+        # No torch.where: on a CPU it branches at every element, and the signs of activations cannot be predicted.
+        positive = torch.ops.aten.threshold_backward(gradient, x, 0)
+        return positive.lerp_(gradient, per_channel(slope, x)), grad_slope
 
 
 class RPReLU(nn.Module):
@@ -105,9 +115,8 @@ class RPReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the shape of ``x`` (``[N, C, …]``)."""
-        shift_in, slope, shift_out = (p.to(x.dtype) for p in (self.shift_in, self.slope, self.shift_out))
-        moved: Tensor = _PReLU.apply(x - per_channel(shift_in, x), slope)  # type: ignore[no-untyped-call]
-        return moved + per_channel(shift_out, x)
+        bent: Tensor = _PReLU.apply(minus(x, self.shift_in), self.slope.to(x.dtype))  # type: ignore[no-untyped-call]
+        return bent.add_(per_channel(self.shift_out.to(x.dtype), x))
 
     def extra_repr(self) -> str:
         """Describe the layer."""

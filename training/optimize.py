@@ -24,16 +24,19 @@ def choose_device(name: str) -> torch.device:
 
 
 def build_optimizer(objective: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    """Return the optimiser; weight decay acts on matrices and convolution kernels alone."""
+    """Return the optimiser; weight decay acts on matrices and convolution kernels alone.
+
+    Fused: one by one, Adam's operations took a tenth of a small network's step.
+    """
     parameters = [p for p in objective.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9)
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, fused=True)
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=settings.learning_rate)
+    return kind(groups, lr=settings.learning_rate, fused=True)
 
 
 def set_stage(optimizer: torch.optim.Optimizer, learning_rate: float, weight_decay: float) -> None:

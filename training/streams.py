@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..runtime.errors import UnsupportedError
-from .layers import BinaryConv2d, BinaryLinear, RSign, per_channel
+from .layers import BinaryConv2d, BinaryLinear, RSign, minus
 from .signs import sign
 from .tracing import trace
 
@@ -44,7 +44,7 @@ class LatentSign(_Shared[RSign]):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[N, C, …]`` to the same shape, real-valued."""
-        return self.phi(x - per_channel(self._layer[0].threshold.to(x.dtype), x))
+        return self.phi(minus(x, self._layer[0].threshold))
 
 
 class LatentConv2d(_Shared[BinaryConv2d]):

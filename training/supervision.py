@@ -19,9 +19,14 @@ def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
 
 def feature_distance(binary: Tensor, latent: Tensor) -> Tensor:
     """‖f_b/‖f_b‖ − sg(f_w/‖f_w‖)‖² of each image's flattened features, mean over the batch; between 0 and 4."""
-    own = F.normalize(binary.flatten(1).float(), dim=1)
-    other = F.normalize(latent.detach().flatten(1).float(), dim=1)
-    return (own - other).square().sum(1).mean()
+    return (_unit(binary) - _unit(latent.detach())).square().sum(tuple(range(1, binary.dim()))).mean()
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Return each image's features over their norm, in float32; not flattened, which would copy NHWC features."""
+    x = x.float()
+    norm: Tensor = torch.linalg.vector_norm(x, dim=tuple(range(1, x.dim())), keepdim=True)
+    return x / norm.clamp(min=1e-12)
 
 
 class CentreLoss(nn.Module):

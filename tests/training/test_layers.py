@@ -38,7 +38,9 @@ def test_rprelu_equals_prelu_between_shifts_and_its_gradients_too(shape: tuple[i
     layer = RPReLU(3)
     for parameter in layer.parameters():
         nn.init.normal_(parameter)
-    x = torch.randn(shape, requires_grad=True)
+    x = torch.randn(shape)
+    x[0] = layer.shift_in.detach().view(3, *(1 for _ in shape[2:]))  # the kink itself
+    x.requires_grad_()
     wide = (1, 3, *(1 for _ in shape[2:]))
     expected = F.prelu(x - layer.shift_in.view(wide), layer.slope) + layer.shift_out.view(wide)
     weight = torch.randn(shape)

@@ -31,6 +31,25 @@ def weights(step_runner: TrainingRun) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in step_runner.network.state_dict().items()}
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_an_optimiser_takes_the_steps_of_its_formula(name: str) -> None:
+    module, rate, decay = torch.nn.Linear(3, 2, dtype=torch.float64), 0.1, 0.02 if name == "adamw" else 0.0
+    optimizer = build_optimizer(module, Settings(optimizer=name, learning_rate=rate, weight_decay=decay))
+    w = module.weight.detach().clone()
+    first, second = torch.zeros_like(w), torch.zeros_like(w)
+    for step in range(1, 4):
+        gradient = module.weight.grad = torch.randn(2, 3, dtype=torch.float64)
+        optimizer.step()
+        if name == "sgd":
+            first = gradient + 0.9 * first
+            w = w - rate * first
+        else:
+            first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+            w = w * (1 - rate * decay)
+            w = w - rate * first / (1 - 0.9**step) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+    assert torch.allclose(module.weight, w, rtol=1e-9)
+
+
 def test_weight_decay_acts_on_kernels_and_matrices_alone() -> None:
     objective = build_objective(build_model("digits_resnet", width=4), Settings())
     decayed, free = build_optimizer(objective, Settings(weight_decay=0.02)).param_groups
