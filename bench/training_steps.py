@@ -1,12 +1,11 @@
 """What a training step costs with each latent variant, and the part of it that no overhead explains.
 
-    python bench/training_steps.py [--runs 20] [--compiled] [--out bench/results]
+    python bench/training_steps.py [--runs 20] [--out bench/results]
 
 Writes training_steps: milliseconds of a step of every variant, taken in turns (latentbit.training.stepcost). And
 training_floor: the convolutions and batch norms of one step, recorded with their tensors and run again in their order
 with nothing between them: with these layers a step cannot take less. One thread, CPU time, batches of 64; CIFAR-10 is
-found through LATENTBIT_DATA. ``--compiled`` writes training_compiled instead, the same for compiled bf16 steps, whose
-parts cannot be told apart.
+found through LATENTBIT_DATA.
 """
 
 import argparse
@@ -38,7 +37,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "L4": {"latent": "L4"},
     "L5": {"latent": "L5"},
 }
-COMPILED = ("none", "L1", "L1, every 3rd step")
 PARTS = {
     "convolution": "convolutions, forward",
     "convolution_backward": "convolutions, backward",
@@ -84,25 +82,20 @@ def main() -> None:
     """Measure both networks, print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    chosen = {name: VARIANTS[name] for name in COMPILED} if options.compiled else VARIANTS
-    extra = {"compile": True, "precision": "bf16"} if options.compiled else {}
     steps, parts = {}, {}
     for name, network in NETWORKS.items():
-        settings = {variant: network | extra | values for variant, values in chosen.items()}
+        settings = {variant: network | values for variant, values in VARIANTS.items()}
         seconds = step_times(settings, options.runs)
         steps[name] = {variant: [1e3 * value for value in times] for variant, times in seconds.items()}
-        for variant in () if options.compiled else ("none", "L1"):
+        for variant in ("none", "L1"):
             parts[f"{name}, {variant}"] = floor(settings[variant], options.runs) | {"whole step": steps[name][variant]}
-    kind = "training_compiled" if options.compiled else "training_steps"
     title = "A training step, one thread, milliseconds"
-    write_report(options.out / kind, title, steps, "none", digits=1, ratio_digits=2)
-    if parts:
-        title = "Its convolutions and batch norms alone, milliseconds"
-        write_report(options.out / "training_floor", title, parts, "whole step", digits=1, ratios=False)
+    write_report(options.out / "training_steps", title, steps, "none", digits=1, ratio_digits=2)
+    title = "Its convolutions and batch norms alone, milliseconds"
+    write_report(options.out / "training_floor", title, parts, "whole step", digits=1, ratios=False)
 
 
 if __name__ == "__main__":
