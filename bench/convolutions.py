@@ -5,8 +5,9 @@
 Every engine runs the same convolution, one thread, by turns in one process, after a warm-up, in CPU time of its thread.
 latentbit's integers are compared with the oracle before any time is taken. Ours is timed in three forms, float out,
 bits out (integer thresholds) and residual (scale, bias, residual, RPReLU, threshold, floats and bits out), each with
-the work a kernel needs before it (its pair image or turned copies). onnxruntime and OpenVINO run a chain of four,
-divided by four, so that the cost of a call and of layout changes at its ends is shared as in a network.
+the work a kernel needs before it (its pair image or copies). onnxruntime and OpenVINO run a chain of four, divided by
+four, so that the cost of a call and of layout changes at its ends is shared as in a network. A convolution with other
+outputs than inputs is no chain: there onnxruntime runs one, and ours has no residual form.
 """
 
 import argparse
@@ -41,26 +42,30 @@ CHAIN = 4
 FLOAT = onnx.TensorProto.FLOAT
 
 
-def binary_model(channels: int, size: int, kernel: int, form: str, group: int = 1) -> bytes:
+def binary_model(channels: int, size: int, kernel: int, form: str, group: int = 1, outputs: int | None = None) -> bytes:
     """Return a model whose node ``conv`` is the convolution in this form; what reads its bits is a 1×1."""
+    made = outputs or channels
     rng = np.random.default_rng(0)
-    constants: dict[str, np.ndarray] = {"zero": np.zeros((channels, 1, 1), np.float32)}
+    constants: dict[str, np.ndarray] = {
+        "zero": np.zeros((channels, 1, 1), np.float32),
+        "zero2": np.zeros((made, 1, 1), np.float32),
+    }
     nodes = [helper.make_node("Binarize", ["input", "zero"], ["signs"], domain=DOMAIN)]
 
-    def conv(name: str, value: str, side: int, group: int) -> str:
-        weight = rng.choice(np.array([-1, 1], np.int8), (channels, channels // group, side, side))
+    def conv(name: str, value: str, inputs: int, side: int, group: int) -> str:
+        weight = rng.choice(np.array([-1, 1], np.int8), (made, inputs // group, side, side))
         constants[f"{name}.w"] = pack_conv_weight(weight)
-        constants[f"{name}.s"] = rng.uniform(0.01, 0.1, channels).astype(np.float32)
-        constants[f"{name}.b"] = rng.normal(0, 0.1, channels).astype(np.float32)
-        inputs = [value, *(f"{name}.{part}" for part in "wsb")]
+        constants[f"{name}.s"] = rng.uniform(0.01, 0.1, made).astype(np.float32)
+        constants[f"{name}.b"] = rng.normal(0, 0.1, made).astype(np.float32)
+        reads = [value, *(f"{name}.{part}" for part in "wsb")]
         geometry = {"strides": [1, 1], "pads": [side // 2] * 4, "dilations": [1, 1], "group": group, "pad_value": 0.0}
         shape = list(weight.shape)
         nodes.append(
-            helper.make_node("BinaryConv2d", inputs, [name], name, domain=DOMAIN, weight_shape=shape, **geometry)
+            helper.make_node("BinaryConv2d", reads, [name], name, domain=DOMAIN, weight_shape=shape, **geometry)
         )
         return name
 
-    value, outputs = conv("conv", "signs", kernel, group), []
+    value, results = conv("conv", "signs", channels, kernel, group), []
     if form == "residual":
         for name in ("in", "slope", "out"):
             constants[name] = rng.uniform(0, 0.5, (channels, 1, 1)).astype(np.float32)
@@ -71,16 +76,16 @@ def binary_model(channels: int, size: int, kernel: int, form: str, group: int = 
             helper.make_node("Add", ["bent", "out"], ["stored"]),
         ]
         value = "stored"
-        outputs.append(value)
+        results.append(value)
     if form in ("bits", "residual"):
-        nodes.append(helper.make_node("Binarize", [value, "zero"], ["signs2"], domain=DOMAIN))
-        value = conv("next", "signs2", 1, 1)
-    outputs.append(value)
+        nodes.append(helper.make_node("Binarize", [value, "zero2"], ["signs2"], domain=DOMAIN))
+        value = conv("next", "signs2", made, 1, 1)
+    results.append(value)
     graph = helper.make_graph(
         nodes,
         "convolution",
         [helper.make_tensor_value_info("input", FLOAT, [1, channels, size, size])],
-        [helper.make_tensor_value_info(name, FLOAT, None) for name in outputs],
+        [helper.make_tensor_value_info(name, FLOAT, None) for name in results],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     imports = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, 1)]
@@ -88,24 +93,26 @@ def binary_model(channels: int, size: int, kernel: int, form: str, group: int = 
     return onnx.shape_inference.infer_shapes(model).SerializeToString()
 
 
-def float_chain(channels: int, size: int, kernel: int, group: int = 1) -> bytes:
-    """Return a chain of CHAIN float convolutions."""
+def float_chain(
+    channels: int, size: int, kernel: int, group: int = 1, outputs: int | None = None, length: int = CHAIN
+) -> bytes:
+    """Return a chain of float convolutions."""
+    made = outputs or channels
     rng = np.random.default_rng(0)
     nodes, weights, value = [], [], "input"
-    for index in range(CHAIN):
+    for index in range(length):
         inputs = channels // group
-        weight = rng.standard_normal((channels, inputs, kernel, kernel)) / np.sqrt(inputs * kernel * kernel)
+        weight = rng.standard_normal((made, inputs, kernel, kernel)) / np.sqrt(inputs * kernel * kernel)
         weights.append(numpy_helper.from_array(weight.astype(np.float32), f"w{index}"))
-        weights.append(numpy_helper.from_array(np.zeros(channels, np.float32), f"b{index}"))
+        weights.append(numpy_helper.from_array(np.zeros(made, np.float32), f"b{index}"))
         reads, geometry = [value, f"w{index}", f"b{index}"], {"kernel_shape": [kernel] * 2, "pads": [kernel // 2] * 4}
         nodes.append(helper.make_node("Conv", reads, [f"v{index}"], group=group, **geometry))
         value = f"v{index}"
-    shape = [1, channels, size, size]
     graph = helper.make_graph(
         nodes,
         "chain",
-        [helper.make_tensor_value_info("input", FLOAT, shape)],
-        [helper.make_tensor_value_info(value, FLOAT, shape)],
+        [helper.make_tensor_value_info("input", FLOAT, [1, channels, size, size])],
+        [helper.make_tensor_value_info(value, FLOAT, [1, made, size, size])],
         weights,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
@@ -133,29 +140,32 @@ def openvino_chain(channels: int, size: int, kernel: int, x: np.ndarray) -> Call
     return lambda: request.infer({0: x})
 
 
-def measure(channels: int, size: int, kernel: int, runs: int, group: int = 1) -> dict[str, list[float]]:
+def measure(
+    channels: int, size: int, kernel: int, runs: int, group: int = 1, outputs: int | None = None
+) -> dict[str, list[float]]:
     """Return microseconds of one convolution by engine; OpenVINO's binary convolution knows no groups."""
+    length = CHAIN if outputs in (None, channels) else 1
     x = np.random.default_rng(1).standard_normal((1, channels, size, size)).astype(np.float32)
     sessions = {}
-    for form in FORMS:
-        data = binary_model(channels, size, kernel, form, group)
+    for form in FORMS if length == CHAIN else FORMS[:2]:
+        data = binary_model(channels, size, kernel, form, group, outputs)
         session = sessions[form] = InferenceSession(data)
         layer = session.trace({"input": x})[0]
         assert np.array_equal(layer_oracle(data)(layer.name, layer.signs), layer.accumulators), "integers differ"
-    chain = float_chain(channels, size, kernel, group)
+    chain = float_chain(channels, size, kernel, group, outputs, length)
     peers: dict[str, Callable[[], object]] = {
         "onnxruntime fp32": PEERS["onnxruntime"](chain, {"input": x}, 1),
         "onnxruntime int8": PEERS["onnxruntime-int8"](chain, {"input": x}, 1),
     }
     if group == 1 and (openvino := openvino_chain(channels, size, kernel, x)) is not None:
         peers["OpenVINO binary"] = openvino
-    times: dict[str, list[float]] = {name: [] for name in (*(f"latentbit {form}" for form in FORMS), *peers)}
+    times: dict[str, list[float]] = {name: [] for name in (*(f"latentbit {form}" for form in sessions), *peers)}
     for turn in range(-3, runs):
         for form, session in sessions.items():
             session.run(None, {"input": x})
             steps = session.profile({"input": x}, clock=time.thread_time_ns)
             if turn >= 0:
-                names = ("conv", "conv:pair_image", "conv:turned_image")
+                names = ("conv", "conv:pair_image", "conv:turned_image", "conv:spread_image")
                 times[f"latentbit {form}"].append(sum(step.duration for step in steps if step.name in names))
         for name, call in peers.items():
             # OpenVINO works in a thread of its own, so its time is that of the wall.
@@ -164,7 +174,7 @@ def measure(channels: int, size: int, kernel: int, runs: int, group: int = 1) ->
             start = clock()
             call()
             if turn >= 0:
-                times[name].append((clock() - start) / 1e3 / CHAIN)
+                times[name].append((clock() - start) / 1e3 / length)
     return times
 
 

@@ -19,7 +19,7 @@ def write_report(
 ) -> None:
     """Write ``path``.json and ``path``.md: median and best of each engine, and how many times ``ours`` it takes.
 
-    rows: by row and engine the single times, all of one unit, which ``title`` names.
+    rows: by row and engine the single times, all of one unit, which ``title`` names; the first row has all engines.
     """
     engines = list(next(iter(rows.values())))
     figures = {
@@ -42,6 +42,9 @@ def write_report(
     for row, times in figures.items():
         cells = []
         for name in engines:
+            if name not in times:
+                cells.append("–")
+                continue
             cell = f"{times[name]['median']:.{digits}f}"
             cell += f" ({times[name]['best']:.{digits}f})" if times[name]["runs"] > 1 else ""
             if ratios and name != ours and not name.startswith("latentbit"):

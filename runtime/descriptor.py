@@ -9,6 +9,7 @@ from enum import IntEnum, IntFlag
 __all__ = [
     "BLOCK_WORDS",
     "FEW_TAPS",
+    "GATHER_WORDS",
     "PIXEL_WORDS",
     "SHARED_HEAD",
     "Constant",
@@ -40,15 +41,18 @@ class Conv(IntEnum):
     LIMITS = 14  # int32 [classes, O], or bit planes (slices.py): bit = mismatches < limit
     CHANNELS = 15  # O
     FLAGS = 16
-    TABLE = 17  # look-up table of the kernel
-    SCRATCH = 18  # image that the kernel makes of its input before
+    TABLE = 17  # look-up table of the kernel, or GATHER_WORDS words for each byte of a pixel of the copies
+    SCRATCH = 18  # image that the kernel makes of its input before, or 0
     SCRATCH_STEP = 19  # bytes: from one pixel of a pair to the other, or from one copy to the next
     ACT_ROW = 20  # bytes of a row of the packed image
     INPUTS = 21  # input channels of a group
     CELLS = 22  # logarithm of the cells of 64 channels that a pixel has in a vector
     NIBBLES = 23  # of the packed output image, as in Pack
     LIMITS_STEP = 24  # bytes from the limits of one class to the next, divided by O
-    SIZE = 25
+    ACT_PIXEL = 25  # bytes of a pixel of the packed image
+    SCRATCH_PIXEL = 26  # bytes of a pixel of a copy
+    GATHERS = 27  # bytes that are gathered for a pixel, all copies
+    SIZE = 28
 
 
 class Constant(IntEnum):
@@ -176,6 +180,10 @@ channels, address of its constants, bytes of its weights."""
 
 FEW_TAPS = 14
 """So many one-bit mismatches, and a limit one above, are counted in four bit planes, more in eight."""
+
+GATHER_WORDS = 3
+"""Words of a byte to gather (kernel_copies.py): offset of eight bytes in the input's pixel, the places of eight bits in
+them as a byte each, offset of the byte from the pixel of the first copy."""
 
 PIXEL_WORDS = 5
 """Words, int32, of a row of the pixel table: input offset, output pixel, offset in the output image, border class · O,

@@ -13,8 +13,8 @@ ripples through the planes. Neighbours of a row are one load; at its end, and wi
 the planes meet limits that lie as bits too (LIMITS), and the bits that come out are those that the next layer reads;
 or else they are transposed: bit p of a channel's byte is its bit of plane p, the count that the epilogue reads.
 
-A channel of a group of n reads n inputs. :func:`turned_image` writes n copies of the image with the bits of each group
-turned by 0 … n − 1 places; then each copy is one more set of taps, and no group is met in the loops.
+An output channel of a group of n reads n inputs: n copies of the image (kernel_copies.py) hold the bit that it meets
+first, second … in its own place. Each copy is one more set of taps, and no group is met in the loops.
 A padded position is a stored bit, so it acts as −1 or +1; zero padding is repaired by the base of its border class.
 """
 
@@ -30,7 +30,7 @@ from .llvm import I8, I16, I32, I64, cg, const, emit_load, emit_store, load_i64,
 from .planes import CELLS, emit_below, emit_counts, emit_eight, emit_ripple
 from .tiles import tile_run
 
-__all__ = ["LANES", "PIXELS", "conv_slice", "turned_image"]
+__all__ = ["LANES", "PIXELS", "conv_slice"]
 
 PIXELS, LANES = 8, 512
 _FINISHED = 4  # pixels that the epilogue finishes at once
@@ -187,46 +187,11 @@ _count_few, _count_many = _counter(4), _counter(8)
 _epilogue = make_epilogue(_FINISHED, LANES, width=16, counts=I8, row=64)
 
 
-def _emit_turn(typing_context: Any, source: Any, target: Any, down: Any, up: Any, low: Any) -> Any:
-    """Write eight cells of which the bits ``low`` come from ``down`` places above, the others from ``up`` below."""
-
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        def everywhere(value: Any) -> Any:
-            one = b.insert_element(ir.Constant(CELLS, ir.Undefined), value, ir.Constant(I32, 0))
-            return b.shuffle_vector(one, one, splat(ir.VectorType(I32, 8), 0))
-
-        down, up, low = (everywhere(value) for value in arguments[2:])
-        cells = emit_load(b, arguments[0], CELLS)
-        turned = b.or_(b.and_(b.lshr(cells, down), low), b.and_(b.shl(cells, up), b.not_(low)))
-        emit_store(b, arguments[1], turned)
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 5), generate
-
-
-_turn: Any = intrinsic(_emit_turn)
-
-
-@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
-def turned_image(step: int, image: int, begin: int, end: int) -> None:
-    """Write rows ``begin … end − 1`` of the copies: bit i of a group in copy r is bit (i + r) modulo its size."""
-    act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
-    copies, copy_bytes = load_i64(step, Conv.SCRATCH), load_i64(step, Conv.SCRATCH_STEP)
-    width, inputs = load_i64(step, Conv.ACT_ROW), load_i64(step, Conv.INPUTS)
-    for turn in range(inputs):
-        low, bits = (1 << (inputs - turn)) - 1, inputs
-        while bits < 64:
-            low, bits = low | low << bits, 2 * bits
-        # The last turn may reach over: it writes what is right there, and copies have room behind them.
-        for index in range(begin * width, end * width, 64):
-            _turn(act + index, copies + turn * copy_bytes + index, turn, (inputs - turn) % 64, low)
-
-
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def conv_slice(step: int, image: int, begin: int, end: int) -> None:
-    """Run units ``begin … end − 1`` of the convolution step at address ``step``; :func:`turned_image` ran before."""
+    """Run units ``begin … end − 1`` of the convolution step at address ``step``; its copies were made before."""
     act = load_i64(step, Conv.SCRATCH)
-    if load_i64(step, Conv.INPUTS) == 1:
+    if act == 0:
         act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
     few, limits = load_i64(step, Conv.PIECE_COUNT) <= FEW_TAPS, load_i64(step, Conv.FLAGS) == _LIMITS
     tile = scratch(_TILE_BYTES)

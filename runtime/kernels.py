@@ -5,8 +5,9 @@ To add a kernel write its module with one function ``kernel(descriptor, image, b
 """
 
 import ctypes
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -18,7 +19,7 @@ from .jit import kernel_address
 from .layout import BYTES, NIBBLES, SLICES, WORDS, ImageFormat, PackedImage, interleaved
 from .library import Library, current_library, usable_features
 from .model import BinaryLayer
-from .slices import turned_copies
+from .slices import from_above, gathers, reach, spread_copies, turned_copies
 from .tables import pair_table, single_table
 
 __all__ = ["KERNELS", "Kernel", "choose", "entry_address", "entry_point"]
@@ -36,13 +37,16 @@ def rows(tile: int) -> Callable[[int, int], NDArray[Any]]:
 
 @dataclass(frozen=True)
 class Before:
-    """What a kernel makes of its packed input first: a function of its module, one unit a row of the input.
+    """What a kernel makes of its packed input first: a function of a kernel module, one unit a row of the input.
 
-    ``scratch`` returns the bytes that it makes, 0 where the kernel reads the input itself, and their step.
+    ``scratch`` returns the bytes that it makes, 0 where the kernel reads the input itself, and their step; ``table``
+    returns what the function has to know, of an image and that step.
     """
 
+    module: str
     symbol: str
     scratch: Callable[[PackedImage], tuple[int, int]]
+    table: Callable[[PackedImage, int], NDArray[Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,17 @@ def _whole_words(layer: BinaryLayer) -> str | None:
 
 def _narrow(layer: BinaryLayer) -> str | None:
     outputs, inputs = layer.shape[:2]
-    if layer.group > 1 and inputs in (1, 2, 4, 8, 16) and outputs == layer.channels and layer.window < 255:
+    if layer.group > 1 and inputs <= 28 and outputs == layer.channels and layer.window < 255:
         return None
     return "it has no small groups with as many outputs as inputs"
+
+
+def _uneven(layer: BinaryLayer) -> str | None:
+    """The limit is where gathering the copies costs what lut2 does for a group, whatever its outputs (up to 64)."""
+    products, limit = layer.shape[0] // layer.group * layer.shape[1], 16 * (math.prod(layer.shape[2:]) + 1)
+    if layer.group > 1 and layer.window < 255 and products <= limit and reach(layer) <= 64:
+        return None
+    return "it has no small groups"
 
 
 def _pair_image(image: PackedImage) -> tuple[int, int]:
@@ -115,27 +127,31 @@ def _pair_image(image: PackedImage) -> tuple[int, int]:
     return 2 * (image.data.shape[1] + image.slack), image.layer.strides[1] * image.pixel_bytes
 
 
-_PAIRED, _TURNED = Before("pair_image", _pair_image), Before("turned_image", turned_copies)
+_PAIRED = Before("kernel_lut2", "pair_image", _pair_image)
+_TURNED = Before("kernel_copies", "turned_image", turned_copies, from_above)
+_SPREAD = Before("kernel_copies", "spread_image", spread_copies, gathers)
 _ALL: frozenset[str] = frozenset()  # every CPU
 _AVX2, _AVX512 = frozenset({"avx2"}), frozenset({"avx512f", "avx512_vpopcntdq"})
 _WHOLE = 1 << 30  # bytes: counters of 32 bits need no widening
+_SLICE = Kernel(
+    name="slice",
+    symbol="conv_slice",
+    module="kernel_slice",
+    features=_ALL,
+    format=SLICES,
+    piece=_WHOLE,
+    grain=1,
+    pixels=8,
+    lanes=512,
+    order=rows(8),
+    takes=_narrow,
+    before=_TURNED,
+    width=16,
+)
 KERNELS = (
     Kernel("csa", "conv_csa", "kernel_csa", _AVX512, WORDS, _WHOLE, 4, 4, 32, rows(4), _whole_words, unit=4, width=16),
-    Kernel(
-        name="slice",
-        symbol="conv_slice",
-        module="kernel_slice",
-        features=_ALL,
-        format=SLICES,
-        piece=_WHOLE,
-        grain=1,
-        pixels=8,
-        lanes=512,
-        order=rows(8),
-        takes=_narrow,
-        before=_TURNED,
-        width=16,
-    ),
+    _SLICE,
+    replace(_SLICE, name="spread", takes=_uneven, before=_SPREAD),
     Kernel("lut2", "conv_lut2", "kernel_lut2", _AVX2, NIBBLES, 60, 6, 4, 64, pairs(4), _images, pair_table, _PAIRED),
     Kernel("lut", "conv_lut", "kernel_lut", _AVX2, NIBBLES, 62, 2, 5, 64, rows(5), _any, single_table),
     Kernel("ctp", "conv_ctp", "kernel_ctp", _ALL, BYTES, 31, 1, 4, 64, rows(4), _any),

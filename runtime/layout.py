@@ -90,10 +90,10 @@ VECTOR = 64  # bytes
 
 
 def aligned(count: int, dtype: Any = np.uint8) -> NDArray[Any]:
-    """Return zeros at an address that is a multiple of 64, with 64 spare bytes behind them."""
+    """Return zeros at an address that is a multiple of 64, with 64 spare bytes before and behind them."""
     size = count * np.dtype(dtype).itemsize
-    raw = np.zeros(size + 128, np.uint8)
-    start = -raw.ctypes.data % 64
+    raw = np.zeros(size + 192, np.uint8)
+    start = 64 + -raw.ctypes.data % 64
     return raw[start : start + size].view(dtype)
 
 

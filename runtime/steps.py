@@ -14,7 +14,7 @@ from .layout import PackedImage, aligned, block_table, border_bases, pack_consta
 from .library import usable_features
 from .model import BinaryLayer
 from .projections import LANES, Projection
-from .slices import cells, limit_planes, slice_weights, taps
+from .slices import cells, limit_planes, one_bit_an_output, slice_weights, taps
 from .stems import Stem
 from .thresholds import falling_channels, integer_thresholds, negated
 
@@ -151,9 +151,12 @@ def conv_steps(
         if kernel.format.sliced:
             limits = limit_planes(limits, ready.layer)
     size, step = (0, 0) if kernel.before is None else kernel.before.scratch(image)
-    window = taps(image, step) if kernel.format.sliced else pieces(image, kernel.piece, kernel.grain)
-    rows = cells(image) if kernel.format.sliced else 1
-    pixels = pixel_table(image, classes, target, kernel.order, kernel.pixels, rows)
+    if kernel.format.sliced:
+        seen = one_bit_an_output(image)
+        window, rows = taps(seen, ready.layer.shape[1], step), cells(seen)
+    else:
+        seen, window, rows = image, pieces(image, kernel.piece, kernel.grain), 1
+    pixels = pixel_table(seen, classes, target, kernel.order, kernel.pixels, rows)
     pixels = tables.setdefault(pixels.tobytes(), pixels)
     words = np.zeros(Conv.SIZE, np.int64)
     words[Conv.ACT], words[Conv.ACT_STEP] = _place(image.data)
@@ -183,8 +186,13 @@ def conv_steps(
         made = aligned(size)
         keep.append(made)
         words[Conv.SCRATCH], words[Conv.SCRATCH_STEP] = made.ctypes.data, step
-        words[Conv.ACT_ROW] = image.row_bytes
-        call = entry_point(kernel.module, kernel.before.symbol)
+        words[Conv.ACT_ROW], words[Conv.ACT_PIXEL] = image.row_bytes, image.pixel_bytes
+        words[Conv.SCRATCH_PIXEL] = seen.pixel_bytes
+        if kernel.before.table is not None:
+            table = kernel.before.table(image, step)
+            keep.append(table)
+            words[Conv.TABLE], words[Conv.GATHERS] = table.ctypes.data, len(table)
+        call = entry_point(kernel.before.module, kernel.before.symbol)
         steps.append(
             Step(f"{unit.layer.name}:{kernel.before.symbol}", call, words, image.data.shape[1] // image.row_bytes, keep)
         )

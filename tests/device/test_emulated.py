@@ -66,7 +66,7 @@ def test_it_has_no_avx2_and_runs_the_portable_kernels(probe: dict[str, Any]) -> 
     for report in probe["bundles"].values():
         assert "avx2" not in report["environment"]["features"]
         assert set(report["kernels"].values()) == {"ctp"}
-    assert probe["conformance"]["kernels"] == ["ctp", "slice"]
+    assert probe["conformance"]["kernels"] == ["ctp", "slice", "spread"]
 
 
 def test_the_conformance_suite_passes(probe: dict[str, Any]) -> None:
