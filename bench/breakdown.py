@@ -17,9 +17,9 @@ from networks import binary_resnet18
 from report import write_report
 from resnet18 import NETWORKS
 
-from latentbit.runtime.bench import random_feeds
-from latentbit.runtime.descriptor import Conv
-from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.layout.words import Conv
+from latentbit.runtime.proof.bench import random_feeds
+from latentbit.runtime.session.session import InferenceSession
 
 GROUPS = ("stem", "float shortcuts", "packing", "binary layers", "head")
 

@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from latentbit.runtime.aot import build_libraries
-from latentbit.runtime.environment import environment
-from latentbit.runtime.library import VARIABLE, cpu_class
+from latentbit.runtime.kernels.build import build_libraries
+from latentbit.runtime.machine.environment import environment
+from latentbit.runtime.machine.library import VARIABLE, cpu_class
 
 _CODE = """
 import json, resource, sys

@@ -22,9 +22,9 @@ from report import write_report
 
 from latentbit.export.opset import functions
 from latentbit.runtime.bits import DOMAIN, pack_conv_weight
-from latentbit.runtime.oracle import layer_oracle
-from latentbit.runtime.peers import PEERS
-from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.proof.oracle import layer_oracle
+from latentbit.runtime.proof.peers import PEERS
+from latentbit.runtime.session.session import InferenceSession
 
 SHAPES = [  # name, channels, image, kernel
     ("3×3 64@56²", 64, 56, 3),

@@ -24,8 +24,8 @@ from onnx import numpy_helper
 from report import Times, write_report
 
 from latentbit.runtime.bits import sign, unpack_conv_weight
-from latentbit.runtime.oracle import layer_oracle
-from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.proof.oracle import layer_oracle
+from latentbit.runtime.session.session import InferenceSession
 
 NETWORKS = {"7×7 float stem": "resnet18-float-stem.onnx", "exact": "resnet18-exact.onnx"}
 ENGINE = "Larq Compute Engine"

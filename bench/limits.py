@@ -16,10 +16,10 @@ from convolutions import binary_model
 from networks import binary_resnet18
 from report import write_report
 
-from latentbit.runtime.descriptor import Conv
-from latentbit.runtime.kernels import choose
-from latentbit.runtime.loading import load
-from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.intake.reading import load
+from latentbit.runtime.kernels.registry import choose
+from latentbit.runtime.layout.words import Conv
+from latentbit.runtime.session.session import InferenceSession
 
 
 def peak(channels: int, size: int, runs: int) -> float:

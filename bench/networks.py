@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 
 from latentbit.export import export_onnx
 from latentbit.training.handover.pixels import Pixels
-from latentbit.training.models import build_model
+from latentbit.training.models.catalogue import build_model
 
 FLOAT = onnx.TensorProto.FLOAT
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentbit.runtime.environment import environment
+from latentbit.runtime.machine.environment import environment
 
 Times = dict[str, dict[str, list[float]]]
 

@@ -17,9 +17,9 @@ import numpy as np
 from networks import FloatResNet18, binary_resnet18, openvino_binary_resnet18
 from report import write_report
 
-from latentbit.runtime.oracle import layer_oracle
-from latentbit.runtime.peers import PEERS
-from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.proof.oracle import layer_oracle
+from latentbit.runtime.proof.peers import PEERS
+from latentbit.runtime.session.session import InferenceSession
 
 NETWORKS = {
     "ResNet-18 224²": (224, 1000, {"7×7 float stem": {"stem": "imagenet"}, "exact": {"stem": "imagenet", "exact": True},

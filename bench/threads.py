@@ -19,9 +19,9 @@ from networks import binary_resnet18
 from report import write_report
 from resnet18 import NETWORKS
 
-from latentbit.runtime import pace
-from latentbit.runtime.bench import random_feeds
-from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.proof.bench import random_feeds
+from latentbit.runtime.session import pace
+from latentbit.runtime.session.session import InferenceSession
 
 
 class Twin:

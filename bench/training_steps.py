@@ -18,9 +18,9 @@ import torch
 from report import write_report
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from latentbit.training.run import TrainingRun
+from latentbit.training.loop.run import TrainingRun
 from latentbit.training.settings import Settings
-from latentbit.training.stepcost import step_times
+from latentbit.training.studies.stepcost import step_times
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "digits_resnet": {"data": "digits", "model": "digits_resnet", "augment": "shift1"},

@@ -18,8 +18,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 
 from ..runtime.errors import ModelError, UnsupportedError
-from .importing.constants import Constants, add_constant, fold_constants
-from .importing.loading import first_line, load_onnx
+from .graph.constants import Constants, add_constant, fold_constants
+from .graph.reading import first_line, load_onnx
 from .opset import ONNX_OPSET
 from .writer import write_model
 

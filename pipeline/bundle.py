@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.bundle import BUNDLE_VERSION, MANIFEST, manifest_bytes
 from ..runtime.errors import InputError, StorageError
 from ..runtime.files import atomic_path, make_folder, sha256_file, write_bytes
+from ..runtime.proof.bundle import BUNDLE_VERSION, MANIFEST, manifest_bytes
 from .rundir import RunDir
 from .stages import MODEL, REFERENCE
 
@@ -48,7 +48,7 @@ def make_bundle(run: RunDir, output: Path, *, samples: int | None = None, target
     """Write the bundle of a run whose stages up to export are complete, to a folder or, if it ends so, a ``.zip``.
 
     samples: reference images to take, the same share of every class; None: all, at most 1,000.
-    targets: classes of CPU to compile kernels for, see :data:`latentbit.runtime.library.CLASSES`.
+    targets: classes of CPU to compile kernels for, see :data:`latentbit.runtime.machine.library.CLASSES`.
     Raises :class:`InputError` if the run has fewer samples, :class:`StorageError` if ``output`` is in the way.
     """
     if output.exists():
@@ -79,7 +79,7 @@ def stratified(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 def _fill(run: RunDir, folder: Path, samples: int | None, targets: Sequence[str]) -> None:
     shutil.copyfile(run.path / MODEL, folder / "model.onnx")
     if targets:
-        from ..runtime.aot import build_libraries
+        from ..runtime.kernels.build import build_libraries
 
         build_libraries(folder / "kernels", targets)
     kept = _reference(run, folder / "reference.npz", samples)

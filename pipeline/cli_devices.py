@@ -48,8 +48,8 @@ def build_command(output: Path, targets: str) -> None:
 
     A process with LATENTBIT_KERNELS=FOLDER in its environment runs them, and imports neither numba nor llvmlite.
     """
-    from ..runtime.aot import build_libraries
-    from ..runtime.library import cpu_class
+    from ..runtime.kernels.build import build_libraries
+    from ..runtime.machine.library import cpu_class
 
     names = _names(targets) or [name for name in [cpu_class()] if name]
     if not names:
@@ -75,7 +75,7 @@ def bench_command(model: Path, peers: str, threads: str, runs: int, batch: int, 
         counts = [int(count) for count in threads.split(",")]
     except ValueError:
         raise click.BadParameter(f"{threads!r}: give whole numbers, as in 1,2", param_hint="--threads") from None
-    from ..runtime.bench import bench
+    from ..runtime.proof.bench import bench
 
     report = bench(model, peers=_names(peers), threads=counts, runs=runs, batch=batch)
     if as_json:

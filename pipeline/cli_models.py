@@ -12,7 +12,7 @@ from ..runtime.zoo.catalogue import find_model
 
 if TYPE_CHECKING:
     from ..export.importing.conversion import ConversionReport
-    from ..export.inspection import Inspection
+    from ..export.importing.inspection import Inspection
 
 __all__ = ["COMMANDS"]
 
@@ -78,7 +78,7 @@ def inspect_command(model: Path, shapes: tuple[str, ...], as_json: bool) -> None
     MODEL is a file, or zoo:NAME.
     """
     sizes = dict(_read_shape(text) for text in shapes)
-    from ..export.inspection import inspect
+    from ..export.importing.inspection import inspect
 
     inspection = inspect(model, shapes=sizes)
     if as_json:

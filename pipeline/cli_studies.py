@@ -14,7 +14,7 @@ from .progress import StageProgress
 from .rundir import RunDir
 
 if TYPE_CHECKING:
-    from ..training.trainer import Progress
+    from ..training.loop.trainer import Progress
 
 __all__ = ["COMMANDS"]
 
@@ -43,7 +43,7 @@ def ablate_command(
     section.pop("seed")
     folder = output or Path("runs") / f"{config.stem}-ablation"
 
-    from ..training.ablation import ablate
+    from ..training.studies.ablation import ablate
 
     with StageProgress(Console()).stage("ablate", ", ".join(names)) as step:
 
@@ -81,7 +81,7 @@ def separability_command(runs: tuple[Path, ...], output: Path, images: int) -> N
         if run.config.train.data != first.data:
             raise RunDirError(f"{run.path} was trained on {run.config.train.data}, {opened[0].path} on {first.data}")
 
-    from ..training.separability import separability
+    from ..training.studies.separability import separability
 
     found = separability(
         {run.path.name: run.path / "1-train" for run in opened},

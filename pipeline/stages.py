@@ -17,7 +17,7 @@ from .progress import Step
 from .rundir import RunDir
 
 if TYPE_CHECKING:
-    from ..training.data import Dataset
+    from ..training.data.catalogue import Dataset
 
 __all__ = [
     "HISTORY",
@@ -65,7 +65,7 @@ class Stage:
 
 def train(run: RunDir, step: Step) -> None:
     """Train the network of [train]."""
-    from ..training import trainer
+    from ..training.loop import trainer
 
     figures = ""
 
@@ -82,10 +82,10 @@ def train(run: RunDir, step: Step) -> None:
 
 def fold(run: RunDir, step: Step) -> None:
     """Fold the trained network and record its answers: the reference of every check."""
-    from ..training import trainer
-    from ..training.dataset import stratified_split
+    from ..training.data.dataset import stratified_split
     from ..training.handover import reference
     from ..training.handover.fold import fold as fold_network
+    from ..training.loop import trainer
 
     dataset = _dataset(run)
     folded = fold_network(trainer.load_network(run.path / "1-train"), **_form(run, dataset))
@@ -109,8 +109,8 @@ def export(run: RunDir, step: Step) -> None:
     """Write the folded network as model.onnx, with all that a user of the file needs to know."""
     from ..export.inline import OLDEST_OPSET, inline_file
     from ..export.writer import export_onnx
-    from ..training import trainer
     from ..training.handover import reference
+    from ..training.loop import trainer
 
     dataset = _dataset(run)
     network = trainer.load_network(run.path / "1-train")
@@ -169,7 +169,7 @@ def _inputs(run: RunDir, dataset: "Dataset", images: NDArray[np.uint8]) -> NDArr
 
 def _dataset(run: RunDir) -> "Dataset":
     """Return the data of the run: with a holdout, its held-out part in the place of the test images."""
-    from ..training import data
+    from ..training.data import catalogue as data
 
     section = run.config.train
     dataset = data.load(section.data, section.root or None, image_size=section.image_size)
@@ -183,7 +183,7 @@ def _read(run: RunDir, name: str) -> dict[str, Any]:
 
 def execute(run: RunDir, step: Step) -> None:
     """Run the model over the reference inputs, and note which kernel runs each step."""
-    from ..runtime.session import InferenceSession
+    from ..runtime.session.session import InferenceSession
 
     session = InferenceSession(run.path / MODEL, num_threads=run.config.run.threads)
     with np.load(run.path / REFERENCE, allow_pickle=False) as reference:
@@ -203,7 +203,7 @@ def execute(run: RunDir, step: Step) -> None:
 
 def check(run: RunDir, step: Step) -> None:
     """Compare the runtime with the oracle, the folded reference and training; out of tolerance is a result too."""
-    from ..runtime.accuracy import check as check_model
+    from ..runtime.proof.accuracy import check as check_model
 
     section = run.config.check
     report = check_model(

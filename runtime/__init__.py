@@ -1,6 +1,6 @@
 """The runtime wing: load a packed model, run it with popcount kernels, check it against the oracle."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import (
     CheckFailed,
@@ -14,10 +14,11 @@ from .errors import (
     StorageError,
     UnsupportedError,
 )
+from .lazy import lazy
 
 if TYPE_CHECKING:
-    from .accuracy import check
-    from .session import InferenceSession
+    from .proof.accuracy import check
+    from .session.session import InferenceSession
 
 __all__ = [
     "CheckFailed",
@@ -35,14 +36,5 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # onnxruntime and the kernels take a second to import: only when used, so that the errors stay light.
-    if name == "InferenceSession":
-        from .session import InferenceSession
-
-        return InferenceSession
-    if name == "check":
-        from .accuracy import check
-
-        return check
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# onnxruntime and the kernels take a second to import: only when used, so that the errors stay light.
+__getattr__, __dir__ = lazy(__name__, {"InferenceSession": "session", "check": "proof.accuracy"})

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from .bench import bench, random_feeds
 from .classify import classify
-from .device import check_bundle
 from .errors import CheckFailed, DataError, InputError, LatentbitError
 from .files import atomic_path, write_json
-from .peers import PEERS
-from .profile import chrome_trace, summed
-from .session import InferenceSession
+from .proof.bench import bench, random_feeds
+from .proof.device import check_bundle
+from .proof.peers import PEERS
+from .session.profile import chrome_trace, summed
+from .session.session import InferenceSession
 from .zoo.catalogue import find_model
 
 __all__ = ["main"]

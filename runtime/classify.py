@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError, MissingExtraError, ModelError
-from .session import InferenceSession
+from .session.session import InferenceSession
 
 if TYPE_CHECKING:
     from PIL.Image import Image

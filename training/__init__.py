@@ -3,20 +3,22 @@
 (`pipeline` reads :class:`.settings.Settings` for its ``[train]`` section and must start without importing torch.)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..export.readers import register_reader
+from ..runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from .data import Dataset, load
-    from .handover.conversion import binarize
+    from .data.catalogue import load
+    from .data.dataset import Dataset
     from .handover.fold import fold
     from .handover.reader import register_emitter
-    from .layers import BinaryConv2d, BinaryLinear, RPReLU, RSign
-    from .models import build_model
+    from .layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign
+    from .loop.loading import load_network
+    from .loop.trainer import TrainResult, train
+    from .models.binarize import binarize
+    from .models.catalogue import build_model
     from .settings import Settings
-    from .trainer import TrainResult, load_network, train
 
 __all__ = [
     "BinaryConv2d",
@@ -35,33 +37,26 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {
-    "BinaryConv2d": "layers",
-    "BinaryLinear": "layers",
-    "Dataset": "data",
-    "RPReLU": "layers",
-    "RSign": "layers",
-    "Settings": "settings",
-    "TrainResult": "trainer",
-    "binarize": "handover.conversion",
-    "build_model": "models",
-    "fold": "handover.fold",
-    "load": "data",
-    "load_network": "trainer",
-    "register_emitter": "handover.reader",
-    "train": "trainer",
-}
+# Each public name and the module that defines it; torch is loaded with the first of them.
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "BinaryConv2d": "layers.binary",
+        "BinaryLinear": "layers.binary",
+        "Dataset": "data.dataset",
+        "RPReLU": "layers.binary",
+        "RSign": "layers.binary",
+        "Settings": "settings",
+        "TrainResult": "loop.trainer",
+        "binarize": "models.binarize",
+        "build_model": "models.catalogue",
+        "fold": "handover.fold",
+        "load": "data.catalogue",
+        "load_network": "loop.loading",
+        "register_emitter": "handover.reader",
+        "train": "loop.trainer",
+    },
+)
 
 # Whoever has one of our layers has imported this package: from then on `export_onnx` takes torch modules.
 register_reader("torch.nn.modules.module.Module", f"{__name__}.handover.reader:read_module")
-
-
-def __getattr__(name: str) -> Any:
-    """Import the defining module of a public name on first use (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return __all__

@@ -10,8 +10,8 @@ import tomllib
 from pathlib import Path
 
 from ..runtime.errors import ConfigError, LatentbitError
-from .distributed import leave
-from .trainer import Progress, train
+from .loop.distributed import leave
+from .loop.trainer import Progress, train
 
 __all__ = ["main"]
 

@@ -1,4 +1,4 @@
-"""The options of training, in one place: the keywords of :func:`.trainer.train` and the ``[train]`` section of a file.
+"""The options of training: the keywords of :func:`.loop.trainer.train` and the ``[train]`` section of a file.
 
 Importing this module imports no torch: the command line reads and checks a configuration before it loads any stage.
 """

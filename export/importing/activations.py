@@ -10,10 +10,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ...runtime.bits import DOMAIN
-from .constants import Constants, channel_vector
+from ..graph.constants import Constants, channel_vector
+from ..graph.rewriting import Rewriting
 from .layers import StaysFloat, label, shape_of
-from .rewriting import Rewriting
-from .steps import Step, Steps
+from .step_functions import Step, Steps
 
 __all__ = ["Activations", "Signs"]
 

@@ -26,12 +26,12 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 from ... import __version__
 from ...runtime.bits import DOMAIN, OPSET_VERSION
 from ...runtime.errors import ModelError
+from ..graph.constants import fold_constants
+from ..graph.reading import first_line, load_onnx
 from ..inline import inline as inline_functions
 from ..opset import ONNX_OPSET, functions
 from ..writer import FORMAT_VERSION, write_model
-from .constants import fold_constants
 from .layers import label
-from .loading import first_line, load_onnx
 from .packing import Outcome, pack_layers
 from .qonnx import lower_qonnx
 

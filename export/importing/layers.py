@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ...runtime.bits import DOMAIN
-from .constants import Constants, channel_vector
+from ..graph.constants import Constants, channel_vector
 
 __all__ = ["Layer", "StaysFloat", "is_layer", "label", "read_layer", "shape_of", "split_signs"]
 

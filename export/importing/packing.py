@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from ...runtime.bits import DOMAIN, pack_conv_weight, pack_signs
 from ..folding import Affine
+from ..graph.constants import Constants
+from ..graph.rewriting import Rewriting
 from .activations import Activations, Signs
-from .constants import Constants
 from .layers import Layer, StaysFloat, is_layer, label, read_layer, split_signs
-from .rewriting import Rewriting
 from .tail import Tail, read_tail
 
 __all__ = ["Outcome", "pack_layers"]

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...runtime.errors import ModelError
-from .constants import Constants, add_constant
+from ..graph.constants import Constants, add_constant
 from .layers import label
 
 __all__ = ["DOMAINS", "lower_qonnx"]

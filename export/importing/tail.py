@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...runtime.errors import UnsupportedError
 from ..folding import Affine, batch_norm_affine, fold_binary
-from .constants import Constants, channel_vector
+from ..graph.constants import Constants, channel_vector
 from .layers import Layer, label
 
 __all__ = ["Tail", "read_tail"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import latentbit
-from latentbit.runtime.aot import build_libraries
+from latentbit.runtime.kernels.build import build_libraries
 
 from .board import Board, NoBoardError, build_board, old_x86
 

@@ -24,7 +24,7 @@ def inner_loops(assembly: str) -> list[list[str]]:
 
 
 if __name__ == "__main__":
-    from latentbit.runtime import kernel_ctp
+    from latentbit.runtime.kernels import ctp
 
-    compiled: Any = kernel_ctp.conv_ctp  # numba's stubs hide the library behind a compiled function
+    compiled: Any = ctp.conv_ctp  # numba's stubs hide the library behind a compiled function
     sys.stdout.write(compiled._library.get_asm_str())

@@ -16,8 +16,8 @@ import onnx
 from onnx import numpy_helper
 
 from latentbit.runtime import InferenceSession
-from latentbit.runtime.bundle import open_bundle
-from latentbit.runtime.device import check_bundle
+from latentbit.runtime.proof.bundle import open_bundle
+from latentbit.runtime.proof.device import check_bundle
 
 __all__ = ["answers", "conformance"]
 

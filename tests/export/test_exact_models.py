@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from latentbit.export import export_onnx
 from latentbit.runtime import InferenceSession
 from latentbit.runtime.bits import unpack_signs
-from latentbit.training.blocks import BinaryBlock, build_stem
-from latentbit.training.data import load
+from latentbit.training.data.catalogue import load
 from latentbit.training.handover.fold import fold
 from latentbit.training.handover.pixels import Pixels
 from latentbit.training.handover.reference import record
+from latentbit.training.models.blocks import BinaryBlock, build_stem
 
 
 class Exact(nn.Module):

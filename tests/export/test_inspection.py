@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto
 
 from latentbit.export.importing.conversion import convert
-from latentbit.export.inspection import inspect
+from latentbit.export.importing.inspection import inspect
 from latentbit.runtime.errors import InputError, ModelError
 
 from .import_graphs import Source, sign_form

@@ -6,9 +6,9 @@ import onnx
 import pytest
 
 from latentbit.export.opset import OPERATORS, functions
-from latentbit.runtime import loading
 from latentbit.runtime.bits import DOMAIN, OPSET_VERSION
-from latentbit.runtime.kernels import KERNELS
+from latentbit.runtime.intake import reading as loading
+from latentbit.runtime.kernels.registry import KERNELS
 
 from .source import CHECKOUT, modules
 

@@ -12,10 +12,10 @@ import pytest
 
 from latentbit.pipeline.bundle import make_bundle, stratified
 from latentbit.pipeline.rundir import RunDir
-from latentbit.runtime.bundle import open_bundle
 from latentbit.runtime.errors import InputError, StorageError
 from latentbit.runtime.files import sha256_file
-from latentbit.runtime.library import cpu_class
+from latentbit.runtime.machine.library import cpu_class
+from latentbit.runtime.proof.bundle import open_bundle
 
 from .conftest import pipeline
 

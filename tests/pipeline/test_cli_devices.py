@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from latentbit.pipeline.stages import MODEL
-from latentbit.runtime.library import cpu_class, load_library
+from latentbit.runtime.machine.library import cpu_class, load_library
 
 from .conftest import pipeline
 

@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return what the command asked of ``ablate``, which answers at once."""
-    from latentbit.training import ablation
+    from latentbit.training.studies import ablation
 
     keywords: dict[str, Any] = {}
 

@@ -15,8 +15,8 @@ from latentbit.pipeline.cli import main
 from latentbit.pipeline.rundir import RunDir
 from latentbit.pipeline.stages import MODEL
 from latentbit.runtime import zoo
-from latentbit.runtime.bundle import open_bundle
 from latentbit.runtime.errors import ConfigError, LatentbitError, RunDirError
+from latentbit.runtime.proof.bundle import open_bundle
 from latentbit.runtime.zoo import catalogue
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from latentbit.runtime.bits import DOMAIN, OPSET_VERSION, pack_conv_weight, pack_signs
-from latentbit.runtime.kernels import KERNELS
-from latentbit.runtime.library import usable_features
+from latentbit.runtime.kernels.registry import KERNELS
+from latentbit.runtime.machine.library import usable_features
 
 STORED = Path(__file__).parents[1] / "data" / "operators.onnx"
 FLOAT = onnx.TensorProto.FLOAT

@@ -10,10 +10,10 @@ import onnxruntime as ort
 import pytest
 
 from latentbit.runtime.__main__ import main
-from latentbit.runtime.accuracy import check, load_reference
 from latentbit.runtime.bits import pack_signs
 from latentbit.runtime.errors import DataError
-from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.proof.accuracy import check, load_reference
+from latentbit.runtime.session.session import InferenceSession
 
 from .graphs import GraphMaker, chain
 

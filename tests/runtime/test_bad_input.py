@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 from latentbit.runtime.__main__ import main
 from latentbit.runtime.errors import InputError, LatentbitError, ModelError
-from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.session.session import InferenceSession
 
 from .graphs import GraphMaker, chain
 

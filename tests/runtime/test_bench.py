@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from latentbit.runtime.__main__ import main
-from latentbit.runtime.bench import bench, random_feeds
 from latentbit.runtime.errors import CheckFailed, ConfigError
-from latentbit.runtime.profile import chrome_trace, summed
-from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.proof.bench import bench, random_feeds
+from latentbit.runtime.session.profile import chrome_trace, summed
+from latentbit.runtime.session.session import InferenceSession
 
 from .graphs import chain
 

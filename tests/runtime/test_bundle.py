@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from latentbit.runtime.bundle import BUNDLE_VERSION, MANIFEST, is_bundle, manifest_bytes, open_bundle
 from latentbit.runtime.errors import DataError
+from latentbit.runtime.proof.bundle import BUNDLE_VERSION, MANIFEST, is_bundle, manifest_bytes, open_bundle
 
 FILES = {"model.onnx": b"model", "reference.npz": b"reference", "kernels/aarch64.so": b"code", "README.txt": b"text\n"}
 

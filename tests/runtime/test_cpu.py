@@ -4,8 +4,8 @@ import platform
 
 import pytest
 
-from latentbit.runtime import cpu
-from latentbit.runtime.cpu import cpu_features, cpu_name
+from latentbit.runtime.machine import cpu
+from latentbit.runtime.machine.cpu import cpu_features, cpu_name
 
 
 def test_features_follow_what_numpy_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from latentbit.runtime.__main__ import main
 from latentbit.runtime.classify import Preprocessing
-from latentbit.runtime.device import check_bundle, sensors
 from latentbit.runtime.errors import DataError
+from latentbit.runtime.proof.device import check_bundle, sensors
 
 BUNDLE = Path(__file__).resolve().parents[1] / "data" / "digits.zip"
 QUICK = ["--oracle-samples", "2", "--latency-runs", "3"]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
-from latentbit.runtime.layout import SLICES
-from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.layout.images import SLICES
+from latentbit.runtime.session.session import InferenceSession
 
 from .graphs import USABLE, GraphMaker
 from .test_operators import Case, integers

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from latentbit.runtime.library import VARIABLE
+from latentbit.runtime.machine.library import VARIABLE
 
 BUNDLE = Path(__file__).resolve().parents[1] / "data" / "digits.zip"
 CODE = (

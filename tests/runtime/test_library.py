@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latentbit.runtime import InferenceSession, library
-from latentbit.runtime.aot import build_libraries
+from latentbit.runtime import InferenceSession
 from latentbit.runtime.errors import ConfigError, MissingExtraError, ModelError
-from latentbit.runtime.library import (
+from latentbit.runtime.kernels.build import build_libraries
+from latentbit.runtime.machine import library
+from latentbit.runtime.machine.library import (
     CLASSES,
     VARIABLE,
     cpu_class,

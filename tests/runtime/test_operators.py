@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.session.session import InferenceSession
 
 from .graphs import USABLE, GraphMaker
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from latentbit.runtime import projections
-from latentbit.runtime.library import usable_features
-from latentbit.runtime.loading import load
-from latentbit.runtime.plan import FloatSegment, make_plan
-from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.intake.reading import load
+from latentbit.runtime.machine.library import usable_features
+from latentbit.runtime.plan import shortcut as projections
+from latentbit.runtime.plan.segments import FloatSegment, make_plan
+from latentbit.runtime.session.session import InferenceSession
 
 from .graphs import GraphMaker
 
@@ -91,7 +91,7 @@ def exact(x: NDArray[Any], model: onnx.ModelProto) -> NDArray[np.float32]:
 
 def test_both_tiles_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tile for AVX-512 sums in the same order as the other, so a library of any class answers alike."""
-    from latentbit.runtime import steps
+    from latentbit.runtime.steps import conv as steps
 
     maker = GraphMaker(5)
     data, x = shortcut_model(maker, 64, 64, (14, 14), POOL).SerializeToString(), maker.floats(1, 64, 14, 14)

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from latentbit.runtime import stem_steps
-from latentbit.runtime.library import usable_features
-from latentbit.runtime.loading import load
-from latentbit.runtime.plan import make_plan
-from latentbit.runtime.session import InferenceSession
-from latentbit.runtime.windows import Window
+from latentbit.runtime.intake.reading import load
+from latentbit.runtime.intake.windows import Window
+from latentbit.runtime.machine.library import usable_features
+from latentbit.runtime.plan.segments import make_plan
+from latentbit.runtime.session.session import InferenceSession
+from latentbit.runtime.steps import stem as stem_steps
 
 from .graphs import GraphMaker
 

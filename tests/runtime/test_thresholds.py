@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentbit.runtime.loading import load
-from latentbit.runtime.plan import make_plan
-from latentbit.runtime.session import InferenceSession
-from latentbit.runtime.thresholds import falling_channels, integer_thresholds
+from latentbit.runtime.intake.reading import load
+from latentbit.runtime.plan.segments import make_plan
+from latentbit.runtime.plan.thresholds import falling_channels, integer_thresholds
+from latentbit.runtime.session.session import InferenceSession
 
 from .graphs import GraphMaker
 

@@ -14,10 +14,10 @@ import pytest
 
 from latentbit.runtime import InferenceSession, check, zoo
 from latentbit.runtime.__main__ import main
-from latentbit.runtime.accuracy import load_reference
-from latentbit.runtime.bundle import open_bundle
 from latentbit.runtime.classify import read_preprocessing
 from latentbit.runtime.errors import ModelError
+from latentbit.runtime.proof.accuracy import load_reference
+from latentbit.runtime.proof.bundle import open_bundle
 from latentbit.runtime.zoo import catalogue
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "zoo"

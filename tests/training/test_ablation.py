@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from latentbit.runtime.errors import ConfigError, DataError
-from latentbit.training import ablation
-from latentbit.training.ablation import ablate, parse_variant, render, summarise
-from latentbit.training.separability import features_of, lda_trace, separability
-from latentbit.training.stepcost import step_costs
-from latentbit.training.trainer import load_network, train
+from latentbit.training.loop.trainer import load_network, train
+from latentbit.training.studies import ablation
+from latentbit.training.studies.ablation import ablate, parse_variant, render, summarise
+from latentbit.training.studies.separability import features_of, lda_trace, separability
+from latentbit.training.studies.stepcost import step_costs
 
 QUICK: dict[str, Any] = {"epochs": 2, "width": 4, "batch_size": 256, "threads": 1}
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from latentbit.export import export_onnx
 from latentbit.runtime.errors import ConfigError
-from latentbit.training.data import load
-from latentbit.training.handover.conversion import KEPT_FLOAT, binarize
+from latentbit.training.data.catalogue import load
 from latentbit.training.handover.fold import fold
-from latentbit.training.layers import BinaryConv2d, BinaryLinear, RPReLU, RSign
+from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign
+from latentbit.training.models.binarize import KEPT_FLOAT, binarize
 
 
 class Theirs(nn.Module):

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentbit.runtime.errors import ConfigError
-from latentbit.training.augment import find_augmentation, shift_and_flip
-from latentbit.training.data import load
-from latentbit.training.dataset import holdout, stratified_split
+from latentbit.training.data.augment import find_augmentation, shift_and_flip
+from latentbit.training.data.catalogue import load
+from latentbit.training.data.dataset import holdout, stratified_split
 
 
 def test_digits_are_split_by_class_and_always_alike() -> None:

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from latentbit.training.__main__ import main
-from latentbit.training.distributed import Group, join
-from latentbit.training.loading import load_network
-from latentbit.training.trainer import train
+from latentbit.training.loop.distributed import Group, join
+from latentbit.training.loop.loading import load_network
+from latentbit.training.loop.trainer import train
 
 SETTINGS: dict[str, Any] = {
     "epochs": 3,

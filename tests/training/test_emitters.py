@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from latentbit.export import export_onnx
 from latentbit.runtime.errors import UnsupportedError
-from latentbit.training.handover import emitters, emitters_functions
 from latentbit.training.handover.emission import Emission
+from latentbit.training.handover.emitters import functions as emitters_functions
+from latentbit.training.handover.emitters import layers as emitters
 from latentbit.training.handover.folded import (
     Binarize,
     ChannelAffine,
@@ -27,8 +28,8 @@ from latentbit.training.handover.folded import (
 )
 from latentbit.training.handover.pixels import IntegerStem, PixelInput
 from latentbit.training.handover.reader import register_emitter
-from latentbit.training.layers import BinaryConv2d, BinaryLinear, RPReLU, RSign
-from latentbit.training.weight_only import BinaryWeightConv2d, BinaryWeightLinear
+from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign
+from latentbit.training.layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
 
 # Float sums (convolutions, means, exponentials) may be ordered differently in the two executors: a few ulps of 1.
 TOLERANCE: dict[str, Any] = {"rtol": 2e-5, "atol": 2e-6}

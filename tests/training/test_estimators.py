@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from latentbit.runtime.bits import sign as bit_sign
 from latentbit.runtime.errors import ConfigError
-from latentbit.training.estimators import ESTIMATORS, find_estimator
-from latentbit.training.signs import binary_weight, sign, weight_scale
+from latentbit.training.layers.estimators import ESTIMATORS, find_estimator
+from latentbit.training.layers.signs import binary_weight, sign, weight_scale
 
 POINTS = st.floats(-3, 3, width=32)
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from latentbit.runtime.errors import ConfigError, DataError
-from latentbit.training import cifar, fetch
-from latentbit.training.cifar import CIFAR10, load_cifar, read_binary, read_python
-from latentbit.training.data import load
-from latentbit.training.idx import FASHION_MNIST, PARTS, load_idx, read_idx
+from latentbit.training.data import cifar, fetch
+from latentbit.training.data.catalogue import load
+from latentbit.training.data.cifar import CIFAR10, load_cifar, read_binary, read_python
+from latentbit.training.data.idx import FASHION_MNIST, PARTS, load_idx, read_idx
 
 RANDOM = np.random.default_rng(0)
 REAL = os.environ.get("LATENTBIT_DATA", "")

@@ -18,8 +18,8 @@ from latentbit.runtime.errors import DataError, UnsupportedError
 from latentbit.training.handover.fold import fold
 from latentbit.training.handover.folded import ChannelAffine, FoldedBinaryConv2d
 from latentbit.training.handover.reference import load_folded, record, save_folded
-from latentbit.training.layers import BinaryConv2d, BinaryLinear, RPReLU, RSign
-from latentbit.training.models import build_model
+from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign
+from latentbit.training.models.catalogue import build_model
 
 GAMMAS = st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-30, -3.5, 0.37])
 VARIANCES = st.sampled_from([0.0, 1e-12, 0.5, 1.0, 1e4])

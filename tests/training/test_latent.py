@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from latentbit.runtime.errors import ConfigError, UnsupportedError
-from latentbit.training import latent
-from latentbit.training.blocks import BinaryBlock
-from latentbit.training.latent import build_objective
-from latentbit.training.models import build_model
+from latentbit.training.latent import objectives as latent
+from latentbit.training.latent.objectives import build_objective
+from latentbit.training.latent.supervision import distillation
+from latentbit.training.models.blocks import BinaryBlock
+from latentbit.training.models.catalogue import build_model
 from latentbit.training.settings import Settings
-from latentbit.training.supervision import distillation
 
 
 def small() -> nn.Module:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from latentbit.runtime.errors import ConfigError
-from latentbit.training.layers import BinaryConv2d, BinaryLinear, RPReLU, RSign, set_progress
+from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign, set_progress
 
 
 def signs(*shape: int) -> torch.Tensor:

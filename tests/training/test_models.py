@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from latentbit.runtime.errors import ConfigError
-from latentbit.training.blocks import BinaryBlock, build_stem, downsample
-from latentbit.training.latent import build_objective
-from latentbit.training.layers import BinaryConv2d, BinaryLinear
-from latentbit.training.models import MODELS, build_model, model_options
-from latentbit.training.run import choose_model_options
+from latentbit.training.latent.objectives import build_objective
+from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear
+from latentbit.training.layers.tracing import trace
+from latentbit.training.loop.run import choose_model_options
+from latentbit.training.models.blocks import BinaryBlock, build_stem, downsample
+from latentbit.training.models.catalogue import MODELS, build_model, model_options
 from latentbit.training.settings import Settings
-from latentbit.training.tracing import trace
 
 # Name, options, shape of an image, binary 3×3 convolutions, binary dense layers.
 NETWORKS: list[tuple[str, dict[str, Any], tuple[int, int, int], int, int]] = [
@@ -99,7 +99,7 @@ def test_wrong_names_are_refused() -> None:
 
 
 def test_options_come_from_data_and_settings() -> None:
-    from latentbit.training.data import load
+    from latentbit.training.data.catalogue import load
 
     digits = load("digits")
     options = choose_model_options(Settings(model="mlp", width=8), digits)

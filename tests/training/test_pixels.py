@@ -19,7 +19,7 @@ from latentbit.training.handover.fold import fold
 from latentbit.training.handover.int8_weights import store_as_int8
 from latentbit.training.handover.pixels import IntegerStem, Pixels
 from latentbit.training.handover.reference import record
-from latentbit.training.layers import BinaryConv2d, RPReLU, RSign
+from latentbit.training.layers.binary import BinaryConv2d, RPReLU, RSign
 
 PIXELS = Pixels((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
 

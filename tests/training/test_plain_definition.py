@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentbit.training.blocks import BinaryBlock, BinaryHead
-from latentbit.training.latent import build_objective
-from latentbit.training.layers import RPReLU, RSign
-from latentbit.training.models import build_model
+from latentbit.training.latent.objectives import build_objective
+from latentbit.training.layers.binary import RPReLU, RSign
+from latentbit.training.models.blocks import BinaryBlock, BinaryHead
+from latentbit.training.models.catalogue import build_model
 from latentbit.training.settings import Settings
 
 

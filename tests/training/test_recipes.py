@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from latentbit.training.loading import load_network
-from latentbit.training.models import build_model, model_options
+from latentbit.training.loop.loading import load_network
+from latentbit.training.loop.trainer import train
+from latentbit.training.models.catalogue import build_model, model_options
 from latentbit.training.settings import Settings
-from latentbit.training.trainer import train
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
 REAL = os.environ.get("LATENTBIT_DATA", "")

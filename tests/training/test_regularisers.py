@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from latentbit.runtime.errors import ConfigError
-from latentbit.training.layers import BinaryConv2d, BinaryLinear, set_progress
-from latentbit.training.models import build_model
-from latentbit.training.regularisers import REGULARISERS, find_regulariser, recu, standardise
-from latentbit.training.weights import bake, choose_weights, set_real_weights
+from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, set_progress
+from latentbit.training.layers.regularisers import REGULARISERS, find_regulariser, recu, standardise
+from latentbit.training.layers.weights import bake, choose_weights, set_real_weights
+from latentbit.training.models.catalogue import build_model
 
 
 def test_standardised_channels_are_balanced() -> None:

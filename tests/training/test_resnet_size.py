@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from latentbit.export import export_onnx
-from latentbit.training.models import build_model
+from latentbit.training.models.catalogue import build_model
 
 FLOAT_MB = 46.8
 DOCS = Path(__file__).parents[2] / "docs" / "export.md"

@@ -8,16 +8,16 @@ import torch
 import torch.nn.functional as F
 
 from latentbit.runtime.errors import ConfigError
-from latentbit.training.averages import MovingAverage
-from latentbit.training.latent import build_objective
-from latentbit.training.layers import BinaryConv2d, RSign
-from latentbit.training.loading import load_network
-from latentbit.training.models import build_model
-from latentbit.training.optimize import build_optimizer
-from latentbit.training.run import TrainingRun
+from latentbit.training.latent.objectives import build_objective
+from latentbit.training.latent.supervision import distillation
+from latentbit.training.layers.binary import BinaryConv2d, RSign
+from latentbit.training.loop.averages import MovingAverage
+from latentbit.training.loop.loading import load_network
+from latentbit.training.loop.optimize import build_optimizer
+from latentbit.training.loop.run import TrainingRun
+from latentbit.training.loop.trainer import train
+from latentbit.training.models.catalogue import build_model
 from latentbit.training.settings import Settings
-from latentbit.training.supervision import distillation
-from latentbit.training.trainer import train
 
 QUICK: dict[str, Any] = {"epochs": 2, "width": 4, "batch_size": 128, "threads": 1, "seed": 3}
 ROWS = torch.arange(128)
@@ -142,7 +142,7 @@ def test_estimators_and_regulariser_are_chosen_by_name(tmp_path: Path) -> None:
     assert kinds == {("reste", "recu")}
     metrics = train(out=tmp_path, activation_estimator="ede", weight_regulariser="recu", **QUICK).metrics
     # What was measured is what is loaded: the regulariser has been written into the weights.
-    from latentbit.training.data import load
+    from latentbit.training.data.catalogue import load
 
     digits = load("digits")
     network = load_network(tmp_path)

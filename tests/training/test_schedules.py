@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latentbit.training.schedules import SCHEDULES, factor
+from latentbit.training.loop.schedules import SCHEDULES, factor
 
 
 def test_onecycle_is_torchs() -> None:

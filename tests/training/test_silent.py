@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from latentbit.training.checkpoints import load_tensors, save_tensors
-from latentbit.training.layers import BinaryLinear
-from latentbit.training.run import TrainingRun
+from latentbit.training.layers.binary import BinaryLinear
+from latentbit.training.loop.checkpoints import load_tensors, save_tensors
+from latentbit.training.loop.run import TrainingRun
+from latentbit.training.loop.silent import MOMENTUM, SILENT, SilentWeights
+from latentbit.training.loop.trainer import train
 from latentbit.training.settings import Settings
-from latentbit.training.silent import MOMENTUM, SILENT, SilentWeights
-from latentbit.training.trainer import train
 
 
 def layer_with(weight: list[list[float]], gradient: list[list[float]]) -> BinaryLinear:

@@ -12,16 +12,16 @@ import pytest
 import torch
 
 from latentbit.runtime.errors import ConfigError, DataError, MissingExtraError, StorageError
-from latentbit.training import checkpoints, trainer
-from latentbit.training.batches import Batches
-from latentbit.training.data import load
-from latentbit.training.trainer import Progress, load_network, train
+from latentbit.training.data.batches import Batches
+from latentbit.training.data.catalogue import load
+from latentbit.training.loop import checkpoints, trainer
+from latentbit.training.loop.trainer import Progress, load_network, train
 
 QUICK: dict[str, Any] = {"epochs": 2, "width": 4, "batch_size": 128, "threads": 1, "seed": 3}
 
 KILLED = """
 import os, signal, sys
-from latentbit.training import trainer
+from latentbit.training.loop import trainer
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests are a shell's background job
 trainer.CHECKPOINT_SECONDS = {interval}
 def stop(progress):

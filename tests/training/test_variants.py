@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from latentbit.runtime.errors import UnsupportedError
-from latentbit.training.blocks import BinaryBlock
-from latentbit.training.latent import Objective, build_objective, fading
-from latentbit.training.layers import BinaryConv2d, BinaryLinear, RSign
-from latentbit.training.models import build_model
-from latentbit.training.selfcancel import SelfCancel
+from latentbit.training.latent.objectives import Objective, build_objective, fading
+from latentbit.training.latent.selfcancel import SelfCancel
+from latentbit.training.latent.streams import LatentSign
+from latentbit.training.latent.supervision import CentreLoss, feature_distance
+from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RSign
+from latentbit.training.models.blocks import BinaryBlock
+from latentbit.training.models.catalogue import build_model
 from latentbit.training.settings import Settings
-from latentbit.training.streams import LatentSign
-from latentbit.training.supervision import CentreLoss, feature_distance
 
 
 def small() -> nn.Module:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from latentbit.runtime import InferenceSession, zoo
-from latentbit.training.data import load
+from latentbit.training.data.catalogue import load
 
 BATCH = 500
 

@@ -14,12 +14,12 @@ from torch import Tensor, fx, nn
 
 from ...export.folding import Affine, batch_norm_affine, fold_binary, fold_real
 from ...runtime.errors import UnsupportedError
-from ..layers import BinaryConv2d, BinaryLinear, RSign
-from ..signs import weight_scale
-from ..tracing import Tracer, trace
-from ..weight_only import BinaryWeightConv2d, BinaryWeightLinear
+from ..layers.binary import BinaryConv2d, BinaryLinear, RSign
+from ..layers.signs import weight_scale
+from ..layers.tracing import Tracer, trace
+from ..layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
 from .emission import array
-from .emitters import MODULES
+from .emitters.layers import MODULES
 from .folded import (
     Binarize,
     ChannelAffine,

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ...export.builder import GraphBuilder, Shape
 from .emission import Emitter, annotate_shapes, emit_graph
-from .emitters import MODULES
-from .emitters_functions import FUNCTIONS, METHODS
+from .emitters.functions import FUNCTIONS, METHODS
+from .emitters.layers import MODULES
 from .fold import fold
 from .pixels import Pixels
 

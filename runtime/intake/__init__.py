@@ -1,0 +1,1 @@
+"""A model file, checked; and what a caller feeds it."""

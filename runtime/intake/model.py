@@ -1,0 +1,94 @@
+"""A model as the runtime sees it: the file, its constants and types, and its packed operators, checked."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ..bits import unpack_conv_weight
+
+__all__ = ["BinarizeNode", "BinaryLayer", "Model", "ValueType"]
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """Type of a value: ``elem`` an ONNX element type, ``shape`` with ints, names of symbols, or None where unknown."""
+
+    elem: int
+    shape: tuple[int | str | None, ...] | None
+
+
+@dataclass(frozen=True)
+class BinarizeNode:
+    """``output = +1 where input >= threshold else −1``; ``threshold`` is None where it is no constant."""
+
+    name: str
+    input: str
+    output: str
+    threshold: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class BinaryLayer:
+    """A convolution with packed weights, or a dense layer read as a 1×1 convolution over a 1×1 image.
+
+    ``shape`` is that of the weight, ``[O, C/group, kh, kw]``; ``packed`` holds it as the file does, uint8
+    ``[O, kh, kw, ceil(C/group / 8)]``; ``scale``, ``bias`` float32 ``[O]``; ``pads`` top, left, bottom, right.
+    """
+
+    name: str
+    op_type: str
+    input: str
+    output: str
+    shape: tuple[int, int, int, int]
+    packed: NDArray[np.uint8] = field(repr=False)
+    scale: NDArray[np.float32] = field(repr=False)
+    bias: NDArray[np.float32] = field(repr=False)
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+    group: int = 1
+    pad_value: int = 0
+
+    @property
+    def weight(self) -> NDArray[np.int8]:
+        """The weight as ±1 int8 ``[O, C/group, kh, kw]``: eight times as large, so made anew at each use."""
+        return unpack_conv_weight(self.packed, self.shape)
+
+    @property
+    def real_input(self) -> bool:
+        """Whether only the weights are binary (BinaryWeightConv2d, BinaryWeightGemm): a float operator to us."""
+        return self.op_type.startswith("BinaryWeight")
+
+    @property
+    def channels(self) -> int:
+        """Input channels C."""
+        return self.shape[1] * self.group
+
+    @property
+    def window(self) -> int:
+        """Inputs per output K = C/group · kh · kw, the largest |accumulator|."""
+        return math.prod(self.shape[1:])
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return output height and width for an input of ``height`` × ``width``."""
+        size = []
+        for axis, length in enumerate((height, width)):
+            span = self.dilations[axis] * (self.shape[2 + axis] - 1) + 1
+            padded = length + self.pads[axis] + self.pads[axis + 2]
+            size.append((padded - span) // self.strides[axis] + 1)
+        return size[0], size[1]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A validated model: ``constants`` by value name, ``types`` by value name, binary operators by node index."""
+
+    proto: onnx.ModelProto
+    constants: dict[str, NDArray[Any]]
+    types: dict[str, ValueType]
+    layers: dict[int, BinaryLayer]
+    binarizes: dict[int, BinarizeNode]

@@ -1,0 +1,227 @@
+"""Read a model file and refuse what is not understood: the intake of the runtime.
+
+:func:`load` gives a :class:`.model.Model`: the ``ModelProto``, every constant, the inferred type of every value, and
+each operator of domain ``ai.latentbit`` as a checked ``BinaryLayer`` or ``BinarizeNode``. Whatever is wrong with a file
+is one :class:`~.errors.ModelError` that names the node, so no later stage meets a surprise.
+"""
+
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from ..bits import DOMAIN, OPSET_VERSION
+from ..errors import ModelError
+from .model import BinarizeNode, BinaryLayer, Model, ValueType
+
+__all__ = ["load"]
+
+_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", DOMAIN}
+_ATTRIBUTES = {
+    "Binarize": frozenset[str](),
+    "BinaryConv2d": frozenset({"weight_shape", "strides", "pads", "dilations", "group", "pad_value"}),
+    "BinaryGemm": frozenset({"weight_shape"}),
+    "BinaryWeightConv2d": frozenset({"weight_shape", "strides", "pads", "dilations", "group"}),
+    "BinaryWeightGemm": frozenset({"weight_shape"}),
+}
+_INPUTS = {"Binarize": 2} | dict.fromkeys(("BinaryConv2d", "BinaryGemm", "BinaryWeightConv2d", "BinaryWeightGemm"), 4)
+
+_LARGE = 256
+"""Bytes: a constant that a shape depends on (of Reshape, Slice, Resize) is smaller."""
+
+
+def load(source: str | PathLike[str] | bytes) -> Model:
+    """Read and validate a model from a path or from the bytes of a file.
+
+    Raises ModelError for a missing, empty or corrupt file, an unknown op, op version or attribute, and sizes that
+    contradict each other.
+    """
+    proto = _parse(source)
+    _check_domains(proto)
+    constants = _constants(proto.graph)
+    layers: dict[int, BinaryLayer] = {}
+    binarizes: dict[int, BinarizeNode] = {}
+    for index, node in enumerate(proto.graph.node):
+        if node.domain != DOMAIN:
+            continue
+        label = node.name or (node.output[0] if node.output else f"#{index}")
+        attributes = _attributes(node, label)
+        if node.op_type == "Binarize":
+            threshold = constants.get(node.input[1])
+            binarizes[index] = BinarizeNode(
+                label, node.input[0], node.output[0], None if threshold is None else threshold.astype(np.float32)
+            )
+        else:
+            layers[index] = _layer(node, label, attributes, constants)
+    return Model(proto, constants, _types(proto), layers, binarizes)
+
+
+def _parse(source: str | PathLike[str] | bytes) -> onnx.ModelProto:
+    if isinstance(source, bytes):
+        name, data = "the model", source
+    else:
+        name = fspath(source)
+        try:
+            with open(name, "rb") as file:
+                data = file.read()
+        except OSError as error:
+            raise ModelError(
+                f"cannot read model {name}: {error.strerror or error}; give the path of a .onnx file"
+            ) from None
+    if not data:
+        raise ModelError(f"{name} is empty; export it again")
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except Exception:
+        raise ModelError(f"{name} is not an ONNX model, or it is corrupt; export or copy it again") from None
+    if not proto.graph.node or not proto.graph.output or not proto.opset_import:
+        raise ModelError(f"{name} is not an ONNX model: it holds no graph; export or copy it again")
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer):
+        raise ModelError(f"{name} keeps weights in other files, which is not supported; save it as one file")
+    return proto
+
+
+def _check_domains(proto: onnx.ModelProto) -> None:
+    versions = {entry.domain: entry.version for entry in proto.opset_import}
+    if DOMAIN in versions and versions[DOMAIN] != OPSET_VERSION:
+        raise ModelError(
+            f"the model uses {DOMAIN} version {versions[DOMAIN]}, this runtime knows version {OPSET_VERSION}; "
+            "export it with a fitting version of latentbit"
+        )
+    for node in proto.graph.node:
+        label = node.name or node.op_type
+        if node.domain not in _DOMAINS:
+            raise ModelError(f"node {label}: operator domain {node.domain} is not known; known: ONNX and {DOMAIN}")
+        if node.domain == DOMAIN and node.op_type not in _INPUTS:
+            raise ModelError(
+                f"node {label}: {DOMAIN} has no operator {node.op_type} in version {OPSET_VERSION}; "
+                f"it has {', '.join(sorted(_INPUTS))}"
+            )
+        if node.domain not in versions and node.domain != "ai.onnx":
+            raise ModelError(f"node {label}: the model does not state the version of operator domain {node.domain!r}")
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
+    try:
+        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        for node in graph.node:
+            if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and node.attribute:
+                value = onnx.helper.get_attribute_value(node.attribute[0])
+                if isinstance(value, onnx.TensorProto):
+                    constants[node.output[0]] = numpy_helper.to_array(value)
+                elif node.attribute[0].name in ("value_float", "value_floats"):
+                    constants[node.output[0]] = np.asarray(value, np.float32)
+                elif node.attribute[0].name in ("value_int", "value_ints"):
+                    constants[node.output[0]] = np.asarray(value, np.int64)
+    except Exception as error:
+        raise ModelError(f"a constant of the model cannot be read ({error}); export or copy the file again") from None
+    return constants
+
+
+def _attributes(node: onnx.NodeProto, label: str) -> dict[str, Any]:
+    known = _ATTRIBUTES[node.op_type]
+    found = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+    if unknown := sorted(set(found) - known):
+        raise ModelError(
+            f"node {label}: {node.op_type} has no attribute {unknown[0]}; it has {', '.join(sorted(known))}"
+        )
+    if missing := sorted(known - set(found)):
+        raise ModelError(
+            f"node {label}: attribute {missing[0]} of {node.op_type} is missing; every one must be written"
+        )
+    if len(node.input) != _INPUTS[node.op_type] or not all(node.input) or len(node.output) != 1:
+        raise ModelError(f"node {label}: {node.op_type} takes {_INPUTS[node.op_type]} inputs and gives one output")
+    return found
+
+
+def _layer(
+    node: onnx.NodeProto, label: str, attributes: dict[str, Any], constants: dict[str, NDArray[Any]]
+) -> BinaryLayer:
+    packed, scale, bias = (_constant(name, label, constants) for name in node.input[1:])
+    rank = 4 if node.op_type.endswith("Conv2d") else 2
+    shape = tuple(int(length) for length in attributes["weight_shape"])
+    if len(shape) != rank or min(shape) < 1:
+        raise ModelError(f"node {label}: weight_shape {list(shape)} must hold {rank} positive sizes")
+    last = -(-shape[1] // 8)
+    expected = (shape[0], shape[2], shape[3], last) if rank == 4 else (shape[0], last)
+    if packed.dtype != np.uint8 or packed.shape != expected:
+        raise ModelError(
+            f"node {label}: the packed weight is {packed.dtype}{list(packed.shape)}, "
+            f"weight_shape {list(shape)} needs uint8{list(expected)}"
+        )
+    for name, value in (("scale", scale), ("bias", bias)):
+        if value.dtype != np.float32 or value.shape != (shape[0],):
+            raise ModelError(f"node {label}: {name} is {value.dtype}{list(value.shape)}, needs float32[{shape[0]}]")
+    if rank == 2:
+        dense = (shape[0], shape[1], 1, 1)
+        return BinaryLayer(
+            label, node.op_type, node.input[0], node.output[0], dense, packed[:, None, None], scale, bias
+        )
+    geometry: dict[str, Any] = {
+        name: _sizes(attributes[name], label, name, count, least)
+        for name, count, least in (("strides", 2, 1), ("pads", 4, 0), ("dilations", 2, 1))
+    }
+    group, pad_value = int(attributes["group"]), float(attributes.get("pad_value", 0.0))
+    if group < 1 or shape[0] % group:
+        raise ModelError(f"node {label}: {shape[0]} output channels do not divide into {group} groups")
+    if pad_value not in (-1.0, 0.0, 1.0):
+        raise ModelError(f"node {label}: pad_value is {pad_value}, it must be −1, 0 or +1")
+    four = (shape[0], shape[1], shape[2], shape[3])
+    return BinaryLayer(
+        label, node.op_type, node.input[0], node.output[0], four, packed, scale, bias,
+        **geometry, group=group, pad_value=int(pad_value),
+    )  # fmt: skip
+
+
+def _constant(name: str, label: str, constants: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    if name not in constants:
+        raise ModelError(f"node {label}: input {name} must be a constant of the file (an initializer)")
+    return constants[name]
+
+
+def _sizes(value: Any, label: str, name: str, count: int, least: int) -> tuple[int, ...]:
+    sizes = tuple(int(entry) for entry in value)
+    if len(sizes) != count or min(sizes) < least:
+        raise ModelError(f"node {label}: {name} {list(sizes)} must hold {count} integers of at least {least}")
+    return sizes
+
+
+def _types(proto: onnx.ModelProto) -> dict[str, ValueType]:
+    try:
+        inferred = onnx.shape_inference.infer_shapes(_skeleton(proto), check_type=True, strict_mode=True)
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"the graph of the model contradicts itself: {first}") from None
+    graph = inferred.graph
+    types = {}
+    for info in (*graph.input, *graph.output, *graph.value_info):
+        tensor = info.type.tensor_type
+        shape: tuple[int | str | None, ...] | None = None
+        if tensor.HasField("shape"):
+            shape = tuple(
+                dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim
+            )
+        types[info.name] = ValueType(tensor.elem_type, shape)
+    for tensor in proto.graph.initializer:
+        types[tensor.name] = ValueType(tensor.data_type, tuple(tensor.dims))
+    return types
+
+
+def _skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with its large constants as inputs: shapes do not depend on them, and inference copies all."""
+    bare = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions)
+    graph, target = proto.graph, bare.graph
+    target.name = graph.name
+    for field in ("node", "input", "output", "value_info"):
+        getattr(target, field).extend(getattr(graph, field))
+    known = {info.name for info in graph.input}
+    for tensor in graph.initializer:
+        if len(tensor.raw_data) <= _LARGE:
+            target.initializer.append(tensor)
+        elif tensor.name not in known:
+            target.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+    return bare

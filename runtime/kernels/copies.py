@@ -1,0 +1,100 @@
+"""COPIES of a packed image for the bit-sliced kernel: in copy r every output channel finds the bit of its turn r.
+
+The p-th output channel of a group of n inputs meets input (p + r) modulo n in turn r. Groups of four to four, and of
+one to two::
+
+    input of two groups      a0 a1 a2 a3 | b0 b1 b2 b3            input of four groups    a b c d
+    copy 0                   a0 a1 a2 a3 | b0 b1 b2 b3            copy 0                  a a b b c c d d
+    copy 1                   a1 a2 a3 a0 | b1 b2 b3 b0
+    copy 2                   a2 a3 a0 a1 | b2 b3 b0 b1
+
+Where a group has as many outputs as inputs :func:`turned_image` shifts 512 bits at once: the low channels of a group
+come from above, the others from below, with the bits of the cells beside them. :func:`spread_image` serves all others:
+it gathers eight bits at once, by eight shifts of one word of the input.
+"""
+
+from typing import Any
+
+import llvmlite.ir as ir
+from numba import cfunc, types
+from numba.extending import intrinsic
+
+from ..layout.words import GATHER_WORDS, Conv
+from .llvm import I1, I8, I32, I64, cg, const, emit_load, emit_store, load_i64, splat
+from .planes import CELLS
+
+__all__ = ["spread_image", "turned_image"]
+
+
+def _everywhere(b: Any, value: Any) -> Any:
+    """Emit a vector of one value that is no constant."""
+    one = b.insert_element(ir.Constant(CELLS, ir.Undefined), value, ir.Constant(I32, 0))
+    return b.shuffle_vector(one, one, splat(ir.VectorType(I32, 8), 0))
+
+
+def _funnel(b: Any, name: str, high: Any, low: Any, places: Any) -> Any:
+    """Emit cells shifted by ``places`` (below 64), the bits of the cell above or below following."""
+    shift = cg.get_or_insert_function(b.module, ir.FunctionType(CELLS, [CELLS] * 3), f"llvm.{name}.v8i64")
+    return b.call(shift, [high, low, places])
+
+
+def _emit_turn(typing_context: Any, source: Any, target: Any, down: Any, up: Any, low: Any) -> Any:
+    """Write eight cells of which the bits ``low`` (an address) come from ``down`` places above, others ``up`` below."""
+
+    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+        source, target, down, up, low = arguments
+        before, here, after = (emit_load(b, b.add(source, const(place)), CELLS) for place in (-8, 0, 8))
+        low = emit_load(b, low, CELLS)
+        from_above = _funnel(b, "fshr", after, here, _everywhere(b, down))
+        from_below = _funnel(b, "fshl", here, before, _everywhere(b, up))
+        emit_store(b, target, b.or_(b.and_(from_above, low), b.and_(from_below, b.not_(low))))
+        return context.get_dummy_value()
+
+    return types.void(*(types.int64,) * 5), generate
+
+
+def _emit_gather(typing_context: Any, source: Any, places: Any, target: Any) -> Any:
+    """Write a byte: its bit i is the bit at place i (a byte each) of the word at ``source``."""
+
+    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+        source, places, target = arguments
+        shifts = b.zext(b.bitcast(places, ir.VectorType(I8, 8)), CELLS)
+        bits = b.trunc(b.lshr(_everywhere(b, emit_load(b, source, I64)), shifts), ir.VectorType(I1, 8))
+        emit_store(b, target, b.bitcast(bits, I8))
+        return context.get_dummy_value()
+
+    return types.void(*(types.int64,) * 3), generate
+
+
+_turn: Any = intrinsic(_emit_turn)
+_gather: Any = intrinsic(_emit_gather)
+
+
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
+def turned_image(step: int, image: int, begin: int, end: int) -> None:
+    """Write rows ``begin … end − 1`` of the copies: bit i of a group in copy r is bit (i + r) modulo its size."""
+    act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
+    copies, copy_bytes = load_i64(step, Conv.SCRATCH), load_i64(step, Conv.SCRATCH_STEP)
+    width, inputs = load_i64(step, Conv.ACT_ROW), load_i64(step, Conv.INPUTS)
+    low, period = load_i64(step, Conv.TABLE), max(64, load_i64(step, Conv.ACT_PIXEL))
+    for turn in range(inputs):
+        copy = copies + turn * copy_bytes
+        # The last pixels may reach over: they are written as is right there, and copies have room behind them.
+        for pixels in range(begin * width, end * width, period):
+            for index in range(0, period, 64):
+                place = pixels + index
+                _turn(act + place, copy + place, turn, inputs - turn, low + turn * period + index)
+
+
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
+def spread_image(step: int, image: int, begin: int, end: int) -> None:
+    """Write rows ``begin … end − 1`` of the copies, byte by byte as the table says (slices.gathers)."""
+    act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
+    table, copies = load_i64(step, Conv.TABLE), load_i64(step, Conv.SCRATCH)
+    pixel_bytes, copy_pixel = load_i64(step, Conv.ACT_PIXEL), load_i64(step, Conv.SCRATCH_PIXEL)
+    count, width = load_i64(step, Conv.GATHERS), load_i64(step, Conv.ACT_ROW) // pixel_bytes
+    for pixel in range(begin * width, end * width):
+        source, target = act + pixel * pixel_bytes, copies + pixel * copy_pixel
+        for index in range(count):
+            entry = table + 8 * GATHER_WORDS * index
+            _gather(source + load_i64(entry, 0), load_i64(entry, 1), target + load_i64(entry, 2))

@@ -1,0 +1,226 @@
+"""The epilogue of every convolution kernel: from mismatch counts to floats and packed bits, in registers.
+
+Two pixels at a time, so that all addresses stay in registers, and eight channels of them, or sixteen where the vectors
+of the CPU hold as many::
+
+    half = base[class, c] / 2 − mismatches                         half the accumulator, exact in float32
+    y = fl(fl(half · 2·scale) + bias)                              BinaryConv2d: doubling rounds nothing
+    y = fl(y + residual)                                           RESIDUAL
+    z = fl(y − shift_in); z = z < 0 ? fl(z · slope) : z; y = fl(z + shift_out)      ACTIVATION
+    out = y                                                        STORE
+    bit = y ≥ threshold                                            BITS
+    bit = mismatches < limit[class, c]                             LIMITS: no float at all
+
+Multiply and add stay two instructions: a fused one rounds once, and the result would not be the file's.
+The last channels of a block that are no whole vector go through masked loads and stores.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.ir as ir
+from numba import types
+from numba.extending import intrinsic
+
+from ..layout.words import PIXEL_WORDS, Constant, Conv, Flag
+from .llvm import F32, I1, I8, I16, I32, I64, cg, const, emit_load, emit_store, splat, vector
+
+__all__ = ["bit_place", "emit_bits", "make_epilogue"]
+
+_VARIANTS = [
+    *(
+        residual | activation | output
+        for residual in (Flag(0), Flag.RESIDUAL)
+        for activation in (Flag(0), Flag.ACTIVATION)
+        for output in (Flag.STORE, Flag.BITS, Flag.STORE | Flag.BITS)
+    ),
+    Flag.LIMITS,
+]
+
+
+@dataclass(frozen=True)
+class _Pixel:
+    """Addresses of one pixel: its counts, its outputs, and its row of a table by border class."""
+
+    counts: Any
+    residual: Any
+    out: Any
+    bits: Any
+    in_class: Any
+
+
+class _Emitter:
+    """Emits one variant: the loop over the channels of a block, all pixels of the tile in each turn."""
+
+    def __init__(
+        self, b: Any, constants: Any, first: Any, pixels: list[_Pixel], nibbles: Any, width: int, counts: Any
+    ) -> None:
+        self.b, self.constants, self.first, self.nibbles = b, constants, first, nibbles
+        self.all_pixels, self.pixels = pixels, pixels
+        self.width, self.counts = width, vector(counts, width)
+        self.floats, self.integers = vector(F32, width), vector(I32, width)
+
+    def at(self, start: Any, index: Any, size: int) -> Any:
+        return self.b.add(start, self.b.mul(index, const(size)))
+
+    def emit(self, flags: Flag, channels: Any) -> None:
+        """Emit all whole vectors, then what is left under a mask, for two pixels and two pixels."""
+        for start in range(0, len(self.all_pixels), 2):
+            self.pixels = self.all_pixels[start : start + 2]
+            self.some(flags, channels)
+
+    def some(self, flags: Flag, channels: Any) -> None:
+        b = self.b
+        whole = b.and_(channels, const(-self.width))
+        with cg.for_range_slice(b, const(0), whole, const(self.width), I64, inc=True) as (i, _):
+            self.finish(flags, i, None)
+        left = b.sub(channels, whole)
+        with b.if_then(b.icmp_signed(">", left, const(0)), likely=False):
+            lanes = ir.Constant(self.integers, list(range(self.width)))
+            spread = b.insert_element(ir.Constant(self.integers, ir.Undefined), b.trunc(left, I32), ir.Constant(I32, 0))
+            spread = b.shuffle_vector(spread, spread, splat(self.integers, 0))
+            self.finish(flags, whole, b.icmp_signed("<", lanes, spread))
+
+    def finish(self, flags: Flag, i: Any, mask: Any) -> None:
+        """Emit a vector of channels from lane ``i`` of the tile on."""
+        b, floats = self.b, self.floats
+        channel = b.add(self.first, i)
+        row = b.add(self.constants, b.mul(i, const(4 * len(Constant))))  # a row for each vector of channels
+
+        def constant(which: Constant) -> Any:
+            return emit_load(b, b.add(row, const(4 * self.width * which)), floats, 4 * self.width)
+
+        used = [Constant.SCALE, Constant.BIAS] if flags & (Flag.STORE | Flag.BITS) else []
+        used += [Constant.SHIFT_IN, Constant.SLOPE, Constant.SHIFT_OUT] if flags & Flag.ACTIVATION else []
+        used += [Constant.THRESHOLD] if flags & Flag.BITS else []
+        constants = {which: constant(which) for which in used}
+        for pixel in self.pixels:
+            count = emit_load(b, self.at(pixel.counts, i, self.counts.element.width // 8), self.counts)
+            if self.counts != self.integers:
+                count = b.zext(count, self.integers)
+            by_class = self.at(pixel.in_class, channel, 4)
+            if flags & Flag.LIMITS:
+                self.write(pixel, channel, b.icmp_signed("<", count, self.load(by_class, self.integers, mask)), mask)
+                continue
+            half = b.fsub(self.load(by_class, floats, mask), b.sitofp(count, floats))
+            y = b.fadd(b.fmul(half, constants[Constant.SCALE]), constants[Constant.BIAS])
+            if flags & Flag.RESIDUAL:
+                y = b.fadd(y, self.load(self.at(pixel.residual, channel, 4), floats, mask))
+            if flags & Flag.ACTIVATION:
+                z = b.fsub(y, constants[Constant.SHIFT_IN])
+                negative = b.fcmp_ordered("<", z, splat(floats, 0.0))
+                z = b.select(negative, b.fmul(z, constants[Constant.SLOPE]), z)
+                y = b.fadd(z, constants[Constant.SHIFT_OUT])
+            if flags & Flag.STORE:
+                self.store(self.at(pixel.out, channel, 4), y, mask)
+            if flags & Flag.BITS:
+                self.write(pixel, channel, b.fcmp_ordered(">=", y, constants[Constant.THRESHOLD]), mask)
+
+    def load(self, address: Any, kind: Any, mask: Any) -> Any:
+        if mask is None:
+            return emit_load(self.b, address, kind)
+        return self.masked("load", kind, [address], mask, splat(kind, 0))
+
+    def store(self, address: Any, value: Any, mask: Any) -> None:
+        if mask is None:
+            emit_store(self.b, address, value)
+        else:
+            self.masked("store", value.type, [address], mask, value)
+
+    def masked(self, name: str, kind: Any, address: list[Any], mask: Any, value: Any) -> Any:
+        """Emit llvm.masked.load or .store, which touch only the lanes of the mask."""
+        b = self.b
+        suffix = f"v{self.width}{'f32' if kind == self.floats else 'i32'}.p0"
+        lanes = vector(I1, self.width)
+        place = b.inttoptr(address[0], kind.as_pointer())
+        if name == "load":
+            of_load = ir.FunctionType(kind, [place.type, I32, lanes, kind])
+            function = cg.get_or_insert_function(b.module, of_load, f"llvm.masked.load.{suffix}")
+            return b.call(function, [place, ir.Constant(I32, 4), mask, value])
+        of_store = ir.FunctionType(ir.VoidType(), [kind, place.type, I32, lanes])
+        function = cg.get_or_insert_function(b.module, of_store, f"llvm.masked.store.{suffix}")
+        return b.call(function, [value, place, ir.Constant(I32, 4), mask])
+
+    def write(self, pixel: _Pixel, channel: Any, bits: Any, mask: Any) -> None:
+        """Write the bits of a vector at a channel: eight to a byte, or to two bytes of 2 · nibble."""
+        b = self.b
+        bits = b.bitcast(bits if mask is None else b.and_(bits, mask), ir.IntType(self.width))
+        emit_bits(b, b.add(pixel.bits, bit_place(b, channel, self.nibbles)), bits, self.nibbles)
+
+
+def emit_bits(b: Any, place: Any, bits: Any, nibbles: Any) -> None:
+    """Emit the store of some bytes of bits, as they are or four channels to a byte of 2 · nibble."""
+    with b.if_else(b.icmp_signed("!=", nibbles, const(0))) as (then, otherwise):
+        with then:
+            count = bits.type.width // 8
+            wide = b.zext(b.bitcast(bits, vector(I8, count)), vector(I16, count))
+            # ........hhhhllll -> ...hhhh....llll. : low nibble first, both times two
+            twice = b.or_(b.shl(wide, splat(wide.type, 1)), b.shl(wide, splat(wide.type, 5)))
+            emit_store(b, place, b.and_(twice, splat(wide.type, 0x1E1E)))
+        with otherwise:
+            emit_store(b, place, bits)
+
+
+def bit_place(b: Any, channel: Any, nibbles: Any) -> Any:
+    """Emit the byte of a channel (a multiple of 8) in a pixel: eight channels to a byte, or to two of 2 · nibble."""
+    return b.shl(b.lshr(channel, const(3)), nibbles)
+
+
+def make_epilogue(pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = I16, row: int | None = None) -> Any:
+    """Return the intrinsic ``epilogue(step, image, block, rows, tile)`` for tiles of ``counts`` in rows of ``lanes``.
+
+    It finishes ``pixels`` rows of the pixel table for the block of channels at ``block``, ``width`` channels at a time.
+    A pixel of the tile takes ``lanes`` lanes; with ``row`` it takes rows of so many, as few as the layer needs.
+    """
+    row_bytes = counts.width // 8 * (lanes if row is None else row)
+
+    def epilogue(typing_context: Any, step: Any, image: Any, block: Any, rows: Any, tile: Any) -> Any:
+        def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+            step, image, block, rows, tile = arguments
+            words = {word: emit_load(b, b.add(step, const(8 * word)), I64) for word in list(Conv)[: Conv.SIZE]}
+
+            def moved(start: Conv, stride: Conv) -> Any:
+                return b.add(words[start], b.mul(image, words[stride]))
+
+            residual = moved(Conv.RESIDUAL, Conv.RESIDUAL_STEP)
+            out, bits = moved(Conv.OUT, Conv.OUT_STEP), moved(Conv.BITS, Conv.BITS_STEP)
+            limits = b.icmp_signed("==", words[Conv.FLAGS], const(int(Flag.LIMITS)))
+            by_class = b.select(limits, words[Conv.LIMITS], words[Conv.BASE])
+            first, channels, constants = (emit_load(b, b.add(block, const(8 * word)), I64) for word in (2, 3, 4))
+            # A place that repeats a pixel writes aside: its residual may be gone, replaced by the output in place.
+            aside = cg.alloca_once(b, ir.ArrayType(I8, 8 * lanes + 64))
+            aside.align = 64
+            floats_aside = b.sub(b.ptrtoint(aside, I64), b.mul(first, const(4)))
+            nibbles = words[Conv.NIBBLES]
+            bits_aside = b.sub(b.ptrtoint(aside, I64), bit_place(b, first, nibbles))
+            places = []
+            for p in range(pixels):
+                entry = b.add(rows, const(4 * PIXEL_WORDS * p))
+                index, target, in_class, lane = (
+                    b.sext(emit_load(b, b.add(entry, const(4 * word)), I32), I64) for word in range(1, 5)
+                )
+                live = b.icmp_signed(">=", index, const(0))
+                offset = b.mul(b.mul(index, words[Conv.CHANNELS]), const(4))
+                places.append(
+                    _Pixel(
+                        counts=b.add(tile, b.mul(lane, const(row_bytes))),
+                        residual=b.add(residual, b.select(live, offset, const(0))),
+                        out=b.select(live, b.add(out, offset), floats_aside),
+                        bits=b.select(live, b.add(bits, target), bits_aside),
+                        in_class=b.add(by_class, b.mul(in_class, const(4))),
+                    )
+                )
+            done = b.append_basic_block("tile_done")
+            switch = b.switch(words[Conv.FLAGS], done)
+            for flags in _VARIANTS:
+                variant = b.append_basic_block(f"variant_{int(flags)}")
+                switch.add_case(const(int(flags)), variant)
+                b.position_at_end(variant)
+                _Emitter(b, constants, first, places, nibbles, width, counts).emit(flags, channels)
+                b.branch(done)
+            b.position_at_end(done)
+            return context.get_dummy_value()
+
+        return types.void(*(types.int64,) * 5), generate
+
+    return intrinsic(epilogue)

@@ -1,0 +1,213 @@
+"""SLICE, the kernel for groups of few channels, on every CPU: bits are added where they lie, 512 channels at a time.
+
+The channels of a pixel lie side by side as bits, whatever their groups (layout.SLICES), and so do the weights of a tap.
+A vector of eight cells of 64 bits holds 8 pixels of up to 64 channels, 4 of 128, 2 of 256, or 512 channels of a pixel::
+
+    activations under a tap    a   [ pixel 0: c0 c1 … c63 | pixel 1: c0 … c63 | … | pixel 7: c0 … c63 ]
+    weights of the tap         w   [          w0 w1 … w63 |          w0 … w63 | … |          w0 … w63 ]
+    mismatches, one bit each   x = a xor w
+    counts, a bit a plane      eights, fours, twos, ones          full adders: x + x' + ones = ones' + 2 · carry
+
+Eight taps go through seven full adders (Harley–Seal) and give a carry of eights; the tap left over of 9, 25 or 49
+ripples through the planes. Neighbours of a row are one load; at its end, and with strides, cells are gathered. Then
+the planes meet limits that lie as bits too (LIMITS), and the bits that come out are those that the next layer reads;
+or else they are transposed: bit p of a channel's byte is its bit of plane p, the count that the epilogue reads.
+
+An output channel of a group of n reads n inputs: n copies of the image (kernels/copies.py) hold the bit that it meets
+first, second … in its own place. Each copy is one more set of taps, and no group is met in the loops.
+A padded position is a stored bit, so it acts as −1 or +1; zero padding is repaired by the base of its border class.
+"""
+
+from typing import Any
+
+import llvmlite.ir as ir
+from numba import cfunc, types
+from numba.extending import intrinsic
+
+from ..layout.words import FEW_TAPS, PIXEL_WORDS, Conv, Flag
+from .epilogue import bit_place, emit_bits, make_epilogue
+from .llvm import I8, I16, I32, I64, cg, const, emit_load, emit_store, load_i64, prefetch, scratch, splat
+from .planes import CELLS, emit_below, emit_counts, emit_eight, emit_ripple
+from .tiles import tile_run
+
+__all__ = ["LANES", "PIXELS", "conv_slice"]
+
+PIXELS, LANES = 8, 512
+_FINISHED = 4  # pixels that the epilogue finishes at once
+_LIMITS = int(Flag.LIMITS)
+_TILE_BYTES = PIXELS * LANES
+
+
+class _Tile:
+    """Emits the work on a tile: eight cells at a time, of one pixel or of several."""
+
+    def __init__(self, b: Any, arguments: Any, plane_count: int) -> None:
+        self.b, self.plane_count = b, plane_count
+        self.step, self.image, self.act, self.block, self.rows = arguments
+        self.shift = self.word(Conv.CELLS)
+        self.planes = [cg.alloca_once(b, CELLS) for _ in range(plane_count)]
+
+    def add(self, value: Any, number: int) -> Any:
+        return self.b.add(value, const(number))
+
+    def word(self, word: Conv) -> Any:
+        return emit_load(self.b, self.b.add(self.step, const(8 * word)), I64)
+
+    def of_block(self, word: int) -> Any:
+        return emit_load(self.b, self.b.add(self.block, const(8 * word)), I64)
+
+    def of_pixel(self, cell: Any, word: int) -> Any:
+        """Emit a word of the row of the pixel table of the pixel that a cell belongs to."""
+        b = self.b
+        row = b.add(self.rows, b.mul(b.lshr(cell, self.shift), const(4 * PIXEL_WORDS)))
+        return b.sext(emit_load(b, b.add(row, const(4 * word)), I32), I64)
+
+    def part(self, cell: Any) -> Any:
+        """Emit which cell of its pixel a cell is."""
+        return self.b.and_(cell, self.b.sub(self.b.shl(const(1), self.shift), const(1)))
+
+    def source(self, cell: Any) -> Any:
+        b = self.b
+        return b.add(b.add(self.act, self.of_pixel(cell, 0)), b.mul(self.part(cell), const(8)))
+
+    def one_run(self, address: Any, first: Any) -> Any:
+        """Emit whether eight cells are one run of memory; a place that repeats a pixel is no part of one."""
+        b, last = self.b, self.add(first, 7)
+        run = b.icmp_signed("==", b.sub(address(last), address(first)), const(56))
+        return b.and_(run, b.icmp_signed("==", b.lshr(self.of_pixel(last, 4), self.shift), b.lshr(last, self.shift)))
+
+    def gathered(self, starts: list[Any], offset: Any) -> Any:
+        """Emit a vector of cells that lie ``offset`` bytes behind these addresses."""
+        b, vector = self.b, ir.Constant(CELLS, ir.Undefined)
+        for i, start in enumerate(starts):
+            vector = b.insert_element(vector, emit_load(b, b.add(start, offset), I64), ir.Constant(I32, i))
+        return vector
+
+    def count(self, first: Any) -> None:
+        """Emit planes = the mismatches of the cells ``first`` … ``first`` + 7."""
+        b = self.b
+        with b.if_else(self.one_run(self.source, first)) as (run, scattered):
+            with run:
+                start = self.source(first)
+                self.add_taps(lambda offset: emit_load(b, b.add(start, offset), CELLS))
+            with scattered:
+                starts = [self.source(self.add(first, i)) for i in range(8)]
+                self.add_taps(lambda offset: self.gathered(starts, offset))
+
+    def add_taps(self, load: Any) -> None:
+        b, pieces, count, weights = self.b, self.word(Conv.PIECES), self.word(Conv.PIECE_COUNT), self.of_block(1)
+        for plane in self.planes:
+            b.store(splat(CELLS, 0), plane)
+
+        def mismatches(tap: Any) -> Any:
+            offset = emit_load(b, b.add(pieces, b.mul(tap, const(16))), I64)
+            return b.xor(load(offset), emit_load(b, b.add(weights, b.mul(tap, const(64))), CELLS, 64))
+
+        whole = b.and_(count, const(-8))
+        with cg.for_range_slice(b, const(0), whole, const(8), I64, inc=True) as (tap, _):
+            emit_eight(b, self.planes, [mismatches(self.add(tap, i)) for i in range(8)])
+        with cg.for_range_slice(b, whole, count, const(1), I64, inc=True) as (tap, _):
+            emit_ripple(b, self.planes, mismatches(tap))
+
+    def below(self, first: Any) -> Any:
+        """Emit the bits of the cells, 1 where the count is below the limit of its pixel's border class."""
+        b, step = self.b, self.word(Conv.LIMITS_STEP)
+        limits = b.add(self.word(Conv.LIMITS), b.mul(self.of_block(0), const(self.plane_count)))
+        found = cg.alloca_once(b, CELLS)
+        planes = [b.load(plane) for plane in self.planes]
+        classes = [self.of_pixel(self.add(first, i), 3) for i in range(8)]
+        others = const(0)
+        for which in classes[1:]:
+            others = b.or_(others, b.xor(which, classes[0]))
+        with b.if_else(b.icmp_signed("==", others, const(0))) as (same, mixed):
+            with same:
+                start = b.add(limits, b.mul(classes[0], step))
+                rows = [emit_load(b, self.add(start, 64 * p), CELLS) for p in range(self.plane_count)]
+                b.store(emit_below(b, planes, rows), found)
+            with mixed:
+                starts = [self.add(b.add(limits, b.mul(which, step)), 8 * i) for i, which in enumerate(classes)]
+                rows = [self.gathered(starts, const(64 * p)) for p in range(self.plane_count)]
+                b.store(emit_below(b, planes, rows), found)
+        return b.load(found)
+
+    def write(self, first: Any, bits: Any) -> None:
+        """Emit the store of the bits of eight cells, in one where they are whole and lie side by side."""
+        b, nibbles = self.b, self.word(Conv.NIBBLES)
+        base = b.add(self.word(Conv.BITS), b.mul(self.image, self.word(Conv.BITS_STEP)))
+        channel, channels = self.of_block(2), self.of_block(3)
+
+        def target(cell: Any) -> Any:
+            of_cell = b.add(channel, b.mul(self.part(cell), const(64)))
+            return b.add(b.add(base, self.of_pixel(cell, 2)), bit_place(b, of_cell, nibbles))
+
+        filled = b.icmp_signed("==", b.shl(const(64), self.shift), channels)
+        plain = b.and_(filled, b.icmp_signed("==", nibbles, const(0)))
+        with b.if_else(b.and_(plain, self.one_run(target, first))) as (at_once, apart):
+            with at_once:
+                emit_store(b, target(first), bits)
+            with apart:
+                for i in range(8):
+                    cell = self.add(first, i)
+                    left = b.sub(channels, b.mul(self.part(cell), const(64)))
+                    with b.if_then(b.icmp_signed(">=", self.of_pixel(cell, 1), const(0))):
+                        value, place = b.extract_element(bits, ir.Constant(I32, i)), target(cell)
+                        with b.if_else(b.icmp_signed(">=", left, const(64))) as (all_bits, some):
+                            with all_bits:
+                                emit_bits(b, place, value, nibbles)
+                            with some, cg.for_range_slice(b, const(0), left, const(16), I64, inc=True) as (bit, _):
+                                sixteen = b.trunc(b.lshr(value, bit), I16)
+                                emit_bits(b, b.add(place, bit_place(b, bit, nibbles)), sixteen, nibbles)
+
+
+def _counter(plane_count: int) -> Any:
+    """Return the intrinsic that finishes, or counts only, a tile of up to ``2 ** plane_count − 2`` taps."""
+
+    def emit(typing_context: Any, step: Any, image: Any, act: Any, block: Any, rows: Any, tile: Any) -> Any:
+        """Write bits (LIMITS), or else the mismatches of PIXELS pixels to ``tile``, uint8 [PIXELS, cells, 64]."""
+
+        def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+            work, tile = _Tile(b, arguments[:-1], plane_count), arguments[-1]
+            limits = b.icmp_signed("==", work.word(Conv.FLAGS), const(_LIMITS))
+            with cg.for_range_slice(b, const(0), b.shl(const(8), work.shift), const(8), I64, inc=True) as (first, _):
+                work.count(first)
+                with b.if_else(limits) as (then, otherwise):
+                    with then:
+                        work.write(first, work.below(first))
+                    with otherwise:
+                        for i, sixteen in enumerate(emit_counts(b, [b.load(plane) for plane in work.planes])):
+                            emit_store(b, b.add(tile, b.add(b.mul(first, const(64)), const(16 * i))), sixteen, 16)
+            return context.get_dummy_value()
+
+        return types.void(*(types.int64,) * 6), generate
+
+    return intrinsic(emit)
+
+
+_count_few, _count_many = _counter(4), _counter(8)
+_epilogue = make_epilogue(_FINISHED, LANES, width=16, counts=I8, row=64)
+
+
+@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
+def conv_slice(step: int, image: int, begin: int, end: int) -> None:
+    """Run units ``begin … end − 1`` of the convolution step at address ``step``; its copies were made before."""
+    act = load_i64(step, Conv.SCRATCH)
+    if act == 0:
+        act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
+    few, limits = load_i64(step, Conv.PIECE_COUNT) <= FEW_TAPS, load_i64(step, Conv.FLAGS) == _LIMITS
+    tile = scratch(_TILE_BYTES)
+    unit = begin
+    while unit < end:
+        block, rows, tiles, ahead, share = tile_run(step, unit, end, PIXELS)
+        start = act + load_i64(block, 0)
+        for _ in range(tiles):
+            prefetch(ahead, share)
+            if few:
+                _count_few(step, image, start, block, rows, tile)
+            else:
+                _count_many(step, image, start, block, rows, tile)
+            if not limits:
+                for some in range(PIXELS // _FINISHED):
+                    _epilogue(step, image, block, rows + some * (4 * PIXEL_WORDS * _FINISHED), tile)
+            rows += 4 * PIXEL_WORDS * PIXELS
+            ahead += share
+        unit += tiles

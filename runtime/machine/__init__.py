@@ -1,0 +1,1 @@
+"""This CPU: what it can do, and native code for it."""

@@ -1,0 +1,95 @@
+"""Kernels compiled here: a module's code as one object file in a cache, loaded by llvmlite alone.
+
+::
+
+    first use    kernel module -> numba compiles it -> LLVM IR -> object file, sealed -> cache
+    every use    object file, verified -> llvmlite's loader -> addresses
+
+A process that finds the object imports no numba, whose registries alone would take half of its start and a third of its
+memory. An object belongs to one state of the kernels' sources, to one CPU and one version of the compilers; one that is
+cut or altered is made anew.
+"""
+
+import hashlib
+import importlib
+import os
+import threading
+import warnings
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..errors import MissingExtraError, StorageError
+from ..files import atomic_path
+from .library import sealed, source_digest, unsealed
+from .objects import emit_object, kernel_ir
+
+__all__ = ["kernel_address"]
+
+_lock = threading.Lock()
+
+
+def kernel_address(module: str, symbol: str) -> int:
+    """Return the address of a kernel of ``runtime/MODULE.py``; a first call loads or compiles the module.
+
+    Raises :class:`MissingExtraError` where numba or llvmlite is not installed.
+    """
+    with _lock:
+        address: int = _engine(module).get_function_address(symbol)
+    return address
+
+
+@cache
+def _engine(module: str) -> Any:
+    """Return llvmlite's engine that holds the kernels of a module."""
+    try:
+        llvm: Any = importlib.import_module("llvmlite.binding")
+        machine = _machine()
+        path = _cache_folder() / f"{module}-{_identity()}.o"
+        data = unsealed(path.read_bytes()) if path.is_file() else None
+        if data is None:
+            data = emit_object(kernel_ir(importlib.import_module(f"..kernels.{module}", __package__)), machine, 0, {})
+            _keep(path, data)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] not in ("llvmlite", "numba"):
+            raise
+        raise MissingExtraError(
+            "kernels are compiled by numba, which is not installed: pip install numba, or name a library for "
+            "this CPU in LATENTBIT_KERNELS"
+        ) from None
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(data))
+    engine.finalize_object()
+    return engine
+
+
+def _keep(path: Path, data: bytes) -> None:
+    try:
+        with atomic_path(path) as part:
+            part.write_bytes(sealed(data))
+    except StorageError as error:
+        warnings.warn(f"kernels are compiled again at each start: {error}", RuntimeWarning, stacklevel=2)
+
+
+def _machine() -> Any:
+    """Return a target machine for this CPU and llvmlite's loader."""
+    llvm: Any = importlib.import_module("llvmlite.binding")
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = llvm.get_host_cpu_features().flatten()
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True)
+
+
+@cache
+def _identity() -> str:
+    """Return what an object depends on besides the sources: the CPU and the compilers."""
+    llvm: Any = importlib.import_module("llvmlite.binding")
+    parts = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), version("llvmlite"), version("numba"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _cache_folder() -> Path:
+    root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "latentbit" / "kernels" / source_digest()[:16]

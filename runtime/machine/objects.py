@@ -1,0 +1,66 @@
+"""From numba's LLVM IR to one object file that needs nothing of numba.
+
+:mod:`.jit` loads such a file, and :mod:`..kernels.build` links several.
+
+What numba's wrappers call of CPython (only where an exception passes through a kernel, which none raises) becomes a
+trap; everything but the kernels becomes internal and is dropped. The open symbols that are left are those of the C
+library (``memset`` and the like).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["emit_object", "kernel_ir"]
+
+_TRAP = "{\n  call void @llvm.trap()\n  unreachable\n}"
+
+
+def kernel_ir(module: Any) -> dict[str, str]:
+    """Return the LLVM IR of every kernel of an imported kernel module, by symbol."""
+    from numba.core.ccallback import CFunc
+
+    kernels = ((symbol, value) for symbol, value in vars(module).items() if isinstance(value, CFunc))
+    return {symbol: kernel.inspect_llvm().replace(f"@{kernel.native_name}", f"@{symbol}") for symbol, kernel in kernels}
+
+
+def emit_object(kernels: Mapping[str, str], machine: Any, level: int, texts: Mapping[str, str]) -> bytes:
+    """Return the object file of kernels (symbol -> IR) for a target machine of llvmlite.
+
+    ``level`` is LLVM's level of optimisation, 0 for IR that numba has optimised; ``texts`` are strings that the object
+    carries, by symbol.
+    """
+    import llvmlite.binding as llvm
+
+    parsed = [llvm.parse_assembly(ir) for ir in kernels.values()]
+    whole = llvm.parse_assembly(_frame(parsed, texts))
+    for module in (whole, *parsed):
+        module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    for module in parsed:
+        whole.link_in(module)
+    for value in (*whole.functions, *whole.global_variables):
+        if not value.is_declaration and value.name not in {*kernels, *texts}:
+            value.linkage = "internal"
+    whole.verify()
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=level))
+    builder.getModulePassManager().run(whole, builder)
+    emitted: bytes = machine.emit_object(whole)
+    return emitted
+
+
+def _frame(modules: Sequence[Any], texts: Mapping[str, str]) -> str:
+    """Return IR that defines what the modules only declare (functions trap, variables are zero), and the strings."""
+    lines = {"llvm.trap": "declare void @llvm.trap()"}
+    for module in modules:
+        defined = {value.name for value in module.functions if not value.is_declaration}
+        for value in module.functions:
+            if value.is_declaration and not value.name.startswith("llvm.") and value.name not in defined:
+                head = str(value).strip().splitlines()[-1]
+                lines[value.name] = (
+                    f"define{head.removeprefix('declare')[: head.rindex(')') - len('declare') + 1]} {_TRAP}"
+                )
+        for value in module.global_variables:
+            if value.is_declaration:
+                lines[value.name] = f"@{value.name} = global i8 0"
+    for symbol, text in texts.items():
+        lines[symbol] = f'@{symbol} = constant [{len(text.encode()) + 1} x i8] c"{text}\\00"'
+    return "\n".join(lines.values())

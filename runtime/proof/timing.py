@@ -1,0 +1,39 @@
+"""Measuring fairly on a shared machine: everything in one process, by turns, with warm-up."""
+
+from collections.abc import Callable, Mapping
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+
+from ..session.float_model import open_session
+
+__all__ = ["interleaved", "milliseconds", "stock_session"]
+
+_WARM_UP = 3
+
+
+def stock_session(data: bytes, num_threads: int) -> Any:
+    """Return a plain onnxruntime session on the bytes of a model, all graph optimisations on."""
+    return open_session(data, num_threads)
+
+
+def interleaved(calls: Mapping[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
+    """Call each in turn ``runs`` times after a warm-up and return its wall times in milliseconds."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(-_WARM_UP, runs):
+        for name, call in calls.items():
+            start = perf_counter_ns()
+            call()
+            if turn >= 0:
+                times[name].append((perf_counter_ns() - start) / 1e6)
+    return times
+
+
+def milliseconds(values: list[float]) -> dict[str, float]:
+    """Return median, 95th percentile and best of wall times."""
+    return {
+        "median": float(np.median(values)),
+        "p95": float(np.percentile(values, 95)),
+        "best": float(np.min(values)),
+    }

@@ -1,0 +1,99 @@
+"""Float segments: a part of the model's graph as a model of its own, run by onnxruntime.
+
+Values that cross the border to the kernels are NHWC outside; a Transpose inside the segment turns them::
+
+    x·nhwc ─ Transpose ─► x ─► nodes of the segment ─► y ─ Transpose ─► y·nhwc
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx
+import onnxruntime as ort
+import onnxruntime.capi.onnxruntime_pybind11_state as states
+from onnx import helper, numpy_helper
+
+from ..bits import DOMAIN
+from ..errors import ModelError
+from ..intake.model import Model, ValueType
+from ..plan.segments import FloatSegment
+from ..plan.units import read_values
+
+__all__ = ["ENGINE_ERRORS", "channel_last", "make_session", "open_session", "plain_output", "segment_model"]
+
+ENGINE_ERRORS: tuple[type[Exception], ...] = tuple(
+    value for value in vars(states).values() if isinstance(value, type) and issubclass(value, Exception)
+)
+"""The exceptions of onnxruntime, which have no common root of their own."""
+
+_TO_CHANNEL_LAST, _TO_CHANNEL_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+
+
+def channel_last(name: str) -> str:
+    """Return the name under which the NHWC form of a value crosses a border."""
+    return f"{name}·nhwc"
+
+
+def segment_model(model: Model, segment: FloatSegment) -> onnx.ModelProto:
+    """Build the model of one float segment. Raises ModelError where the type of a border value is not known."""
+    nodes = [model.proto.graph.node[index] for index in segment.nodes]
+    made = {name for node in nodes for name in node.output}
+    inputs = [_info(model, name, name) for name in segment.plain_in]
+    before, after, outputs = [], [], []
+    for name in segment.channel_last_in:
+        inputs.append(_info(model, name, channel_last(name), _TO_CHANNEL_LAST))
+        before.append(helper.make_node("Transpose", [channel_last(name)], [name], perm=_TO_CHANNEL_FIRST))
+    for name in segment.channel_last_out:
+        outputs.append(_info(model, name, channel_last(name), _TO_CHANNEL_LAST))
+        after.append(helper.make_node("Transpose", [name], [channel_last(name)], perm=_TO_CHANNEL_LAST))
+    for name in segment.plain_out:
+        outputs.append(_info(model, name, plain_output(name)))
+        # Under a name of its own: onnxruntime refuses an output that is an input or an initializer as well.
+        after.append(helper.make_node("Identity", [name], [plain_output(name)]))
+    wanted = {name for node in nodes for name in read_values(node)} | {*segment.plain_out, *segment.channel_last_out}
+    constants = [numpy_helper.from_array(model.constants[name], name) for name in sorted(wanted & set(model.constants))]
+    proto = model.proto
+    graph = helper.make_graph([*before, *nodes, *after], "segment", inputs, outputs, constants)
+    graph.value_info.extend(info for info in proto.graph.value_info if info.name in made)
+    functions = proto.functions if any(node.domain not in ("", "ai.onnx") for node in nodes) else ()
+    imports = [entry for entry in proto.opset_import if entry.domain != DOMAIN or functions]
+    return helper.make_model(graph, ir_version=proto.ir_version, opset_imports=imports, functions=list(functions))
+
+
+def plain_output(name: str) -> str:
+    """Return the name under which a value in the file's layout leaves a segment."""
+    return f"{name}·out"
+
+
+def make_session(model: Model, segment: FloatSegment, num_threads: int) -> Any:
+    """Return the onnxruntime session of a segment."""
+    # onnxruntime's threads would go on spinning while our own work on the next segment.
+    entries = {"session.intra_op.allow_spinning": "0"}
+    return open_session(segment_model(model, segment).SerializeToString(), num_threads, entries)
+
+
+def open_session(data: bytes, num_threads: int, entries: Mapping[str, str] | None = None) -> Any:
+    """Return an onnxruntime session on the CPU with these configuration entries; a refusal becomes a ModelError."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    for name, value in (entries or {}).items():
+        options.add_session_config_entry(name, value)
+    try:
+        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except ENGINE_ERRORS as error:
+        raise ModelError(f"onnxruntime refuses a float part of the model: {str(error).splitlines()[0]}") from None
+
+
+def _info(model: Model, name: str, port: str, order: Sequence[int] | None = None) -> onnx.ValueInfoProto:
+    known = model.types.get(name)
+    if known is None and name in model.constants:
+        array = model.constants[name]
+        known = ValueType(helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+    if known is None or not known.elem:
+        raise ModelError(f"the type of value {name} is not known; export the model with types on every value")
+    shape = known.shape
+    if shape is not None and order is not None:
+        shape = tuple(shape[axis] for axis in order)
+    return helper.make_tensor_value_info(port, known.elem, shape)

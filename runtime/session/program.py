@@ -1,0 +1,127 @@
+"""Programs: the steps of a binary segment as a table that compiled code runs in one call, alone or with helpers."""
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from time import perf_counter
+
+import numpy as np
+
+from ..kernels.registry import entry_point
+from ..layout.images import aligned
+from ..layout.words import SHARED_HEAD
+from ..steps.conv import Step
+from .pace import Pace
+
+__all__ = ["Helpers", "Program"]
+
+
+@cache
+def _yield_address() -> int:
+    """Return the address of sched_yield, 0 where the system has none."""
+    try:
+        return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
+    except (AttributeError, OSError):
+        return 0
+
+
+class Program:
+    """Steps bound to run on ``images`` images by up to ``threads`` threads."""
+
+    def __init__(self, steps: Sequence[Step], images: int, threads: int) -> None:
+        self._table = np.array([(step.address, step.words.ctypes.data, step.units) for step in steps], np.int64)
+        self._keep = list(steps)
+        self._count, self._images, self._threads = len(steps), images, threads
+        self._alone = entry_point("program", "run_alone")
+        self._shared = aligned(SHARED_HEAD + 2 * images * len(steps), np.int64)
+        self._shared[2] = _yield_address()
+        self._pace = Pace()
+        self._help = entry_point("program", "run_shared") if threads > 1 else None
+
+    def run(self, helpers: "Helpers | None" = None) -> None:
+        """Do all steps on all images; with helpers in shares."""
+        if helpers is None or self._help is None:
+            self._alone(self._table.ctypes.data, self._count, 0, self._images)
+            return
+        shared = self._pace.shared() and helpers.claim()
+        start = perf_counter()
+        if shared:
+            self._share(helpers)
+        else:
+            self._alone(self._table.ctypes.data, self._count, 0, self._images)
+        self._pace.took(shared, perf_counter() - start)
+
+    def _share(self, helpers: "Helpers") -> None:
+        try:
+            self._shared[SHARED_HEAD:] = 0
+            self._shared[0] = 1
+            helpers.call(self)
+            self.help()
+            self._shared[0] = 0
+            while self._shared[1]:  # a helper is about to leave
+                pass
+        finally:
+            helpers.release()
+
+    def help(self) -> None:
+        """Take part in a run."""
+        assert self._help is not None
+        self._help(self._table.ctypes.data, self._count, self._images, self._shared.ctypes.data, self._threads)
+
+
+@dataclass
+class _Desk:
+    """What helpers share with their owner: the program to help with, and the bell."""
+
+    bell: threading.Semaphore
+    program: Program | None = None
+    closed: bool = False
+
+
+class Helpers:
+    """Sleeping threads that serve one run at a time; they end with their owner."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._desk = _Desk(threading.Semaphore(0))
+        self._busy = threading.Lock()
+        self._started = False
+
+    def claim(self) -> bool:
+        """Take the helpers for a run; False where another run has them."""
+        return self._busy.acquire(blocking=False)
+
+    def release(self) -> None:
+        """Give the helpers back."""
+        self._desk.program = None
+        self._busy.release()
+
+    def call(self, program: Program) -> None:
+        """Ring for help with a program."""
+        if not self._started:
+            self._started = True
+            for index in range(self.count):
+                threading.Thread(target=_serve, args=(self._desk,), name=f"latentbit-{index}", daemon=True).start()
+        self._desk.program = program
+        self._desk.bell.release(self.count)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._desk.closed = True
+        self._desk.bell.release(self.count)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _serve(desk: _Desk) -> None:
+    while True:
+        desk.bell.acquire()
+        if desk.closed:
+            return
+        program = desk.program
+        if program is not None:
+            program.help()
+        del program

@@ -1,0 +1,1 @@
+"""A unit of the plan, bound to a kernel."""

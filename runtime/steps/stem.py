@@ -1,0 +1,157 @@
+"""Binding the exact stem to buffers: the choice of its kernel, the tables, and the two steps."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..intake.windows import Window
+from ..kernels.registry import entry_address, entry_point
+from ..layout.images import PackedImage, aligned
+from ..layout.words import Stem as Word
+from ..machine.library import usable_features
+from ..plan.stem import Stem
+from .conv import Step
+
+__all__ = ["SUMS", "PreparedStem", "SumsKernel", "choose_sums", "prepare_stem", "stem_size", "stem_steps"]
+
+_NO_POOL = Window((1, 1), (1, 1), (0, 0, 0, 0))
+
+
+@dataclass(frozen=True)
+class SumsKernel:
+    """A kernel of the stem's sums: ``before`` fills the image with its border, ``symbol`` makes a row of sums.
+
+    ``run`` numbers of a window row, of type ``dtype``, are a step; a tile is ``pixels`` × ``lanes`` channels. The image
+    holds pixels as they are (``raw``), and then each lane starts at −Σ w·zero point, or it holds them centred.
+    """
+
+    name: str
+    module: str
+    before: str
+    symbol: str
+    features: frozenset[str]
+    takes: Callable[[Stem], bool]
+    dtype: Any
+    weight_dtype: Any
+    run: int
+    pixels: int
+    lanes: int
+    raw: bool
+
+
+def _bytes(stem: Stem) -> bool:
+    return bool(stem.weight.min(initial=0) >= -128 and stem.weight.max(initial=0) <= 127)  # a negated −128 is no int8
+
+
+_VNNI = frozenset({"avx512f", "avx512_vnni"})
+SUMS = (
+    SumsKernel("quads", "stem_quads", "place_pixels", "sums_quads", _VNNI, _bytes, np.uint8, np.int8, 4, 4, 64,
+               raw=True),
+    SumsKernel("pairs", "stem_pairs", "centre_pixels", "sums_pairs", frozenset(), lambda stem: True, np.int16,
+               np.int16, 2, 2, 32, raw=False),
+)  # fmt: skip
+"""The first that fits the CPU and the stem is taken; all give the same integers."""
+
+
+@dataclass(frozen=True)
+class PreparedStem:
+    """A stem with its kernel, its weights (a row of bytes a block of channels) and its constants."""
+
+    stem: Stem
+    kernel: SumsKernel
+    weights: NDArray[np.uint8]
+    steps: int
+    constants: dict[Word, NDArray[np.float32]]
+
+
+def choose_sums(stem: Stem) -> SumsKernel:
+    """Return the kernel of the stem's sums."""
+    return next(kernel for kernel in SUMS if kernel.features <= usable_features() and kernel.takes(stem))
+
+
+def prepare_stem(stem: Stem) -> PreparedStem:
+    """Lay out the weights: steps of neighbours in a window row, zeros at an odd end, absent channels zero."""
+    kernel = choose_sums(stem)
+    outputs, channels, height, width = stem.weight.shape
+    rows = stem.weight.transpose(0, 2, 3, 1).reshape(outputs, height, width * channels)
+    blocks, steps = -(-outputs // kernel.lanes), -(-width * channels // kernel.run)
+    full = np.zeros((blocks * kernel.lanes, height, kernel.run * steps), kernel.weight_dtype)
+    full[:outputs, :, : width * channels] = rows
+    ordered = full.reshape(blocks, kernel.lanes, height, steps, kernel.run).transpose(0, 2, 3, 1, 4)
+    parts = [np.ascontiguousarray(ordered).reshape(blocks, -1).view(np.uint8)]
+    if kernel.raw:
+        start = np.zeros(blocks * kernel.lanes, np.int32)
+        start[:outputs] = -np.einsum("ochw,c->o", stem.weight.astype(np.int64), stem.zero_point.astype(np.int64))
+        parts.insert(0, start.reshape(blocks, -1).view(np.uint8))
+    weights = np.concatenate(parts, axis=1)
+    placed = aligned(weights.size).reshape(weights.shape)
+    placed[:] = weights
+    constants = {Word.SCALE: stem.scale, Word.BIAS: stem.bias}
+    if stem.bits_for is not None:
+        constants[Word.THRESHOLD] = stem.bits_for.threshold
+    ready = {word: np.ascontiguousarray(value, np.float32) for word, value in constants.items()}
+    return PreparedStem(stem, kernel, placed, steps, ready)
+
+
+def stem_size(stem: Stem, height: int, width: int) -> tuple[int, int]:
+    """Return output height and width for an image of this size."""
+    return (stem.pool or _NO_POOL).output_size(*stem.window.output_size(height, width))
+
+
+def stem_steps(
+    ready: PreparedStem, pixels: NDArray[np.uint8], target: PackedImage | None, out: NDArray[np.float32] | None
+) -> list[Step]:
+    """Bind the stem to images uint8 ``[count, H, W, C]``, a packed and a float32 output (or None)."""
+    stem, kernel, pool = ready.stem, ready.kernel, ready.stem.pool or _NO_POOL
+    _, height, width, channels = pixels.shape
+    top, left, bottom, right = stem.window.pads
+    row, size = (width + left + right) * channels, np.dtype(kernel.dtype).itemsize
+    image = aligned((height + top + bottom) * row + 64, kernel.dtype)  # the padding stays as it is made here
+    if kernel.raw:
+        image[: (height + top + bottom) * row] = np.tile(stem.zero_point, (height + top + bottom) * (row // channels))
+    zero = np.tile(stem.zero_point, width)
+    sums_height, sums_width = stem.window.output_size(height, width)
+    out_height, out_width = pool.output_size(sums_height, sums_width)
+    blocks = len(ready.weights)
+    sums_pixel = 4 * blocks * kernel.lanes
+    sums_row = -(-sums_width // kernel.pixels) * kernel.pixels * sums_pixel
+    ring_step = pool.kernel[0] * sums_row
+    ring = aligned(out_height * ring_step)
+    words = np.zeros(Word.SIZE, np.int64)
+    values: dict[Word, Any] = {
+        Word.SOURCE: pixels.ctypes.data, Word.SOURCE_STEP: pixels.strides[0], Word.SOURCE_ROW: width * channels,
+        Word.ZERO: zero.ctypes.data, Word.IMAGE: image.ctypes.data, Word.ROW: size * row,
+        Word.INSIDE: image.ctypes.data + size * (top * row + left * channels),
+        Word.PIXEL: size * stem.window.strides[1] * channels, Word.STRIDE_Y: stem.window.strides[0],
+        Word.KERNEL_HEIGHT: stem.window.kernel[0], Word.KERNEL_STEPS: ready.steps,
+        Word.WEIGHT: ready.weights.ctypes.data, Word.WEIGHT_STEP: ready.weights.shape[1], Word.BLOCKS: blocks,
+        Word.WIDTH: sums_width, Word.HEIGHT: sums_height,
+        Word.RING: ring.ctypes.data, Word.RING_STEP: ring_step,
+        Word.SUMS: entry_address(entry_point(kernel.module, kernel.symbol)),
+        Word.SUMS_PIXEL: sums_pixel, Word.SUMS_ROW: sums_row,
+        Word.POOL_HEIGHT: pool.kernel[0], Word.POOL_WIDTH: pool.kernel[1],
+        Word.POOL_STRIDE_Y: pool.strides[0], Word.POOL_STRIDE_X: pool.strides[1],
+        Word.POOL_TOP: pool.pads[0], Word.POOL_LEFT: pool.pads[1],
+        Word.CHANNELS: stem.channels_out, Word.OUT_WIDTH: out_width,
+    }  # fmt: skip
+    values |= {word: value.ctypes.data for word, value in ready.constants.items()}
+    if out is not None:
+        values |= {Word.OUT: out.ctypes.data, Word.OUT_STEP: out.strides[0]}
+    if target is not None:
+        values |= {
+            Word.BITS: target.data.ctypes.data + target.origin,
+            Word.BITS_STEP: 0 if len(target.data) == 1 else target.data.strides[0],
+            Word.BITS_ROW: target.row_bytes,
+            Word.BITS_PIXEL: target.pixel_bytes,
+            Word.NIBBLES: target.format.per_byte == 4,
+        }
+    for word, value in values.items():
+        words[word] = value
+    keep = [ready, pixels, target, out, image, zero, ring]
+    return [
+        Step(f"{stem.name}:{kernel.before}", entry_point(kernel.module, kernel.before), words, height, keep),
+        Step(stem.name, entry_point("stem", "stem_rows"), words, out_height, keep),
+    ]

@@ -1,0 +1,78 @@
+"""Finding, downloading and verifying the files of a data set."""
+
+import hashlib
+import os
+import tarfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from ...runtime.errors import DataError, StorageError
+from ..loop.checkpoints import write_atomically
+
+__all__ = ["data_root", "ensure", "extract", "verify"]
+
+BLOCK = 1 << 20
+TIMEOUT_SECONDS = 30.0
+
+
+def data_root(root: str | Path | None) -> Path:
+    """Return the folder of data sets: ``root``, or $LATENTBIT_DATA, or ~/.cache/latentbit/data."""
+    if root:
+        return Path(root).expanduser()
+    return Path(os.environ.get("LATENTBIT_DATA") or "~/.cache/latentbit/data").expanduser()
+
+
+def md5_of(path: Path) -> str:
+    """Return the md5 of a file in hexadecimal: the digest that these data sets' authors publish."""
+    digest = hashlib.md5(usedforsecurity=False)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def verify(path: Path, md5: str) -> Path:
+    """Return ``path`` if its md5 is the published one; else DataError."""
+    found = md5_of(path)
+    if found != md5:
+        raise DataError(f"{path} is not the published file (md5 {found}, not {md5}): delete it and fetch it again")
+    return path
+
+
+def ensure(path: Path, url: str, md5: str) -> Path:
+    """Return ``path``, downloaded from ``url`` first if it is missing, and verified.
+
+    DataError without a network names the address and where to put the file by hand.
+    """
+    if not path.exists():
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
+                write_atomically(path, lambda file: _copy(answer, file))
+        except (urllib.error.URLError, StorageError, OSError) as error:
+            if isinstance(error, StorageError) and not isinstance(error.__cause__, urllib.error.URLError):
+                raise
+            raise DataError(
+                f"{path} is missing and {url} cannot be fetched ({error}): fetch it elsewhere and put it there, or set"
+                " LATENTBIT_DATA to the folder that holds it"
+            ) from error
+    return verify(path, md5)
+
+
+def _copy(source: object, target: object) -> None:
+    while block := source.read(BLOCK):  # type: ignore[attr-defined]
+        target.write(block)  # type: ignore[attr-defined]
+
+
+def extract(archive: Path, folder: Path) -> None:
+    """Unpack a tar archive into ``folder``; members that point outside are refused (PEP 706's data filter)."""
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")
+    except (tarfile.TarError, EOFError) as error:
+        raise DataError(f"{archive} is not a whole archive ({error}): delete it and fetch it again") from error
+    except OSError as error:
+        raise StorageError(f"cannot unpack {archive} into {folder}: {error}") from error

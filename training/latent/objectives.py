@@ -1,0 +1,248 @@
+"""The latent branch: the real-valued W as a feature extractor that teaches the binary network.
+
+Our reconstruction from the abstract of "Improving Binary Neural Networks through Fully Utilizing Latent Weights"
+(arXiv 2110.05850), whose code and recipe are not published. Notation: a = sign(x − t), B(W) = α·sign(W), ⊛ a
+convolution, φ = identity, hardtanh or sign, ρ = RPReLU, S a shortcut, sg = stop-gradient, z logits, b the binary and
+w the latent stream, λ falls from 1 to 0 along a cosine by the share ``fade`` of the schedule and is 0 from then on.
+
+* **L1, two streams.** ``x_b' = ρ(BN_b(a ⊛ B(W)) + S(x_b))`` and ``x_w' = ρ(BN_w(φ(x_w − t) ⊛ W) + S_w(x_w))``.
+  Stem, W, t, ρ, classifier and shortcut convolutions are shared; every batch norm behind the first binary layer is
+  separate. Loss = CE(z_b) + μ·CE(z_w) + β·T²·KL(sg softmax(z_w/T) ‖ softmax(z_b/T)).
+* **L2, L1 and features.** Adds γ·Σ_stages ‖f_b/‖f_b‖ − sg(f_w/‖f_w‖)‖² and a centre loss on the pooled f_b.
+* **L3, block fusion, fading.** ``u = BN_b(a ⊛ B(W)) + λ·BN_w(φ(x − t) ⊛ W)``; loss = CE.
+* **L4, self-cancelling.** ``u = BN_b(y_b + λ_g·(y_w − sg y_w))`` with y_b = a ⊛ B(W), y_w = φ(x − t) ⊛ W and
+  λ_g = η·‖g_b‖/(‖g_w‖ + ε), g the gradients that the two paths send into W: the value is the binary one, the gradient
+  gains the latent path. Loss = CE.
+* **L5, logit ensemble.** Loss = CE((1 − λ)·z_b + λ·z_w) + CE(z_b) over the streams of L1.
+
+The branch is built *over* a finished network (:mod:`.streams`) and shares its modules. The network knows nothing of
+it: what is exported is the network, so nothing of the branch can remain.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ...runtime.errors import ConfigError, UnsupportedError
+from ..layers.binary import BinaryConv2d, BinaryLinear, RSign, set_progress
+from ..settings import Settings
+from .selfcancel import SelfCancel
+from .streams import LatentSign, fused, latent_layer, two_streams
+from .supervision import CentreLoss, distillation, feature_distance
+
+__all__ = ["OBJECTIVES", "Objective", "build_objective", "fading"]
+
+
+def fading(progress: float, until: float) -> float:
+    """λ: 1 at the start, 0 from ``until`` on, half a cosine between."""
+    return 0.5 * (1 + math.cos(math.pi * progress / until)) if progress < until else 0.0
+
+
+class Objective(nn.Module):
+    """The loss of a network without a branch: cross-entropy. Subclasses add a latent branch.
+
+    ``forward(images, labels)`` returns the loss (a scalar) and the binary stream's logits ``[N, classes]``.
+    """
+
+    has_latent_stream = False
+    strength: Tensor
+    """Float32 ``[4]``: μ, β, γ after their ramps, and λ. A tensor, so that a compiled step need not be recompiled."""
+
+    def __init__(self, network: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        self.network, self.settings = network, settings
+        self.register_buffer(
+            "strength", torch.tensor([settings.mu, settings.beta, settings.gamma, 1.0]), persistent=False
+        )
+        self.faded = False
+
+    def set_progress(self, progress: float, step: int) -> None:
+        """Tell the share of the schedule that has passed and the number of the step, before each step."""
+        settings = self.settings
+        set_progress(self.network, progress)
+        fade = fading(progress, settings.fade)
+        self.faded = fade == 0
+        ramped = [
+            value * (min(1.0, progress / ramp) if ramp else 1.0)
+            for value, ramp in (
+                (settings.mu, settings.mu_ramp),
+                (settings.beta, settings.beta_ramp),
+                (settings.gamma, settings.gamma_ramp),
+            )
+        ]
+        self.strength.copy_(torch.tensor([*ramped, fade]))
+
+    def task_loss(self, logits: Tensor, labels: Tensor, lesson: Tensor | None = None) -> Tensor:
+        """CE: cross-entropy with the labels in float32, in part or whole replaced by distillation from a teacher.
+
+        Fewer logits than labels are those of the first images. ``lesson`` holds the teacher's logits.
+        """
+        settings, part = self.settings, len(logits)
+        if lesson is None:
+            return F.cross_entropy(logits.float(), labels[:part], label_smoothing=settings.label_smoothing)
+        taught = distillation(logits, lesson[:part], settings.teacher_temperature)
+        if settings.teacher_weight == 1:
+            return taught
+        return (1 - settings.teacher_weight) * self.task_loss(logits, labels) + settings.teacher_weight * taught
+
+    def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Images ``[N, C, H, W]``, labels int64 ``[N]``, logits ``[N, classes]`` of a teacher if there is one."""
+        logits = self.network(images)
+        return self.task_loss(logits, labels, lesson), logits
+
+    def latent_logits(self, images: Tensor) -> Tensor:
+        """Return the logits of the latent stream, if there is one."""
+        raise UnsupportedError(f"training with latent={self.settings.latent!r} has no latent stream to evaluate")
+
+
+class TwoStreams(Objective):
+    """L1: the binary and the latent stream side by side.
+
+    Cheaper forms: the stream reads a share of the batch, runs on every n-th step, or in the first part of the schedule.
+    """
+
+    has_latent_stream = True
+
+    def __init__(self, network: nn.Module, settings: Settings) -> None:
+        super().__init__(network, settings)
+        streams = two_streams(network, settings.phi, settings.latent_share)
+        self.latent, self.classifier_shape = streams.added, streams.classifier_shape
+        # Not registered: its modules are those of the network and of self.latent, which hold the parameters.
+        self._streams = (streams.graph,)
+        self.active = True
+
+    def set_progress(self, progress: float, step: int) -> None:
+        """Decide whether the latent stream runs in this step."""
+        super().set_progress(progress, step)
+        self.active = progress < self.settings.latent_until and step % self.settings.latent_every == 0
+
+    def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """CE(z_b) + μ·CE(z_w) + β·T²·KL(sg softmax(z_w/T) ‖ softmax(z_b/T))."""
+        if not self.active:
+            return super().forward(images, labels, lesson)
+        binary, latent, own, other, pooled = self._streams[0](images)
+        loss = self.task_loss(binary, labels, lesson) + self.extra_loss(binary, latent, labels, lesson)
+        return loss + self.feature_loss(own, other, pooled, labels), binary
+
+    def extra_loss(self, binary: Tensor, latent: Tensor, labels: Tensor, lesson: Tensor | None) -> Tensor:
+        """Return what the latent logits add; they may be of the first part of the batch only."""
+        part = len(latent)
+        taught = distillation(binary[:part], latent, self.settings.temperature)
+        return self.strength[0] * self.task_loss(latent, labels, lesson) + self.strength[1] * taught
+
+    def feature_loss(
+        self, own: tuple[Tensor, ...], other: tuple[Tensor, ...], pooled: Tensor, labels: Tensor
+    ) -> Tensor | float:
+        """Return what the features add: nothing here."""
+        return 0.0
+
+    def latent_logits(self, images: Tensor) -> Tensor:
+        """Logits of the stream that runs on W itself."""
+        logits: Tensor = self._streams[0](images)[1]
+        return logits
+
+
+class FeatureSupervised(TwoStreams):
+    """L2: L1 with supervision of the features."""
+
+    def __init__(self, network: nn.Module, settings: Settings) -> None:
+        super().__init__(network, settings)
+        self.centres: CentreLoss | None = None
+        if settings.centre:
+            if not self.classifier_shape:
+                raise UnsupportedError("the centre loss needs a network that ends in a dense layer: use centre = 0")
+            self.centres = CentreLoss(*self.classifier_shape)
+
+    def feature_loss(
+        self, own: tuple[Tensor, ...], other: tuple[Tensor, ...], pooled: Tensor, labels: Tensor
+    ) -> Tensor | float:
+        """γ·Σ_stages ‖f_b/‖f_b‖ − sg(f_w/‖f_w‖)‖² + centre loss."""
+        distances = [feature_distance(a[: len(b)], b) for a, b in zip(own, other, strict=True)]
+        if not distances:
+            raise ConfigError("this network has no stages to supervise: use L1 in place of L2")
+        loss = self.strength[2] * torch.stack(distances).sum()
+        return loss if self.centres is None else loss + self.settings.centre * self.centres(pooled, labels)
+
+
+class LogitEnsemble(TwoStreams):
+    """L5: cross-entropy on a mixture of both streams' logits, fading to the binary stream alone."""
+
+    def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """CE((1 − λ)·z_b + λ·z_w) + CE(z_b)."""
+        if not self.active or self.faded:
+            loss, binary = Objective.forward(self, images, labels, lesson)
+            return 2 * loss, binary
+        binary, latent, *_ = self._streams[0](images)
+        return self.task_loss(binary, labels, lesson) + self.extra_loss(binary, latent, labels, lesson), binary
+
+    def extra_loss(self, binary: Tensor, latent: Tensor, labels: Tensor, lesson: Tensor | None) -> Tensor:
+        """CE((1 − λ)·z_b + λ·z_w)."""
+        part, weight = len(latent), self.strength[3]
+        return self.task_loss((1 - weight) * binary[:part] + weight * latent, labels, lesson)
+
+
+class _FusedBlock(nn.Module):
+    """λ·BN_w(φ(x − t) ⊛ W) added to what the binary path gives."""
+
+    def __init__(self, sign: RSign, layer: BinaryConv2d | BinaryLinear, norm: _BatchNorm, objective: Objective) -> None:
+        super().__init__()
+        self.path = nn.Sequential(
+            LatentSign(sign, objective.settings.phi), latent_layer(layer), type(norm)(norm.num_features)
+        )
+        self._objective = (objective,)
+
+    def forward(self, binary: Tensor, x: Tensor) -> Tensor:
+        latent: Tensor = self.path(x)
+        return binary + self._objective[0].strength[3] * latent
+
+
+class BlockFusion(Objective):
+    """L3: every block adds the latent features, ever less of them."""
+
+    def __init__(self, network: nn.Module, settings: Settings) -> None:
+        super().__init__(network, settings)
+        graph, self.latent = fused(network, self._build, behind_norm=True)
+        self._graph = (graph,)
+
+    def _build(self, sign: RSign, layer: BinaryConv2d | BinaryLinear, norm: _BatchNorm) -> nn.Module:
+        return _FusedBlock(sign, layer, norm, self)
+
+    def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """CE of the fused network; of the bare network once λ is 0."""
+        logits = self.network(images) if self.faded else self._graph[0](images)
+        return self.task_loss(logits, labels, lesson), logits
+
+
+class SelfCancelling(Objective):
+    """L4: binary values, gradients of both paths."""
+
+    def __init__(self, network: nn.Module, settings: Settings) -> None:
+        super().__init__(network, settings)
+        graph, self.latent = fused(network, self._build, behind_norm=False)
+        self._graph = (graph,)
+
+    def _build(self, sign: RSign, layer: BinaryConv2d | BinaryLinear, norm: _BatchNorm) -> nn.Module:
+        return SelfCancel(LatentSign(sign, self.settings.phi), layer, self.settings.eta)
+
+    def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """CE of logits that are the bare network's."""
+        logits = self._graph[0](images)
+        return self.task_loss(logits, labels, lesson), logits
+
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "none": Objective,
+    "L1": TwoStreams,
+    "L2": FeatureSupervised,
+    "L3": BlockFusion,
+    "L4": SelfCancelling,
+    "L5": LogitEnsemble,
+}
+
+
+def build_objective(network: nn.Module, settings: Settings) -> Objective:
+    """Return the training objective of ``settings.latent`` over ``network``."""
+    return OBJECTIVES[settings.latent](network, settings)

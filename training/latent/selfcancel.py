@@ -1,0 +1,83 @@
+"""The self-cancelling layer of latent variant L4: the value of the binary path, the gradient of both paths."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..layers.binary import BinaryConv2d, BinaryLinear
+from ..layers.estimators import Derivative
+from ..layers.signs import weight_scale
+
+__all__ = ["SelfCancel"]
+
+EPSILON = 1e-12
+
+
+class _BothGradients(torch.autograd.Function):
+    """y = a ⊛ α·sign(W), a product where geometry is None.
+
+    Backward as if y were y_b + λ·(y_w − sg y_w), y_w = x ⊛ W, λ = η·‖g_b‖/(‖g_w‖ + ε).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        signs: Tensor,
+        real: Tensor,
+        weight: Tensor,
+        geometry: tuple[Any, ...] | None,
+        derivative: Derivative,
+        progress: float,
+        eta: float,
+    ) -> Tensor:
+        scale = weight_scale(weight)
+        binary = torch.where(weight >= 0, scale, -scale).to(signs.dtype)
+        ctx.save_for_backward(signs, real, weight, binary)
+        ctx.geometry, ctx.derivative, ctx.progress, ctx.eta = geometry, derivative, progress, eta
+        return F.linear(signs, binary) if geometry is None else F.conv2d(signs, binary, None, *geometry)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        signs, real, weight, binary = ctx.saved_tensors
+
+        def gradients(source: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+            if ctx.geometry is None:
+                return grad_outputs[0] @ kernel, (grad_outputs[0].T @ source).to(weight.dtype)
+            stride, padding, dilation, groups = ctx.geometry
+            found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+                grad_outputs[0], source, kernel, None, stride, padding, dilation, False, (0, 0), groups,
+                (True, True, False),
+            )  # fmt: skip
+            return found[0], found[1].to(weight.dtype)
+
+        to_signs, of_binary = gradients(signs, binary)
+        to_real, of_latent = gradients(real, weight.to(real.dtype))
+        of_binary = of_binary * ctx.derivative(weight, ctx.progress)
+        share = ctx.eta * of_binary.norm() / (of_latent.norm() + EPSILON)
+        return to_signs, to_real * share.to(real.dtype), of_binary + share * of_latent, None, None, None, None
+
+
+class SelfCancel(nn.Module):
+    """Stands for a binary layer while training; ``forward(signs, x)`` returns exactly that layer's output.
+
+    ``sign`` is the latent counterpart of the RSign before it: φ(x − t) is what the latent path convolves.
+    """
+
+    def __init__(self, sign: nn.Module, layer: BinaryConv2d | BinaryLinear, eta: float) -> None:
+        super().__init__()
+        self.sign, self.eta = sign, eta
+        self._layer = (layer,)
+
+    def forward(self, signs: Tensor, x: Tensor) -> Tensor:
+        """Signs and their real source ``[N, C, H, W]`` (or ``[N, K]``) to the binary layer's output."""
+        layer, real = self._layer[0], self.sign(x)
+        geometry = None
+        if isinstance(layer, BinaryConv2d):
+            geometry = layer.geometry()
+            signs, real = layer.pad(signs), layer.pad(real)
+        out: Tensor = _BothGradients.apply(  # type: ignore[no-untyped-call]
+            signs, real, layer.latent_weight(), geometry, layer.derivative, layer.progress, self.eta
+        )
+        return out

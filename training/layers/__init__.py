@@ -1,0 +1,5 @@
+"""Binary layers, their weights and the estimators of their gradients."""
+
+from .binary import BinaryConv2d, BinaryLinear, RPReLU, RSign, minus, per_channel, set_progress
+
+__all__ = ["BinaryConv2d", "BinaryLinear", "RPReLU", "RSign", "minus", "per_channel", "set_progress"]

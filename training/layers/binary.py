@@ -1,0 +1,211 @@
+"""Layers of a binary network, usable alone in any ``torch.nn.Module`` and training loop.
+
+>>> import torch
+>>> from latentbit.training.layers import BinaryConv2d, RPReLU, RSign
+>>> block = torch.nn.Sequential(RSign(8), BinaryConv2d(8, 16, 3, padding=1), torch.nn.BatchNorm2d(16), RPReLU(16))
+>>> block(torch.randn(2, 8, 5, 5)).shape
+torch.Size([2, 16, 5, 5])
+
+Every layer is a leaf for ``torch.fx`` (see :mod:`.tracing`). None holds anything of the latent branch: that is built
+over a network, for training only (:mod:`..latent`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...runtime.errors import ConfigError
+from .estimators import find_estimator
+from .signs import sign
+from .weights import STATIC_ESTIMATORS, BinaryWeight
+
+__all__ = ["BinaryConv2d", "BinaryLinear", "RPReLU", "RSign", "minus", "per_channel", "set_progress"]
+
+
+def per_channel(parameter: Tensor, x: Tensor) -> Tensor:
+    """View ``[C]`` so that it broadcasts over axis 1 of ``x`` (``[N,C]``, ``[N,C,H,W]``, …)."""
+    return parameter.view(-1, *(1 for _ in range(x.dim() - 2)))
+
+
+def minus(x: Tensor, parameter: Tensor) -> Tensor:
+    """Return ``x − parameter``, the parameter ``[C]`` per channel, in the dtype of ``x``.
+
+    A sum with −parameter, which is the same number: the backward pass of a difference would negate a gradient of the
+    size of ``x`` before it sums it over each channel.
+    """
+    return x + per_channel(-parameter.to(x.dtype), x)
+
+
+def _positive(layer: str, **values: int) -> None:
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"{layer}: {name} must be a positive integer, not {value!r}")
+
+
+def _pair(layer: str, name: str, value: int | Sequence[int], least: int) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or any(not isinstance(v, int) or v < least for v in pair):
+        raise ConfigError(f"{layer}: {name} must be one or two integers of at least {least}, not {value!r}")
+    return pair[0], pair[1]
+
+
+class RSign(nn.Module):
+    """Sign with a learned threshold a channel: +1 where ``x − threshold >= 0``, else −1 (ReActNet, 2003.03488, eq. 1).
+
+    Input and output ``[N, C, …]`` of one dtype. ``estimator`` names the surrogate derivative.
+    """
+
+    def __init__(self, channels: int, *, estimator: str = "approx_sign") -> None:
+        super().__init__()
+        _positive("RSign", channels=channels)
+        self.channels, self.progress = channels, 0.0
+        self.choose(estimator)
+        self.threshold = nn.Parameter(torch.zeros(channels))
+
+    def choose(self, estimator: str) -> None:
+        """Choose the surrogate derivative."""
+        self.estimator, self.derivative = estimator, find_estimator(estimator)
+
+    def set_progress(self, progress: float) -> None:
+        """Tell the share of the schedule; kept only where it matters, as a compiled step is compiled anew for each."""
+        if self.derivative not in STATIC_ESTIMATORS:
+            self.progress = progress
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ±1 of the shape of ``x``."""
+        return sign(minus(x, self.threshold), self.derivative, self.progress)
+
+    def extra_repr(self) -> str:
+        """Describe the layer."""
+        return f"{self.channels}, estimator={self.estimator!r}"
+
+
+class _PReLU(torch.autograd.Function):
+    """``F.prelu`` with a leaner backward pass: torch's own took a tenth of a CPU training step."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(x, slope)
+        return F.prelu(x, slope)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
+        x, slope = ctx.saved_tensors
+        gradient = grad_outputs[0]
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        grad_slope = x.clamp(max=0).mul_(gradient).sum(axes)
+        # No torch.where: on a CPU it branches at every element, and the signs of activations cannot be predicted.
+        positive = torch.ops.aten.threshold_backward(gradient, x, 0)
+        return positive.lerp_(gradient, per_channel(slope, x)), grad_slope
+
+
+class RPReLU(nn.Module):
+    """``prelu(x − shift_in, slope) + shift_out``, all learned per channel (ReActNet, arXiv 2003.03488, eq. 2)."""
+
+    def __init__(self, channels: int, *, slope: float = 0.25) -> None:
+        super().__init__()
+        _positive("RPReLU", channels=channels)
+        self.channels = channels
+        self.shift_in = nn.Parameter(torch.zeros(channels))
+        self.slope = nn.Parameter(torch.full((channels,), float(slope)))
+        self.shift_out = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a tensor of the shape of ``x`` (``[N, C, …]``)."""
+        bent: Tensor = _PReLU.apply(minus(x, self.shift_in), self.slope.to(x.dtype))  # type: ignore[no-untyped-call]
+        return bent.add_(per_channel(self.shift_out.to(x.dtype), x))
+
+    def extra_repr(self) -> str:
+        """Describe the layer."""
+        return f"{self.channels}"
+
+
+class BinaryConv2d(BinaryWeight):
+    """Convolution of ±1 inputs with α·sign(W), α = mean|W| per output channel; no bias (batch norm follows).
+
+    Input ``[N, in_channels, H, W]``, already ±1 (from :class:`RSign`). ``pad_value`` (−1, 0 or +1) is what lies outside
+    the image: a property of the layer, used in training and carried to the exported file.
+    W starts with zero mean: the latent branch uses it as a real-valued weight.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        pad_value: int = 0,
+        estimator: str = "identity_clip",
+    ) -> None:
+        _positive("BinaryConv2d", in_channels=in_channels, out_channels=out_channels, groups=groups)
+        if in_channels % groups or out_channels % groups:
+            raise ConfigError(
+                f"BinaryConv2d: groups={groups} divides in_channels={in_channels} and out_channels={out_channels}"
+                " not evenly"
+            )
+        if pad_value not in (-1, 0, 1):
+            raise ConfigError(f"BinaryConv2d: pad_value must be -1, 0 or 1, not {pad_value!r}")
+        size = _pair("BinaryConv2d", "kernel_size", kernel_size, 1)
+        super().__init__((out_channels, in_channels // groups, *size), estimator)
+        self.in_channels, self.out_channels, self.groups, self.kernel_size = in_channels, out_channels, groups, size
+        self.stride = _pair("BinaryConv2d", "stride", stride, 1)
+        self.padding = _pair("BinaryConv2d", "padding", padding, 0)
+        self.dilation = _pair("BinaryConv2d", "dilation", dilation, 1)
+        self.pad_value = int(pad_value)
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Pad with −1 or +1; zero padding is left to the convolution."""
+        if self.pad_value == 0 or not any(self.padding):
+            return x
+        height, width = self.padding
+        return F.pad(x, (width, width, height, height), value=float(self.pad_value))
+
+    def geometry(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]:
+        """Return stride, padding, dilation and groups as a convolution takes them behind :meth:`pad`."""
+        return self.stride, self.padding if self.pad_value == 0 else (0, 0), self.dilation, self.groups
+
+    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Convolve ``x`` with a given weight under this layer's geometry and pad value (both streams use this)."""
+        return F.conv2d(self.pad(x), weight, None, *self.geometry())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``[N, out_channels, H', W']``: exact integers times α."""
+        return self.convolve(x, self.effective_weight().to(x.dtype))
+
+    def extra_repr(self) -> str:
+        """Describe the layer."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}, dilation={self.dilation}, groups={self.groups}, pad_value={self.pad_value}"
+        )
+
+
+class BinaryLinear(BinaryWeight):
+    """Dense layer of ±1 inputs ``[…, in_features]`` with α·sign(W), W ``[out_features, in_features]``; no bias."""
+
+    def __init__(self, in_features: int, out_features: int, *, estimator: str = "identity_clip") -> None:
+        _positive("BinaryLinear", in_features=in_features, out_features=out_features)
+        super().__init__((out_features, in_features), estimator)
+        self.in_features, self.out_features = in_features, out_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``[…, out_features]``."""
+        return F.linear(x, self.effective_weight().to(x.dtype))
+
+    def extra_repr(self) -> str:
+        """Describe the layer."""
+        return f"{self.in_features}, {self.out_features}"
+
+
+def set_progress(module: nn.Module, progress: float) -> None:
+    """Tell every layer in ``module`` the share of the schedule that has passed, for EDE, ReSTE and ReCU."""
+    for layer in module.modules():
+        if isinstance(layer, RSign | BinaryWeight):
+            layer.set_progress(progress)

@@ -1,0 +1,23 @@
+"""Reading back what a training run left in its folder."""
+
+from pathlib import Path
+
+from torch import nn
+
+from ...runtime.errors import DataError
+from ..models.catalogue import build_model
+from .checkpoints import load_tensors, read_json
+
+__all__ = ["load_network"]
+
+
+def load_network(folder: str | Path) -> nn.Module:
+    """Rebuild the network that ``train`` left in ``folder``, in eval mode; DataError if its files do not fit."""
+    folder = Path(folder)
+    record = read_json(folder / "network.json")
+    try:
+        network = build_model(record["model"], **record["options"])
+        network.load_state_dict(load_tensors(folder / "network.pt"))
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise DataError(f"{folder / 'network.pt'} does not fit {folder / 'network.json'}: train again") from error
+    return network.eval()

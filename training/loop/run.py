@@ -1,0 +1,167 @@
+"""One training run in memory: network, objective, optimiser, data, and the step that moves them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..data.batches import Batches
+from ..data.catalogue import load
+from ..data.dataset import Dataset, holdout
+from ..latent.objectives import Objective, build_objective
+from ..layers.binary import RSign
+from ..layers.weights import bake, choose_weights, set_real_weights
+from ..models.catalogue import build_model, model_options
+from ..settings import Settings
+from .averages import MovingAverage
+from .distributed import Group
+from .loading import load_network
+from .optimize import build_optimizer, choose_device, clamp_weights, set_stage
+from .schedules import factor
+from .silent import SilentWeights
+
+__all__ = ["TrainingRun", "choose_model_options"]
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_model_options(settings: Settings, dataset: Dataset) -> dict[str, Any]:
+    """Return what the network is built with: what the data ask for, and the options that were set."""
+    known = model_options(settings.model)
+    options: dict[str, Any] = {"in_channels": dataset.channels, "num_classes": len(dataset.classes)}
+    if "image_size" in known:
+        options["image_size"] = dataset.test_images.shape[-1]
+    chosen = {name: getattr(settings, name) for name in ("width", "pad_value", "stem", "downsample")}
+    return options | {name: value for name, value in chosen.items() if value}
+
+
+class TrainingRun:
+    """Everything of a run that lives in memory. The global random state is left as it was."""
+
+    def __init__(self, settings: Settings, group: Group | None = None, device: str = "") -> None:
+        self.settings, self.group = settings, group or Group()
+        self.device = choose_device(device or settings.device)
+        dataset = load(settings.data, settings.root or None, image_size=settings.image_size)
+        self.dataset = holdout(dataset, settings.holdout) if settings.holdout else dataset
+        self.batches = Batches(
+            self.dataset,
+            size=settings.batch_size,
+            augment=settings.augment,
+            seed=settings.seed,
+            device=self.device,
+        )
+        self.options = choose_model_options(settings, dataset)
+        self.network, self.objective = self._build()
+        self.teacher = self._load_teacher()
+        self.optimizer = build_optimizer(self.objective, settings)
+        self.average = MovingAverage(self.objective, settings.ema) if settings.ema else None
+        watched = settings.silent_scale > 0 or settings.silent_decay > 0
+        self.silent = (
+            SilentWeights(self.network, scale=settings.silent_scale, decay=settings.silent_decay) if watched else None
+        )
+        unused = settings.latent_every > 1 or settings.latent_until < 1 or settings.latent in ("L3", "L5")
+        self.call = self.group.wrap(self.objective, self.device, unused=unused)
+        if settings.compile:
+            self.call = torch.compile(self.call)  # type: ignore[assignment]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
+        self.steps = settings.epochs * self.batches.steps
+
+    def _build(self) -> tuple[nn.Module, Objective]:
+        settings = self.settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            network = build_model(settings.model, **self.options)
+            choose_weights(network, estimator=settings.weight_estimator, regulariser=settings.weight_regulariser)
+            for layer in network.modules():
+                if isinstance(layer, RSign):
+                    layer.choose(settings.activation_estimator)
+            objective = build_objective(network, settings).to(self.device)
+        if settings.channels_last:
+            objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network, objective
+
+    def _load_teacher(self) -> nn.Module | None:
+        if not self.settings.teacher:
+            return None
+        return load_network(self.settings.teacher).requires_grad_(False).to(self.device)
+
+    def train_step(self, rows: Tensor, step: int) -> Tensor:
+        """Take optimiser step number ``step`` on these rows of the training images (of all processes together).
+
+        Returns float64 ``[3]`` on the device, of this process's part: loss times images, right answers, images.
+        """
+        settings = self.settings
+        self._enter(step)
+        images, labels = self.batches.get(self.group.part(rows), step, self.group.rank)
+        if settings.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        dtype = PRECISIONS.get(settings.precision)
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+            with torch.no_grad():
+                lesson = None if self.teacher is None else self.teacher(images)
+            loss, logits = self.call(images, labels, lesson)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        if settings.clip or self.silent is not None:
+            self.scaler.unscale_(self.optimizer)
+        if self.silent is not None:
+            self.silent.change_gradients()
+        if settings.clip:
+            nn.utils.clip_grad_norm_(self.objective.parameters(), settings.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if settings.weight_limit:
+            clamp_weights(self.network, settings.weight_limit)
+        if self.average is not None:
+            self.average.update(step)
+        hits = (logits.detach().argmax(1) == labels).sum().double()
+        count = hits.new_tensor(len(labels))
+        return torch.stack((loss.detach().double() * count, hits, count))
+
+    def _enter(self, step: int) -> None:
+        """Set what depends on the place in the schedule: learning rate, stage, strength of the latent branch."""
+        settings, passed, turn = self.settings, step / self.steps, self.settings.real_weight_until
+        self.objective.set_progress(passed, step)
+        real = passed < turn
+        within = passed / turn if real else (passed - turn) / (1 - turn)
+        if turn:
+            set_real_weights(self.network, real)
+            if not real and (step - 1) / self.steps < turn:
+                self.optimizer.state.clear()  # the second stage starts with no momentum of the first
+        decay = settings.weight_decay if real or not turn else 0.0
+        set_stage(self.optimizer, settings.learning_rate * factor(settings.schedule, within), decay)
+
+    def close(self) -> None:
+        """Leave the network as it is to be measured and kept: averaged, binary, without a regulariser."""
+        if self.average is not None:
+            self.average.apply()
+        self.objective.set_progress(1.0, self.steps)
+        bake(self.network)
+
+    def state(self) -> dict[str, Any]:
+        """Return all tensors and counters from which :meth:`restore` continues."""
+        found = {
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+        if self.silent is not None:
+            found["silent"] = self.silent.state()
+        if self.average is not None:
+            found["average"] = self.average.values
+        return found
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take in what :meth:`state` returned."""
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.silent is not None:
+            self.silent.restore(state["silent"])
+        if self.average is not None:
+            self.average.load(state["average"])
+
+    def synchronise(self) -> None:
+        """Wait for the device."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)

@@ -1,0 +1,125 @@
+"""Building blocks of the networks: Bi-Real/ReActNet residual blocks, stems, downsampling shortcuts, dense layers."""
+
+from torch import Tensor, nn
+
+from ...runtime.errors import ConfigError
+from ..layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign
+
+__all__ = ["BinaryBlock", "BinaryHead", "PlainBlock", "build_stem", "downsample"]
+
+STEMS = ("cheap", "cifar", "imagenet", "strided")
+DOWNSAMPLES = ("binary", "float")
+
+
+def downsample(in_channels: int, out_channels: int, stride: int, kind: str = "float") -> nn.Module:
+    """Return the shortcut over a stride.
+
+    float: average pool, 1×1 convolution, batch norm (Bi-Real Net, arXiv 1808.00278). binary: max-pool, RSign, binary
+    1×1, batch norm: exact, because no floats are added before the sign (docs/export.md). The pools round their output
+    size up and leave padding out, so that odd sizes fit the strided 3×3.
+    """
+    if kind not in DOWNSAMPLES:
+        raise ConfigError(f"unknown downsample {kind!r}: choose one of {', '.join(DOWNSAMPLES)}")
+    pool: list[nn.Module] = []
+    if kind == "float":
+        if stride > 1:
+            pool = [nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)]
+        return nn.Sequential(*pool, nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
+    if stride > 1:
+        pool = [nn.MaxPool2d(stride, stride, ceil_mode=True)]
+    binary = [RSign(in_channels), BinaryConv2d(in_channels, out_channels, 1)]
+    return nn.Sequential(*pool, *binary, nn.BatchNorm2d(out_channels))
+
+
+def build_stem(kind: str, in_channels: int, out_channels: int) -> nn.Sequential:
+    """Return the float layers before the first binary one.
+
+    imagenet: 7×7/2, max-pool/2 (He et al., arXiv 1512.03385). cifar: 3×3. strided: 3×3/2. cheap: 3×3/2 to 16 channels,
+    depthwise 3×3/2, 1×1: far fewer multiplications than imagenet at the same output size.
+    """
+    if kind == "imagenet":
+        return nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.MaxPool2d(3, 2, 1),
+        )
+    if kind in ("cifar", "strided"):
+        stride = 1 if kind == "cifar" else 2
+        return nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(out_channels)
+        )
+    if kind == "cheap":
+        return nn.Sequential(
+            nn.Conv2d(in_channels, 16, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.Conv2d(16, 16, 3, stride=2, padding=1, groups=16, bias=False),
+            nn.BatchNorm2d(16),
+            nn.Conv2d(16, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+    raise ConfigError(f"unknown stem {kind!r}: choose one of {', '.join(STEMS)}")
+
+
+class BinaryBlock(nn.Module):
+    """RSign -> BinaryConv2d 3×3 -> batch norm -> + shortcut -> RPReLU: a shortcut around every binary convolution."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int = 1,
+        pad_value: int = 0,
+        downsample_kind: str = "float",
+    ) -> None:
+        super().__init__()
+        self.sign = RSign(in_channels)
+        self.conv = BinaryConv2d(in_channels, out_channels, 3, stride=stride, padding=1, pad_value=pad_value)
+        self.norm = nn.BatchNorm2d(out_channels)
+        same = stride == 1 and in_channels == out_channels
+        self.shortcut: nn.Module = (
+            nn.Identity() if same else downsample(in_channels, out_channels, stride, downsample_kind)
+        )
+        self.act = RPReLU(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, in_channels, H, W]`` to ``[N, out_channels, ceil(H/stride), ceil(W/stride)]``."""
+        result: Tensor = self.act(self.norm(self.conv(self.sign(x))) + self.shortcut(x))
+        return result
+
+
+class PlainBlock(nn.Module):
+    """RSign -> BinaryConv2d 3×3 -> batch norm -> RPReLU, then max-pool by 2 if asked: no shortcut.
+
+    Pooling before the next sign is pooling over signs: sign(max(x)) = max(sign(x)).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, pool: bool = False, pad_value: int = 0) -> None:
+        super().__init__()
+        self.sign = RSign(in_channels)
+        self.conv = BinaryConv2d(in_channels, out_channels, 3, padding=1, pad_value=pad_value)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.act = RPReLU(out_channels)
+        self.pool: nn.Module = nn.MaxPool2d(2) if pool else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, in_channels, H, W]`` to ``[N, out_channels, H, W]``, halved with pooling."""
+        result: Tensor = self.pool(self.act(self.norm(self.conv(self.sign(x)))))
+        return result
+
+
+class BinaryHead(nn.Module):
+    """RSign -> BinaryLinear -> batch norm -> RPReLU over ``[N, in_features]``: a binary hidden dense layer."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.sign = RSign(in_features)
+        self.dense = BinaryLinear(in_features, out_features)
+        self.norm = nn.BatchNorm1d(out_features)
+        self.act = RPReLU(out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, in_features]`` to ``[N, out_features]``."""
+        result: Tensor = self.act(self.norm(self.dense(self.sign(x))))
+        return result

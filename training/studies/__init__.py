@@ -1,0 +1,1 @@
+"""Programs that compare runs: ablation, plots, separability, cost of a step."""

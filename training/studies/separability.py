@@ -1,0 +1,132 @@
+"""How well classes are told apart in the pooled features of trained networks: figures and a t-SNE picture."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ...runtime.errors import DataError, MissingExtraError, UnsupportedError
+from ..data.augment import centre_crop
+from ..data.catalogue import load
+from ..layers.tracing import trace
+from ..loop.checkpoints import read_json, write_json
+from ..loop.trainer import load_network
+from .plots import plot_embeddings
+
+__all__ = ["Separability", "features_of", "lda_trace", "separability"]
+
+Features = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Separability:
+    """LDA trace tr(S_w⁻¹·S_b) and silhouette of test features; accuracy there of a linear probe fitted in training.
+
+    The plain trace ratio is left out: in trials it did not follow accuracy.
+    """
+
+    lda_trace: float
+    silhouette: float
+    linear_probe: float
+
+
+def classifier_of(network: nn.Module) -> nn.Linear:
+    """Return the dense layer whose output is the network's; UnsupportedError if it ends otherwise."""
+    graph = trace(network).graph
+    last = graph.output_node().args[0]
+    if isinstance(last, torch.fx.Node) and last.op == "call_module":
+        module = network.get_submodule(str(last.target))
+        if isinstance(module, nn.Linear):
+            return module
+    raise UnsupportedError(f"{type(network).__name__} does not end in a dense layer: no pooled features to look at")
+
+
+@torch.no_grad()
+def features_of(network: nn.Module, inputs: NDArray[np.float32], *, batch_size: int = 500) -> Features:
+    """Return what the classifier of ``network`` reads, float64 ``[N, features]``, for normalised images."""
+    seen: list[Tensor] = []
+    classifier = classifier_of(network)
+    handle = classifier.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    try:
+        network.eval()
+        for part in torch.split(torch.from_numpy(inputs), batch_size):
+            network(part)
+    finally:
+        handle.remove()
+    result: Features = torch.cat(seen).double().numpy()
+    return result
+
+
+def lda_trace(features: Features, labels: NDArray[np.int64]) -> float:
+    """Return tr((S_w + r·I)⁻¹·S_b), r = 1e-4·tr(S_w)/d: scatter between classes in units of that within (Fisher)."""
+    centred = features - features.mean(0)
+    size = features.shape[1]
+    within, between = np.zeros((size, size)), np.zeros((size, size))
+    for label in np.unique(labels):
+        members = centred[labels == label]
+        offset = members.mean(0)
+        within += (members - offset).T @ (members - offset)
+        between += len(members) * np.outer(offset, offset)
+    ridge = 1e-4 * np.trace(within) / size * np.eye(size)
+    return float(np.trace(np.linalg.solve(within + ridge, between)))
+
+
+def measure(
+    train: Features, train_labels: NDArray[np.int64], test: Features, labels: NDArray[np.int64]
+) -> Separability:
+    """Return the three figures."""
+    try:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.metrics import silhouette_score
+        from sklearn.preprocessing import StandardScaler
+    except ImportError:
+        raise MissingExtraError("separability needs scikit-learn: pip install 'latentbit[train]'") from None
+    scaler = StandardScaler().fit(train)
+    probe = LogisticRegression(max_iter=2000).fit(scaler.transform(train), train_labels)
+    return Separability(
+        lda_trace(test, labels),
+        float(silhouette_score(test, labels)),
+        float(probe.score(scaler.transform(test), labels)),
+    )
+
+
+def separability(
+    folders: Mapping[str, str | Path],
+    out: str | Path,
+    *,
+    data: str,
+    root: str | Path | None = None,
+    image_size: int = 0,
+    images: int = 2000,
+) -> dict[str, Separability]:
+    """Compare trained networks (folders of ``train``, by title) on the same images; writes separability.json, tsne.png.
+
+    Up to ``images`` training and as many test images are used, the first of each set. DataError if a network was
+    trained on other data.
+    """
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError:
+        raise MissingExtraError("t-SNE needs scikit-learn: pip install 'latentbit[train]'") from None
+    dataset = load(data, root, image_size=image_size)
+    labels = dataset.test_labels[:images]
+    crop = centre_crop(torch.from_numpy(dataset.train_images[:images]), dataset.test_images.shape[-1])
+    found: dict[str, Separability] = {}
+    points: dict[str, NDArray[np.floating[Any]]] = {}
+    for title, folder in folders.items():
+        if read_json(Path(folder) / "metrics.json")["dataset_sha256"] != dataset.sha256:
+            raise DataError(f"the network in {folder} was trained on other data than {data}")
+        network = load_network(folder)
+        train = features_of(network, dataset.normalise(crop.numpy()))
+        test = features_of(network, dataset.normalise(dataset.test_images[:images]))
+        found[title] = measure(train, dataset.train_labels[:images], test, labels)
+        perplexity = min(30.0, (len(test) - 1) / 3)
+        points[title] = TSNE(random_state=0, perplexity=perplexity, init="pca").fit_transform(test)
+    plot_embeddings(points, labels, dataset.classes, Path(out) / "tsne.png")
+    write_json(Path(out) / "separability.json", {title: asdict(figures) for title, figures in found.items()})
+    return found
