@@ -18,7 +18,7 @@ from report import write_report
 
 from latentbit.runtime.intake.reading import load
 from latentbit.runtime.kernels.registry import choose
-from latentbit.runtime.layout.words import Conv
+from latentbit.runtime.layout.words import ConvWord
 from latentbit.runtime.session.session import InferenceSession
 
 
@@ -30,7 +30,7 @@ def peak(channels: int, size: int, runs: int) -> float:
     context, _ = session._borrow({"input": x})  # its steps are no public interface
     steps = [step for program in context._programs for step in getattr(program, "steps", []) if step.name == "conv"]
     step = steps[-1]
-    step.words[Conv.FLAGS] = 0  # no variant of the epilogue
+    step.words[ConvWord.FLAGS] = 0  # no variant of the epilogue
     best = min(_nanoseconds(lambda: step.run(0)) for _ in range(runs))
     return 9 * channels * channels * size * size / best
 

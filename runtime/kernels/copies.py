@@ -19,7 +19,7 @@ import llvmlite.ir as ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from ..layout.words import GATHER_WORDS, Conv
+from ..layout.words import GATHER_WORDS, ConvWord
 from .llvm import I1, I8, I32, I64, cg, const, emit_load, emit_store, load_i64, splat
 from .planes import CELLS
 
@@ -73,10 +73,10 @@ _gather: Any = intrinsic(_emit_gather)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def turned_image(step: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the copies: bit i of a group in copy r is bit (i + r) modulo its size."""
-    act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
-    copies, copy_bytes = load_i64(step, Conv.SCRATCH), load_i64(step, Conv.SCRATCH_STEP)
-    width, inputs = load_i64(step, Conv.ACT_ROW), load_i64(step, Conv.INPUTS)
-    low, period = load_i64(step, Conv.TABLE), max(64, load_i64(step, Conv.ACT_PIXEL))
+    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
+    copies, copy_bytes = load_i64(step, ConvWord.SCRATCH), load_i64(step, ConvWord.SCRATCH_STEP)
+    width, inputs = load_i64(step, ConvWord.ACT_ROW), load_i64(step, ConvWord.INPUTS)
+    low, period = load_i64(step, ConvWord.TABLE), max(64, load_i64(step, ConvWord.ACT_PIXEL))
     for turn in range(inputs):
         copy = copies + turn * copy_bytes
         # The last pixels may reach over: they are written as is right there, and copies have room behind them.
@@ -89,10 +89,10 @@ def turned_image(step: int, image: int, begin: int, end: int) -> None:
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def spread_image(step: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the copies, byte by byte as the table says (slices.gathers)."""
-    act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
-    table, copies = load_i64(step, Conv.TABLE), load_i64(step, Conv.SCRATCH)
-    pixel_bytes, copy_pixel = load_i64(step, Conv.ACT_PIXEL), load_i64(step, Conv.SCRATCH_PIXEL)
-    count, width = load_i64(step, Conv.GATHERS), load_i64(step, Conv.ACT_ROW) // pixel_bytes
+    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
+    table, copies = load_i64(step, ConvWord.TABLE), load_i64(step, ConvWord.SCRATCH)
+    pixel_bytes, copy_pixel = load_i64(step, ConvWord.ACT_PIXEL), load_i64(step, ConvWord.SCRATCH_PIXEL)
+    count, width = load_i64(step, ConvWord.GATHERS), load_i64(step, ConvWord.ACT_ROW) // pixel_bytes
     for pixel in range(begin * width, end * width):
         source, target = act + pixel * pixel_bytes, copies + pixel * copy_pixel
         for index in range(count):

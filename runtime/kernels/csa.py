@@ -25,7 +25,7 @@ import llvmlite.ir as ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from ..layout.words import PIXEL_WORDS, Conv
+from ..layout.words import PIXEL_WORDS, ConvWord
 from .counting import emit_corners
 from .epilogue import make_epilogue
 from .llvm import I32, cg, const, emit_load, emit_store, load_i64, prefetch, scratch, splat
@@ -128,8 +128,8 @@ _epilogue = make_epilogue(PIXELS, 16 * VECTORS, width=16, counts=I32)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def conv_csa(step: int, image: int, begin: int, end: int) -> None:
     """Run units ``begin … end − 1`` of the convolution step at address ``step`` on one image of the batch."""
-    act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
-    pieces, piece_count = load_i64(step, Conv.PIECES), load_i64(step, Conv.PIECE_COUNT)
+    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
+    pieces, piece_count = load_i64(step, ConvWord.PIECES), load_i64(step, ConvWord.PIECE_COUNT)
     tile = scratch(_TILE_BYTES)
     unit = begin
     while unit < end:

@@ -22,7 +22,7 @@ import llvmlite.ir as ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..layout.words import PIXEL_WORDS, Constant, Conv, Flag
+from ..layout.words import PIXEL_WORDS, Constant, ConvWord, Flag
 from .llvm import F32, I1, I8, I16, I32, I64, cg, const, emit_load, emit_store, splat, vector
 
 __all__ = ["bit_place", "emit_bits", "make_epilogue"]
@@ -177,21 +177,21 @@ def make_epilogue(pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = 
     def epilogue(typing_context: Any, step: Any, image: Any, block: Any, rows: Any, tile: Any) -> Any:
         def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
             step, image, block, rows, tile = arguments
-            words = {word: emit_load(b, b.add(step, const(8 * word)), I64) for word in list(Conv)[: Conv.SIZE]}
+            words = {word: emit_load(b, b.add(step, const(8 * word)), I64) for word in list(ConvWord)[: ConvWord.SIZE]}
 
-            def moved(start: Conv, stride: Conv) -> Any:
+            def moved(start: ConvWord, stride: ConvWord) -> Any:
                 return b.add(words[start], b.mul(image, words[stride]))
 
-            residual = moved(Conv.RESIDUAL, Conv.RESIDUAL_STEP)
-            out, bits = moved(Conv.OUT, Conv.OUT_STEP), moved(Conv.BITS, Conv.BITS_STEP)
-            limits = b.icmp_signed("==", words[Conv.FLAGS], const(int(Flag.LIMITS)))
-            by_class = b.select(limits, words[Conv.LIMITS], words[Conv.BASE])
+            residual = moved(ConvWord.RESIDUAL, ConvWord.RESIDUAL_STEP)
+            out, bits = moved(ConvWord.OUT, ConvWord.OUT_STEP), moved(ConvWord.BITS, ConvWord.BITS_STEP)
+            limits = b.icmp_signed("==", words[ConvWord.FLAGS], const(int(Flag.LIMITS)))
+            by_class = b.select(limits, words[ConvWord.LIMITS], words[ConvWord.BASE])
             first, channels, constants = (emit_load(b, b.add(block, const(8 * word)), I64) for word in (2, 3, 4))
             # A place that repeats a pixel writes aside: its residual may be gone, replaced by the output in place.
             aside = cg.alloca_once(b, ir.ArrayType(I8, 8 * lanes + 64))
             aside.align = 64
             floats_aside = b.sub(b.ptrtoint(aside, I64), b.mul(first, const(4)))
-            nibbles = words[Conv.NIBBLES]
+            nibbles = words[ConvWord.NIBBLES]
             bits_aside = b.sub(b.ptrtoint(aside, I64), bit_place(b, first, nibbles))
             places = []
             for p in range(pixels):
@@ -200,7 +200,7 @@ def make_epilogue(pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = 
                     b.sext(emit_load(b, b.add(entry, const(4 * word)), I32), I64) for word in range(1, 5)
                 )
                 live = b.icmp_signed(">=", index, const(0))
-                offset = b.mul(b.mul(index, words[Conv.CHANNELS]), const(4))
+                offset = b.mul(b.mul(index, words[ConvWord.CHANNELS]), const(4))
                 places.append(
                     _Pixel(
                         counts=b.add(tile, b.mul(lane, const(row_bytes))),
@@ -211,7 +211,7 @@ def make_epilogue(pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = 
                     )
                 )
             done = b.append_basic_block("tile_done")
-            switch = b.switch(words[Conv.FLAGS], done)
+            switch = b.switch(words[ConvWord.FLAGS], done)
             for flags in _VARIANTS:
                 variant = b.append_basic_block(f"variant_{int(flags)}")
                 switch.add_case(const(int(flags)), variant)

@@ -16,7 +16,7 @@ import llvmlite.ir as ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from ..layout.words import PIXEL_WORDS, Conv
+from ..layout.words import PIXEL_WORDS, ConvWord
 from .counting import BYTES, emit_corners, emit_count, emit_widen
 from .epilogue import make_epilogue
 from .llvm import I8, I32, I64, cg, const, emit_load, load_i64, prefetch, scratch
@@ -75,9 +75,9 @@ _epilogue = make_epilogue(PIXELS, 32 * VECTORS)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def conv_lut(step: int, image: int, begin: int, end: int) -> None:
     """Run units ``begin … end − 1`` of the convolution step at address ``step`` on one image of the batch."""
-    act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
-    pieces, piece_count = load_i64(step, Conv.PIECES), load_i64(step, Conv.PIECE_COUNT)
-    table = load_i64(step, Conv.TABLE)
+    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
+    pieces, piece_count = load_i64(step, ConvWord.PIECES), load_i64(step, ConvWord.PIECE_COUNT)
+    table = load_i64(step, ConvWord.TABLE)
     tile = scratch(_TILE_BYTES)
     unit = begin
     while unit < end:

@@ -19,7 +19,7 @@ import llvmlite.ir as ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from ..layout.words import PIXEL_WORDS, Conv
+from ..layout.words import PIXEL_WORDS, ConvWord
 from .counting import BYTES, WORDS, emit_corners, emit_count, emit_widen
 from .epilogue import make_epilogue
 from .llvm import I16, cg, const, emit_load, emit_store, load_i64, prefetch, scratch, splat
@@ -101,9 +101,9 @@ _epilogue = make_epilogue(_PIXELS, 32 * VECTORS)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def pair_image(step: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the pair image: entry i = byte i + 17 · byte (i + shift)."""
-    act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
-    pairs, shift = load_i64(step, Conv.SCRATCH), load_i64(step, Conv.SCRATCH_STEP)
-    width = load_i64(step, Conv.ACT_ROW)
+    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
+    pairs, shift = load_i64(step, ConvWord.SCRATCH), load_i64(step, ConvWord.SCRATCH_STEP)
+    width = load_i64(step, ConvWord.ACT_ROW)
     for index in range(begin * width, end * width, 32):  # the last turn may reach over: it writes what is right there
         _pair(act + index, act + index + shift, pairs + 2 * index)
 
@@ -111,9 +111,9 @@ def pair_image(step: int, image: int, begin: int, end: int) -> None:
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def conv_lut2(step: int, image: int, begin: int, end: int) -> None:
     """Run units ``begin … end − 1`` of the convolution step at address ``step``; :func:`pair_image` ran before."""
-    pairs = load_i64(step, Conv.SCRATCH)
-    pieces, piece_count = load_i64(step, Conv.PIECES), load_i64(step, Conv.PIECE_COUNT)
-    table = load_i64(step, Conv.TABLE)
+    pairs = load_i64(step, ConvWord.SCRATCH)
+    pieces, piece_count = load_i64(step, ConvWord.PIECES), load_i64(step, ConvWord.PIECE_COUNT)
+    table = load_i64(step, ConvWord.TABLE)
     tile = scratch(_TILE_BYTES)
     unit = begin
     while unit < end:

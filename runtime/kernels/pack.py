@@ -11,7 +11,7 @@ import llvmlite.ir as ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from ..layout.words import Pack
+from ..layout.words import PackWord
 from .llvm import F32, I8, I16, cg, const, emit_load, emit_store, load_f32, load_i64, store_u8
 
 __all__ = ["pack_floats", "pack_pooled"]
@@ -69,14 +69,14 @@ _any_eight: Any = intrinsic(_emit_any_eight)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def pack_floats(step: int, image: int, begin: int, end: int) -> None:
     """Pack rows ``begin … end − 1`` of one image by ``value >= threshold[c]`` (NaN gives 0)."""
-    source = load_i64(step, Pack.SOURCE) + image * load_i64(step, Pack.SOURCE_STEP)
-    target = load_i64(step, Pack.TARGET) + image * load_i64(step, Pack.TARGET_STEP)
-    threshold = load_i64(step, Pack.THRESHOLD)
-    row_stride, pixel_stride = load_i64(step, Pack.ROW_STRIDE), load_i64(step, Pack.PIXEL_STRIDE)
-    channel_stride, width = load_i64(step, Pack.CHANNEL_STRIDE), load_i64(step, Pack.WIDTH)
-    groups, channels = load_i64(step, Pack.GROUPS), load_i64(step, Pack.GROUP_CHANNELS)
-    row_bytes, pixel_bytes = load_i64(step, Pack.ROW_BYTES), load_i64(step, Pack.PIXEL_BYTES)
-    group_bytes, nibbles = load_i64(step, Pack.GROUP_BYTES), load_i64(step, Pack.NIBBLES)
+    source = load_i64(step, PackWord.SOURCE) + image * load_i64(step, PackWord.SOURCE_STEP)
+    target = load_i64(step, PackWord.TARGET) + image * load_i64(step, PackWord.TARGET_STEP)
+    threshold = load_i64(step, PackWord.THRESHOLD)
+    row_stride, pixel_stride = load_i64(step, PackWord.ROW_STRIDE), load_i64(step, PackWord.PIXEL_STRIDE)
+    channel_stride, width = load_i64(step, PackWord.CHANNEL_STRIDE), load_i64(step, PackWord.WIDTH)
+    groups, channels = load_i64(step, PackWord.GROUPS), load_i64(step, PackWord.GROUP_CHANNELS)
+    row_bytes, pixel_bytes = load_i64(step, PackWord.ROW_BYTES), load_i64(step, PackWord.PIXEL_BYTES)
+    group_bytes, nibbles = load_i64(step, PackWord.GROUP_BYTES), load_i64(step, PackWord.NIBBLES)
     per_byte = 8 - 4 * nibbles
     whole = channels // 8 if channel_stride == 1 else 0
     for y in range(begin, end):
@@ -101,21 +101,21 @@ def pack_floats(step: int, image: int, begin: int, end: int) -> None:
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def pack_pooled(step: int, image: int, begin: int, end: int) -> None:
     """Pack rows of the max-pool of one image: a bit is 1 where any value of the window reaches the threshold."""
-    source = load_i64(step, Pack.SOURCE) + image * load_i64(step, Pack.SOURCE_STEP)
-    target = load_i64(step, Pack.TARGET) + image * load_i64(step, Pack.TARGET_STEP)
-    threshold = load_i64(step, Pack.THRESHOLD)
-    row_stride, pixel_stride = load_i64(step, Pack.ROW_STRIDE), load_i64(step, Pack.PIXEL_STRIDE)
-    groups, channels = load_i64(step, Pack.GROUPS), load_i64(step, Pack.GROUP_CHANNELS)
-    row_bytes, pixel_bytes = load_i64(step, Pack.ROW_BYTES), load_i64(step, Pack.PIXEL_BYTES)
-    group_bytes, nibbles = load_i64(step, Pack.GROUP_BYTES), load_i64(step, Pack.NIBBLES)
-    height, width = load_i64(step, Pack.SOURCE_HEIGHT), load_i64(step, Pack.SOURCE_WIDTH)
+    source = load_i64(step, PackWord.SOURCE) + image * load_i64(step, PackWord.SOURCE_STEP)
+    target = load_i64(step, PackWord.TARGET) + image * load_i64(step, PackWord.TARGET_STEP)
+    threshold = load_i64(step, PackWord.THRESHOLD)
+    row_stride, pixel_stride = load_i64(step, PackWord.ROW_STRIDE), load_i64(step, PackWord.PIXEL_STRIDE)
+    groups, channels = load_i64(step, PackWord.GROUPS), load_i64(step, PackWord.GROUP_CHANNELS)
+    row_bytes, pixel_bytes = load_i64(step, PackWord.ROW_BYTES), load_i64(step, PackWord.PIXEL_BYTES)
+    group_bytes, nibbles = load_i64(step, PackWord.GROUP_BYTES), load_i64(step, PackWord.NIBBLES)
+    height, width = load_i64(step, PackWord.SOURCE_HEIGHT), load_i64(step, PackWord.SOURCE_WIDTH)
     per_byte = 8 - 4 * nibbles
     for y in range(begin, end):
-        start_y = y * load_i64(step, Pack.POOL_STRIDE_Y) - load_i64(step, Pack.POOL_TOP)
-        top, bottom = max(0, start_y), min(height, start_y + load_i64(step, Pack.POOL_HEIGHT))
-        for x in range(load_i64(step, Pack.WIDTH)):
-            start_x = x * load_i64(step, Pack.POOL_STRIDE_X) - load_i64(step, Pack.POOL_LEFT)
-            left, right = max(0, start_x), min(width, start_x + load_i64(step, Pack.POOL_WIDTH))
+        start_y = y * load_i64(step, PackWord.POOL_STRIDE_Y) - load_i64(step, PackWord.POOL_TOP)
+        top, bottom = max(0, start_y), min(height, start_y + load_i64(step, PackWord.POOL_HEIGHT))
+        for x in range(load_i64(step, PackWord.WIDTH)):
+            start_x = x * load_i64(step, PackWord.POOL_STRIDE_X) - load_i64(step, PackWord.POOL_LEFT)
+            left, right = max(0, start_x), min(width, start_x + load_i64(step, PackWord.POOL_WIDTH))
             place = target + y * row_bytes + x * pixel_bytes
             for group in range(groups):
                 for eight in range(channels // 8):

@@ -16,7 +16,7 @@ import llvmlite.ir as ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from ..layout.words import Project
+from ..layout.words import ShortcutWord
 from .llvm import F32, I32, I64, cg, const, emit_load, emit_store, load_i64, splat
 
 __all__ = ["mean_rows", "project_blocks", "project_blocks_wide"]
@@ -106,33 +106,33 @@ _wide_tile: Any = _make_tile(2)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def mean_rows(step: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the means of one image."""
-    source = load_i64(step, Project.SOURCE) + image * load_i64(step, Project.SOURCE_STEP)
+    source = load_i64(step, ShortcutWord.SOURCE) + image * load_i64(step, ShortcutWord.SOURCE_STEP)
     channels, height, width = (
-        load_i64(step, Project.CHANNELS),
-        load_i64(step, Project.HEIGHT),
-        load_i64(step, Project.WIDTH),
+        load_i64(step, ShortcutWord.CHANNELS),
+        load_i64(step, ShortcutWord.HEIGHT),
+        load_i64(step, ShortcutWord.WIDTH),
     )
-    out_width, pixel, row = load_i64(step, Project.OUT_WIDTH), 4 * channels, 4 * channels * width
+    out_width, pixel, row = load_i64(step, ShortcutWord.OUT_WIDTH), 4 * channels, 4 * channels * width
     for y in range(begin, end):
-        target = load_i64(step, Project.MEANS) + y * out_width * pixel
-        top = y * load_i64(step, Project.STRIDE_Y)
-        rows = min(load_i64(step, Project.POOL_HEIGHT), height - top)
+        target = load_i64(step, ShortcutWord.MEANS) + y * out_width * pixel
+        top = y * load_i64(step, ShortcutWord.STRIDE_Y)
+        rows = min(load_i64(step, ShortcutWord.POOL_HEIGHT), height - top)
         for x in range(out_width):
-            left = x * load_i64(step, Project.STRIDE_X)
-            columns = min(load_i64(step, Project.POOL_WIDTH), width - left)
+            left = x * load_i64(step, ShortcutWord.STRIDE_X)
+            columns = min(load_i64(step, ShortcutWord.POOL_WIDTH), width - left)
             _mean(source + top * row + left * pixel, rows, columns, row, pixel, target + x * pixel, channels)
 
 
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def project_blocks(step: int, image: int, begin: int, end: int) -> None:
     """Do blocks ``begin … end − 1`` of 16 output channels, all pixels of one image; :func:`mean_rows` ran before."""
-    means = load_i64(step, Project.MEANS) + image * load_i64(step, Project.MEANS_STEP)
-    out = load_i64(step, Project.OUT) + image * load_i64(step, Project.OUT_STEP)
-    channels, outputs = load_i64(step, Project.CHANNELS), load_i64(step, Project.OUTPUTS)
-    pixels, pixel = load_i64(step, Project.OUT_PIXELS), 4 * channels
+    means = load_i64(step, ShortcutWord.MEANS) + image * load_i64(step, ShortcutWord.MEANS_STEP)
+    out = load_i64(step, ShortcutWord.OUT) + image * load_i64(step, ShortcutWord.OUT_STEP)
+    channels, outputs = load_i64(step, ShortcutWord.CHANNELS), load_i64(step, ShortcutWord.OUTPUTS)
+    pixels, pixel = load_i64(step, ShortcutWord.OUT_PIXELS), 4 * channels
     for block in range(begin, end):
-        weights = load_i64(step, Project.WEIGHT) + block * _LANES * pixel
-        bias = load_i64(step, Project.BIAS) + 4 * block * _LANES
+        weights = load_i64(step, ShortcutWord.WEIGHT) + block * _LANES * pixel
+        bias = load_i64(step, ShortcutWord.BIAS) + 4 * block * _LANES
         for x in range(0, pixels, _PIXELS):
             last = min(_PIXELS, pixels - x) - 1
             target = out + 4 * (x * outputs + block * _LANES)
@@ -142,13 +142,13 @@ def project_blocks(step: int, image: int, begin: int, end: int) -> None:
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def project_blocks_wide(step: int, image: int, begin: int, end: int) -> None:
     """Do pairs ``begin … end − 1`` of such blocks."""
-    means = load_i64(step, Project.MEANS) + image * load_i64(step, Project.MEANS_STEP)
-    out = load_i64(step, Project.OUT) + image * load_i64(step, Project.OUT_STEP)
-    channels, outputs = load_i64(step, Project.CHANNELS), load_i64(step, Project.OUTPUTS)
-    pixels, pixel = load_i64(step, Project.OUT_PIXELS), 4 * channels
+    means = load_i64(step, ShortcutWord.MEANS) + image * load_i64(step, ShortcutWord.MEANS_STEP)
+    out = load_i64(step, ShortcutWord.OUT) + image * load_i64(step, ShortcutWord.OUT_STEP)
+    channels, outputs = load_i64(step, ShortcutWord.CHANNELS), load_i64(step, ShortcutWord.OUTPUTS)
+    pixels, pixel = load_i64(step, ShortcutWord.OUT_PIXELS), 4 * channels
     for block in range(begin, end):
-        weights = load_i64(step, Project.WEIGHT) + block * 2 * _LANES * pixel
-        bias = load_i64(step, Project.BIAS) + 4 * block * 2 * _LANES
+        weights = load_i64(step, ShortcutWord.WEIGHT) + block * 2 * _LANES * pixel
+        bias = load_i64(step, ShortcutWord.BIAS) + 4 * block * 2 * _LANES
         for x in range(0, pixels, _PIXELS):
             last = min(_PIXELS, pixels - x) - 1
             target = out + 4 * (x * outputs + block * 2 * _LANES)

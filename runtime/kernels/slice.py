@@ -24,7 +24,7 @@ import llvmlite.ir as ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from ..layout.words import FEW_TAPS, PIXEL_WORDS, Conv, Flag
+from ..layout.words import FEW_TAPS, PIXEL_WORDS, ConvWord, Flag
 from .epilogue import bit_place, emit_bits, make_epilogue
 from .llvm import I8, I16, I32, I64, cg, const, emit_load, emit_store, load_i64, prefetch, scratch, splat
 from .planes import CELLS, emit_below, emit_counts, emit_eight, emit_ripple
@@ -44,13 +44,13 @@ class _Tile:
     def __init__(self, b: Any, arguments: Any, plane_count: int) -> None:
         self.b, self.plane_count = b, plane_count
         self.step, self.image, self.act, self.block, self.rows = arguments
-        self.shift = self.word(Conv.CELLS)
+        self.shift = self.word(ConvWord.CELLS)
         self.planes = [cg.alloca_once(b, CELLS) for _ in range(plane_count)]
 
     def add(self, value: Any, number: int) -> Any:
         return self.b.add(value, const(number))
 
-    def word(self, word: Conv) -> Any:
+    def word(self, word: ConvWord) -> Any:
         return emit_load(self.b, self.b.add(self.step, const(8 * word)), I64)
 
     def of_block(self, word: int) -> Any:
@@ -95,7 +95,12 @@ class _Tile:
                 self.add_taps(lambda offset: self.gathered(starts, offset))
 
     def add_taps(self, load: Any) -> None:
-        b, pieces, count, weights = self.b, self.word(Conv.PIECES), self.word(Conv.PIECE_COUNT), self.of_block(1)
+        b, pieces, count, weights = (
+            self.b,
+            self.word(ConvWord.PIECES),
+            self.word(ConvWord.PIECE_COUNT),
+            self.of_block(1),
+        )
         for plane in self.planes:
             b.store(splat(CELLS, 0), plane)
 
@@ -111,8 +116,8 @@ class _Tile:
 
     def below(self, first: Any) -> Any:
         """Emit the bits of the cells, 1 where the count is below the limit of its pixel's border class."""
-        b, step = self.b, self.word(Conv.LIMITS_STEP)
-        limits = b.add(self.word(Conv.LIMITS), b.mul(self.of_block(0), const(self.plane_count)))
+        b, step = self.b, self.word(ConvWord.LIMITS_STEP)
+        limits = b.add(self.word(ConvWord.LIMITS), b.mul(self.of_block(0), const(self.plane_count)))
         found = cg.alloca_once(b, CELLS)
         planes = [b.load(plane) for plane in self.planes]
         classes = [self.of_pixel(self.add(first, i), 3) for i in range(8)]
@@ -132,8 +137,8 @@ class _Tile:
 
     def write(self, first: Any, bits: Any) -> None:
         """Emit the store of the bits of eight cells, in one where they are whole and lie side by side."""
-        b, nibbles = self.b, self.word(Conv.NIBBLES)
-        base = b.add(self.word(Conv.BITS), b.mul(self.image, self.word(Conv.BITS_STEP)))
+        b, nibbles = self.b, self.word(ConvWord.NIBBLES)
+        base = b.add(self.word(ConvWord.BITS), b.mul(self.image, self.word(ConvWord.BITS_STEP)))
         channel, channels = self.of_block(2), self.of_block(3)
 
         def target(cell: Any) -> Any:
@@ -167,7 +172,7 @@ def _counter(plane_count: int) -> Any:
 
         def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
             work, tile = _Tile(b, arguments[:-1], plane_count), arguments[-1]
-            limits = b.icmp_signed("==", work.word(Conv.FLAGS), const(_LIMITS))
+            limits = b.icmp_signed("==", work.word(ConvWord.FLAGS), const(_LIMITS))
             with cg.for_range_slice(b, const(0), b.shl(const(8), work.shift), const(8), I64, inc=True) as (first, _):
                 work.count(first)
                 with b.if_else(limits) as (then, otherwise):
@@ -190,10 +195,10 @@ _epilogue = make_epilogue(_FINISHED, LANES, width=16, counts=I8, row=64)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def conv_slice(step: int, image: int, begin: int, end: int) -> None:
     """Run units ``begin … end − 1`` of the convolution step at address ``step``; its copies were made before."""
-    act = load_i64(step, Conv.SCRATCH)
+    act = load_i64(step, ConvWord.SCRATCH)
     if act == 0:
-        act = load_i64(step, Conv.ACT) + image * load_i64(step, Conv.ACT_STEP)
-    few, limits = load_i64(step, Conv.PIECE_COUNT) <= FEW_TAPS, load_i64(step, Conv.FLAGS) == _LIMITS
+        act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
+    few, limits = load_i64(step, ConvWord.PIECE_COUNT) <= FEW_TAPS, load_i64(step, ConvWord.FLAGS) == _LIMITS
     tile = scratch(_TILE_BYTES)
     unit = begin
     while unit < end:

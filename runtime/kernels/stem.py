@@ -13,7 +13,7 @@ import llvmlite.ir as ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from ..layout.words import Stem
+from ..layout.words import StemWord
 from .llvm import F32, I8, I16, I32, I64, call_kernel, cg, const, emit_load, emit_store, load_i64, splat
 
 __all__ = ["stem_rows"]
@@ -30,12 +30,14 @@ def _emit_finish(
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
         step, ring, first, rows, left, columns, out, bits = arguments
 
-        def word(which: Stem) -> Any:
+        def word(which: StemWord) -> Any:
             return emit_load(b, b.add(step, const(8 * which)), I64)
 
-        scale, bias, threshold, nibbles = (word(w) for w in (Stem.SCALE, Stem.BIAS, Stem.THRESHOLD, Stem.NIBBLES))
+        scale, bias, threshold, nibbles = (
+            word(w) for w in (StemWord.SCALE, StemWord.BIAS, StemWord.THRESHOLD, StemWord.NIBBLES)
+        )
         pixel, row, ring_rows, channels = (
-            word(w) for w in (Stem.SUMS_PIXEL, Stem.SUMS_ROW, Stem.POOL_HEIGHT, Stem.CHANNELS)
+            word(w) for w in (StemWord.SUMS_PIXEL, StemWord.SUMS_ROW, StemWord.POOL_HEIGHT, StemWord.CHANNELS)
         )
         corner = b.add(ring, b.mul(left, pixel))
         variables = {width: cg.alloca_once(b, ir.VectorType(I32, width)) for width in (16, 8)}
@@ -87,34 +89,36 @@ _finish: Any = intrinsic(_emit_finish)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def stem_rows(step: int, image: int, begin: int, end: int) -> None:
     """Compute output rows ``begin … end − 1`` of one image."""
-    row, blocks = load_i64(step, Stem.ROW), load_i64(step, Stem.BLOCKS)
-    width, height = load_i64(step, Stem.WIDTH), load_i64(step, Stem.HEIGHT)  # of the sums
-    sums_pixel, sums_row = load_i64(step, Stem.SUMS_PIXEL), load_i64(step, Stem.SUMS_ROW)
-    taps_y, taps_x = load_i64(step, Stem.POOL_HEIGHT), load_i64(step, Stem.POOL_WIDTH)
-    ring = load_i64(step, Stem.RING) + begin * load_i64(step, Stem.RING_STEP)  # a ring for each caller
+    row, blocks = load_i64(step, StemWord.ROW), load_i64(step, StemWord.BLOCKS)
+    width, height = load_i64(step, StemWord.WIDTH), load_i64(step, StemWord.HEIGHT)  # of the sums
+    sums_pixel, sums_row = load_i64(step, StemWord.SUMS_PIXEL), load_i64(step, StemWord.SUMS_ROW)
+    taps_y, taps_x = load_i64(step, StemWord.POOL_HEIGHT), load_i64(step, StemWord.POOL_WIDTH)
+    ring = load_i64(step, StemWord.RING) + begin * load_i64(step, StemWord.RING_STEP)  # a ring for each caller
     done = 0  # rows of sums before this one are computed, or never needed
-    out_width = load_i64(step, Stem.OUT_WIDTH)
+    out_width = load_i64(step, StemWord.OUT_WIDTH)
     for y in range(begin, end):
-        first = y * load_i64(step, Stem.POOL_STRIDE_Y) - load_i64(step, Stem.POOL_TOP)
+        first = y * load_i64(step, StemWord.POOL_STRIDE_Y) - load_i64(step, StemWord.POOL_TOP)
         top, bottom = max(0, first), min(height, first + taps_y)
         for sums_y in range(max(done, top), bottom):
-            corner = load_i64(step, Stem.IMAGE) + sums_y * load_i64(step, Stem.STRIDE_Y) * row
+            corner = load_i64(step, StemWord.IMAGE) + sums_y * load_i64(step, StemWord.STRIDE_Y) * row
             target = ring + sums_y % taps_y * sums_row
             for block in range(blocks):
-                weights = load_i64(step, Stem.WEIGHT) + block * load_i64(step, Stem.WEIGHT_STEP)
-                call_kernel(load_i64(step, Stem.SUMS), step, corner, weights, target + block * (sums_pixel // blocks))
+                weights = load_i64(step, StemWord.WEIGHT) + block * load_i64(step, StemWord.WEIGHT_STEP)
+                call_kernel(
+                    load_i64(step, StemWord.SUMS), step, corner, weights, target + block * (sums_pixel // blocks)
+                )
         done = bottom
-        out = load_i64(step, Stem.OUT)
+        out = load_i64(step, StemWord.OUT)
         if out != 0:
-            out += image * load_i64(step, Stem.OUT_STEP) + y * out_width * load_i64(step, Stem.CHANNELS) * 4
-        bits = load_i64(step, Stem.BITS)
+            out += image * load_i64(step, StemWord.OUT_STEP) + y * out_width * load_i64(step, StemWord.CHANNELS) * 4
+        bits = load_i64(step, StemWord.BITS)
         if bits != 0:
-            bits += image * load_i64(step, Stem.BITS_STEP) + y * load_i64(step, Stem.BITS_ROW)
+            bits += image * load_i64(step, StemWord.BITS_STEP) + y * load_i64(step, StemWord.BITS_ROW)
         for x in range(out_width):
-            start = x * load_i64(step, Stem.POOL_STRIDE_X) - load_i64(step, Stem.POOL_LEFT)
+            start = x * load_i64(step, StemWord.POOL_STRIDE_X) - load_i64(step, StemWord.POOL_LEFT)
             left, right = max(0, start), min(width, start + taps_x)
             _finish(step, ring, top % taps_y, bottom - top, left, right - left, out, bits)
             if out != 0:
-                out += load_i64(step, Stem.CHANNELS) * 4
+                out += load_i64(step, StemWord.CHANNELS) * 4
             if bits != 0:
-                bits += load_i64(step, Stem.BITS_PIXEL)
+                bits += load_i64(step, StemWord.BITS_PIXEL)

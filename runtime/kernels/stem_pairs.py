@@ -18,7 +18,7 @@ import llvmlite.ir as ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from ..layout.words import Stem
+from ..layout.words import StemWord
 from .llvm import I8, I16, I32, I64, cg, const, emit_load, emit_store, load_i64, splat
 
 __all__ = ["centre_pixels", "sums_pairs"]
@@ -120,17 +120,25 @@ _tile: Any = intrinsic(_emit_tile)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def centre_pixels(step: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the centred image."""
-    source = load_i64(step, Stem.SOURCE) + image * load_i64(step, Stem.SOURCE_STEP)
-    count, row = load_i64(step, Stem.SOURCE_ROW), load_i64(step, Stem.ROW)
+    source = load_i64(step, StemWord.SOURCE) + image * load_i64(step, StemWord.SOURCE_STEP)
+    count, row = load_i64(step, StemWord.SOURCE_ROW), load_i64(step, StemWord.ROW)
     for y in range(begin, end):
-        _centre(source + y * count, load_i64(step, Stem.ZERO), load_i64(step, Stem.INSIDE) + y * row, count)
+        _centre(source + y * count, load_i64(step, StemWord.ZERO), load_i64(step, StemWord.INSIDE) + y * row, count)
 
 
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def sums_pairs(step: int, corner: int, weights: int, target: int) -> None:
     """Write a row of sums of a block of channels; ``corner`` is where the window of the first pixel begins."""
-    row, rows, pairs = load_i64(step, Stem.ROW), load_i64(step, Stem.KERNEL_HEIGHT), load_i64(step, Stem.KERNEL_STEPS)
-    pixel, sums_pixel, width = load_i64(step, Stem.PIXEL), load_i64(step, Stem.SUMS_PIXEL), load_i64(step, Stem.WIDTH)
+    row, rows, pairs = (
+        load_i64(step, StemWord.ROW),
+        load_i64(step, StemWord.KERNEL_HEIGHT),
+        load_i64(step, StemWord.KERNEL_STEPS),
+    )
+    pixel, sums_pixel, width = (
+        load_i64(step, StemWord.PIXEL),
+        load_i64(step, StemWord.SUMS_PIXEL),
+        load_i64(step, StemWord.WIDTH),
+    )
     for x in range(0, width, _PIXELS):
         second = min(x + 1, width - 1) - x  # the last pixel of an odd width is computed twice
         at = corner + x * pixel

@@ -16,7 +16,7 @@ import llvmlite.ir as ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from ..layout.words import Stem
+from ..layout.words import StemWord
 from .llvm import I8, I32, I64, cg, const, emit_load, emit_store, load_i64, splat
 
 __all__ = ["place_pixels", "sums_quads"]
@@ -49,11 +49,11 @@ def _emit_tile(
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
         step, *corners, weights, target = arguments
 
-        def word(which: Stem) -> Any:
+        def word(which: StemWord) -> Any:
             return emit_load(b, b.add(step, const(8 * which)), I64)
 
         row, rows, quads, pixel = (
-            word(which) for which in (Stem.ROW, Stem.KERNEL_HEIGHT, Stem.KERNEL_STEPS, Stem.SUMS_PIXEL)
+            word(which) for which in (StemWord.ROW, StemWord.KERNEL_HEIGHT, StemWord.KERNEL_STEPS, StemWord.SUMS_PIXEL)
         )
         of_product = ir.FunctionType(_SUMS, [_SUMS] * 3)
         product = cg.get_or_insert_function(b.module, of_product, "llvm.x86.avx512.vpdpbusd.512")
@@ -93,16 +93,20 @@ _tile: Any = intrinsic(_emit_tile)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def place_pixels(step: int, image: int, begin: int, end: int) -> None:
     """Copy rows ``begin … end − 1`` of the pixels into their border."""
-    source = load_i64(step, Stem.SOURCE) + image * load_i64(step, Stem.SOURCE_STEP)
-    count, row = load_i64(step, Stem.SOURCE_ROW), load_i64(step, Stem.ROW)
+    source = load_i64(step, StemWord.SOURCE) + image * load_i64(step, StemWord.SOURCE_STEP)
+    count, row = load_i64(step, StemWord.SOURCE_ROW), load_i64(step, StemWord.ROW)
     for y in range(begin, end):
-        _copy(source + y * count, load_i64(step, Stem.INSIDE) + y * row, count)
+        _copy(source + y * count, load_i64(step, StemWord.INSIDE) + y * row, count)
 
 
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def sums_quads(step: int, corner: int, weights: int, target: int) -> None:
     """Write a row of sums of a block of channels, and up to three pixels behind it, which the ring has room for."""
-    pixel, sums_pixel, width = load_i64(step, Stem.PIXEL), load_i64(step, Stem.SUMS_PIXEL), load_i64(step, Stem.WIDTH)
+    pixel, sums_pixel, width = (
+        load_i64(step, StemWord.PIXEL),
+        load_i64(step, StemWord.SUMS_PIXEL),
+        load_i64(step, StemWord.WIDTH),
+    )
     for x in range(0, width, _PIXELS):
         one, last = corner + x * pixel, corner + (width - 1) * pixel  # places behind the row repeat its last pixel
         two, three, four = min(one + pixel, last), min(one + 2 * pixel, last), min(one + 3 * pixel, last)

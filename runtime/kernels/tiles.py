@@ -7,7 +7,7 @@ the cache where a program does anything but this network: a sixth of a cold 3×3
 
 from numba.extending import register_jitable
 
-from ..layout.words import BLOCK_WORDS, PIXEL_WORDS, Conv
+from ..layout.words import BLOCK_WORDS, PIXEL_WORDS, ConvWord
 from .llvm import load_i64
 
 __all__ = ["tile_run"]
@@ -20,10 +20,10 @@ def tile_run(step: int, unit: int, end: int, pixels: int) -> tuple[int, int, int
     (address of the block, address of the first tile's rows, number of tiles, address of the next block's weights, bytes
     of them that each tile should prefetch).
     """
-    tiles = load_i64(step, Conv.TILES)
-    block = load_i64(step, Conv.BLOCKS) + unit // tiles * (8 * BLOCK_WORDS)
+    tiles = load_i64(step, ConvWord.TILES)
+    block = load_i64(step, ConvWord.BLOCKS) + unit // tiles * (8 * BLOCK_WORDS)
     first = unit % tiles
     count = min(tiles - first, end - unit)
-    rows = load_i64(step, Conv.PIXELS) + first * (4 * PIXEL_WORDS * pixels)
+    rows = load_i64(step, ConvWord.PIXELS) + first * (4 * PIXEL_WORDS * pixels)
     weight_bytes = load_i64(block, 5)
     return block, rows, count, load_i64(block, 1) + weight_bytes, (weight_bytes // count + 63) // 64 * 64

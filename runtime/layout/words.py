@@ -13,15 +13,15 @@ __all__ = [
     "PIXEL_WORDS",
     "SHARED_HEAD",
     "Constant",
-    "Conv",
+    "ConvWord",
     "Flag",
-    "Pack",
-    "Project",
-    "Stem",
+    "PackWord",
+    "ShortcutWord",
+    "StemWord",
 ]
 
 
-class Conv(IntEnum):
+class ConvWord(IntEnum):
     """Words of a convolution step. A unit is one tile of pixels × one block of channels, pixels running fastest."""
 
     ACT = 0  # packed input image, at the corner of the window of output pixel (0, 0)
@@ -66,7 +66,7 @@ class Constant(IntEnum):
     THRESHOLD = 5
 
 
-class Pack(IntEnum):
+class PackWord(IntEnum):
     """Words of a packing step, float32 → bits. A unit is one row of pixels."""
 
     SOURCE = 0
@@ -95,7 +95,7 @@ class Pack(IntEnum):
     SIZE = 23
 
 
-class Stem(IntEnum):
+class StemWord(IntEnum):
     """Words of the exact stem (kernels/stem.py). A unit is a row: of the source at first, then of the output."""
 
     SOURCE = 0  # uint8 NHWC
@@ -140,7 +140,7 @@ class Stem(IntEnum):
     SIZE = 39
 
 
-class Project(IntEnum):
+class ShortcutWord(IntEnum):
     """Words of a float shortcut (kernels/shortcut.py). A unit is a row of means, then a block of output channels."""
 
     SOURCE = 0  # float32 NHWC

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..layout.images import aligned, decode_image, new_image
-from ..layout.words import Conv, Pack
-from ..layout.words import Stem as Word
+from ..layout.words import ConvWord, PackWord, StemWord
 from ..plan.segments import BinarySegment
 from ..plan.shortcut import Projection
 from ..plan.stem import Stem
@@ -54,7 +53,7 @@ class BinaryProgram:
             buffers.images[unit], buffers.batches[unit] = image, len(source)
             step = pack_step(unit, source, image)
             if self._port(unit.source, unit) in buffers.feeds:
-                self._fed.append((step, Pack.SOURCE, unit.source))
+                self._fed.append((step, PackWord.SOURCE, unit.source))
             self.steps.append(step)
         batch = buffers.batches[unit]
         if self.batch not in (0, batch):
@@ -84,7 +83,7 @@ class BinaryProgram:
             buffers.values[self._port(unit.output, unit)] = out[:, 0, 0] if unit.dense else out
         steps = conv_steps(ready, image, target, out, residual, buffers.tables)
         if fed:
-            self._fed.append((steps[-1], Conv.RESIDUAL, str(unit.residual)))
+            self._fed.append((steps[-1], ConvWord.RESIDUAL, str(unit.residual)))
         self.steps += steps
         self.units[len(self.steps) - 1] = unit
 
@@ -107,7 +106,7 @@ class BinaryProgram:
             out = out.reshape(self.batch, height, width, stem.channels_out)
             buffers.values[channel_last(stem.output)] = out
         steps = stem_steps(prepare_stem(stem), pixels, target, out)
-        self._fed += [(step, Word.SOURCE, stem.source) for step in steps]
+        self._fed += [(step, StemWord.SOURCE, stem.source) for step in steps]
         self.steps += steps
 
     def _bind_projection(self, projection: Projection) -> None:

@@ -20,7 +20,7 @@ from ..layout.images import (
     pixel_table,
 )
 from ..layout.slices import cells, limit_planes, one_bit_an_output, slice_weights, taps
-from ..layout.words import Constant, Conv, Flag, Pack, Project
+from ..layout.words import Constant, ConvWord, Flag, PackWord, ShortcutWord
 from ..machine.library import usable_features
 from ..plan.shortcut import LANES, Projection
 from ..plan.stem import Stem
@@ -167,40 +167,40 @@ def conv_steps(
         seen, window, rows = image, pieces(image, kernel.piece, kernel.grain), 1
     pixels = pixel_table(seen, classes, target, kernel.order, kernel.pixels, rows)
     pixels = tables.setdefault(pixels.tobytes(), pixels)
-    words = np.zeros(Conv.SIZE, np.int64)
-    words[Conv.ACT], words[Conv.ACT_STEP] = _place(image.data)
-    words[Conv.PIXELS], words[Conv.TILES] = pixels.ctypes.data, len(pixels) // kernel.pixels
-    words[Conv.PIECES], words[Conv.PIECE_COUNT] = window.ctypes.data, len(window)
+    words = np.zeros(ConvWord.SIZE, np.int64)
+    words[ConvWord.ACT], words[ConvWord.ACT_STEP] = _place(image.data)
+    words[ConvWord.PIXELS], words[ConvWord.TILES] = pixels.ctypes.data, len(pixels) // kernel.pixels
+    words[ConvWord.PIECES], words[ConvWord.PIECE_COUNT] = window.ctypes.data, len(window)
     halves = (base / 2).astype(np.float32)
-    words[Conv.BLOCKS], words[Conv.BASE] = ready.blocks.ctypes.data, halves.ctypes.data
+    words[ConvWord.BLOCKS], words[ConvWord.BASE] = ready.blocks.ctypes.data, halves.ctypes.data
     if residual is not None:
-        words[Conv.RESIDUAL], words[Conv.RESIDUAL_STEP] = _place(residual)
+        words[ConvWord.RESIDUAL], words[ConvWord.RESIDUAL_STEP] = _place(residual)
     if out is not None:
-        words[Conv.OUT], words[Conv.OUT_STEP] = _place(out)
+        words[ConvWord.OUT], words[ConvWord.OUT_STEP] = _place(out)
     if target is not None:
-        words[Conv.BITS], words[Conv.BITS_STEP] = _place(target.data)
-        words[Conv.BITS] += target.origin
-        words[Conv.NIBBLES] = target.format.per_byte == 4
-    words[Conv.CHANNELS], words[Conv.FLAGS] = unit.channels_out, int(flags)
+        words[ConvWord.BITS], words[ConvWord.BITS_STEP] = _place(target.data)
+        words[ConvWord.BITS] += target.origin
+        words[ConvWord.NIBBLES] = target.format.per_byte == 4
+    words[ConvWord.CHANNELS], words[ConvWord.FLAGS] = unit.channels_out, int(flags)
     keep = [ready, image, target, out, residual, halves, window, pixels, limits]
     if limits is not None:
-        words[Conv.LIMITS] = limits.ctypes.data
-        words[Conv.LIMITS_STEP] = limits.strides[0] // unit.channels_out
+        words[ConvWord.LIMITS] = limits.ctypes.data
+        words[ConvWord.LIMITS_STEP] = limits.strides[0] // unit.channels_out
     if kernel.table is not None:
-        words[Conv.TABLE] = kernel.table().ctypes.data
-    words[Conv.INPUTS] = unit.layer.shape[1]
-    words[Conv.CELLS] = rows.bit_length() - 1
+        words[ConvWord.TABLE] = kernel.table().ctypes.data
+    words[ConvWord.INPUTS] = unit.layer.shape[1]
+    words[ConvWord.CELLS] = rows.bit_length() - 1
     steps = []
     if kernel.before is not None and size:
         made = aligned(size)
         keep.append(made)
-        words[Conv.SCRATCH], words[Conv.SCRATCH_STEP] = made.ctypes.data, step
-        words[Conv.ACT_ROW], words[Conv.ACT_PIXEL] = image.row_bytes, image.pixel_bytes
-        words[Conv.SCRATCH_PIXEL] = seen.pixel_bytes
+        words[ConvWord.SCRATCH], words[ConvWord.SCRATCH_STEP] = made.ctypes.data, step
+        words[ConvWord.ACT_ROW], words[ConvWord.ACT_PIXEL] = image.row_bytes, image.pixel_bytes
+        words[ConvWord.SCRATCH_PIXEL] = seen.pixel_bytes
         if kernel.before.table is not None:
             table = kernel.before.table(image, step)
             keep.append(table)
-            words[Conv.TABLE], words[Conv.GATHERS] = table.ctypes.data, len(table)
+            words[ConvWord.TABLE], words[ConvWord.GATHERS] = table.ctypes.data, len(table)
         call = entry_point(kernel.before.module, kernel.before.symbol)
         steps.append(
             Step(f"{unit.layer.name}:{kernel.before.symbol}", call, words, image.data.shape[1] // image.row_bytes, keep)
@@ -216,9 +216,9 @@ def identity_step(ready: PreparedUnit, step: Step, out: NDArray[np.float32]) -> 
     constants = pack_constants(kernel.format.groups(layer)[0], kernel.lanes, kernel.width, {Constant.SCALE: twice})
     blocks = block_table(layer, kernel.format, kernel.lanes, ready.weights, constants)
     words = step.words.copy()
-    words[Conv.BLOCKS] = blocks.ctypes.data
-    words[Conv.OUT], words[Conv.OUT_STEP] = out.ctypes.data, 0
-    words[Conv.FLAGS] = int(Flag.STORE)
+    words[ConvWord.BLOCKS] = blocks.ctypes.data
+    words[ConvWord.OUT], words[ConvWord.OUT_STEP] = out.ctypes.data, 0
+    words[ConvWord.FLAGS] = int(Flag.STORE)
     return Step(step.name, step.call, words, step.units, [step, constants, blocks, out])
 
 
@@ -226,24 +226,28 @@ def pack_step(unit: Unit, source: NDArray[np.float32], image: PackedImage) -> St
     """Bind the packing of a float32 buffer ``[count, H, W, C]``, max-pooled if the unit says so, to its input."""
     layer, threshold = unit.layer, _copy(unit.threshold)
     height, row, pixel, channel = source.shape[1], *(stride // 4 for stride in source.strides[1:])
-    words = np.zeros(Pack.SIZE, np.int64)
-    words[Pack.SOURCE], words[Pack.SOURCE_STEP] = _place(source)
-    words[Pack.ROW_STRIDE], words[Pack.PIXEL_STRIDE], words[Pack.CHANNEL_STRIDE] = row, pixel, channel
-    words[Pack.THRESHOLD] = threshold.ctypes.data
-    words[Pack.TARGET], words[Pack.TARGET_STEP] = _place(image.data)
-    words[Pack.TARGET] += image.origin
-    words[Pack.WIDTH], words[Pack.ROW_BYTES], words[Pack.PIXEL_BYTES] = image.width, image.row_bytes, image.pixel_bytes
+    words = np.zeros(PackWord.SIZE, np.int64)
+    words[PackWord.SOURCE], words[PackWord.SOURCE_STEP] = _place(source)
+    words[PackWord.ROW_STRIDE], words[PackWord.PIXEL_STRIDE], words[PackWord.CHANNEL_STRIDE] = row, pixel, channel
+    words[PackWord.THRESHOLD] = threshold.ctypes.data
+    words[PackWord.TARGET], words[PackWord.TARGET_STEP] = _place(image.data)
+    words[PackWord.TARGET] += image.origin
+    words[PackWord.WIDTH], words[PackWord.ROW_BYTES], words[PackWord.PIXEL_BYTES] = (
+        image.width,
+        image.row_bytes,
+        image.pixel_bytes,
+    )
     groups, channels = image.format.groups(layer)
-    words[Pack.GROUPS], words[Pack.GROUP_CHANNELS] = groups, channels
-    words[Pack.GROUP_BYTES] = image.format.group_bytes(channels)
-    words[Pack.NIBBLES] = image.format.per_byte == 4
+    words[PackWord.GROUPS], words[PackWord.GROUP_CHANNELS] = groups, channels
+    words[PackWord.GROUP_BYTES] = image.format.group_bytes(channels)
+    words[PackWord.NIBBLES] = image.format.per_byte == 4
     symbol = "pack_floats"
     if (pool := unit.pool) is not None:
         symbol, height = "pack_pooled", image.height
-        words[Pack.SOURCE_HEIGHT], words[Pack.SOURCE_WIDTH] = source.shape[1:3]
-        words[Pack.POOL_HEIGHT], words[Pack.POOL_WIDTH] = pool.kernel
-        words[Pack.POOL_STRIDE_Y], words[Pack.POOL_STRIDE_X] = pool.strides
-        words[Pack.POOL_TOP], words[Pack.POOL_LEFT] = pool.pads[:2]
+        words[PackWord.SOURCE_HEIGHT], words[PackWord.SOURCE_WIDTH] = source.shape[1:3]
+        words[PackWord.POOL_HEIGHT], words[PackWord.POOL_WIDTH] = pool.kernel
+        words[PackWord.POOL_STRIDE_Y], words[PackWord.POOL_STRIDE_X] = pool.strides
+        words[PackWord.POOL_TOP], words[PackWord.POOL_LEFT] = pool.pads[:2]
     call = entry_point("pack", symbol)
     return Step(f"{layer.name}:pack", call, words, height, [threshold, source, image])
 
@@ -255,18 +259,22 @@ def project_steps(projection: Projection, source: NDArray[np.float32], out: NDAr
     weight[:] = projection.weight.reshape(outputs // LANES, LANES, channels).transpose(0, 2, 1)
     bias, (height, width), pool = _copy(projection.bias), out.shape[1:3], projection.pool
     means = source if pool is None else aligned(height * width * channels, np.float32).reshape(1, -1)
-    words = np.zeros(Project.SIZE, np.int64)
-    words[Project.SOURCE], words[Project.SOURCE_STEP] = _place(source)
-    words[Project.HEIGHT], words[Project.WIDTH], words[Project.CHANNELS] = source.shape[1:]
-    words[Project.MEANS], words[Project.MEANS_STEP] = _place(means)
-    words[Project.WEIGHT], words[Project.BIAS] = weight.ctypes.data, bias.ctypes.data
-    words[Project.OUT], words[Project.OUT_STEP] = _place(out)
-    words[Project.OUT_WIDTH], words[Project.OUT_PIXELS], words[Project.OUTPUTS] = width, height * width, outputs
+    words = np.zeros(ShortcutWord.SIZE, np.int64)
+    words[ShortcutWord.SOURCE], words[ShortcutWord.SOURCE_STEP] = _place(source)
+    words[ShortcutWord.HEIGHT], words[ShortcutWord.WIDTH], words[ShortcutWord.CHANNELS] = source.shape[1:]
+    words[ShortcutWord.MEANS], words[ShortcutWord.MEANS_STEP] = _place(means)
+    words[ShortcutWord.WEIGHT], words[ShortcutWord.BIAS] = weight.ctypes.data, bias.ctypes.data
+    words[ShortcutWord.OUT], words[ShortcutWord.OUT_STEP] = _place(out)
+    words[ShortcutWord.OUT_WIDTH], words[ShortcutWord.OUT_PIXELS], words[ShortcutWord.OUTPUTS] = (
+        width,
+        height * width,
+        outputs,
+    )
     keep = [source, out, weight, bias, means]
     steps = []
     if pool is not None:
-        words[Project.POOL_HEIGHT], words[Project.POOL_WIDTH] = pool.kernel
-        words[Project.STRIDE_Y], words[Project.STRIDE_X] = pool.strides
+        words[ShortcutWord.POOL_HEIGHT], words[ShortcutWord.POOL_WIDTH] = pool.kernel
+        words[ShortcutWord.STRIDE_Y], words[ShortcutWord.STRIDE_X] = pool.strides
         steps.append(Step(f"{projection.name}:mean", entry_point("shortcut", "mean_rows"), words, height, keep))
     wide = "avx512f" in usable_features() and outputs % (2 * LANES) == 0
     call = entry_point("shortcut", "project_blocks_wide" if wide else "project_blocks")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..intake.windows import Window
 from ..kernels.registry import entry_address, entry_point
 from ..layout.images import PackedImage, aligned
-from ..layout.words import Stem as Word
+from ..layout.words import StemWord
 from ..machine.library import usable_features
 from ..plan.stem import Stem
 from .conv import Step
@@ -64,7 +64,7 @@ class PreparedStem:
     kernel: SumsKernel
     weights: NDArray[np.uint8]
     steps: int
-    constants: dict[Word, NDArray[np.float32]]
+    constants: dict[StemWord, NDArray[np.float32]]
 
 
 def choose_sums(stem: Stem) -> SumsKernel:
@@ -89,9 +89,9 @@ def prepare_stem(stem: Stem) -> PreparedStem:
     weights = np.concatenate(parts, axis=1)
     placed = aligned(weights.size).reshape(weights.shape)
     placed[:] = weights
-    constants = {Word.SCALE: stem.scale, Word.BIAS: stem.bias}
+    constants = {StemWord.SCALE: stem.scale, StemWord.BIAS: stem.bias}
     if stem.bits_for is not None:
-        constants[Word.THRESHOLD] = stem.bits_for.threshold
+        constants[StemWord.THRESHOLD] = stem.bits_for.threshold
     ready = {word: np.ascontiguousarray(value, np.float32) for word, value in constants.items()}
     return PreparedStem(stem, kernel, placed, steps, ready)
 
@@ -120,33 +120,35 @@ def stem_steps(
     sums_row = -(-sums_width // kernel.pixels) * kernel.pixels * sums_pixel
     ring_step = pool.kernel[0] * sums_row
     ring = aligned(out_height * ring_step)
-    words = np.zeros(Word.SIZE, np.int64)
-    values: dict[Word, Any] = {
-        Word.SOURCE: pixels.ctypes.data, Word.SOURCE_STEP: pixels.strides[0], Word.SOURCE_ROW: width * channels,
-        Word.ZERO: zero.ctypes.data, Word.IMAGE: image.ctypes.data, Word.ROW: size * row,
-        Word.INSIDE: image.ctypes.data + size * (top * row + left * channels),
-        Word.PIXEL: size * stem.window.strides[1] * channels, Word.STRIDE_Y: stem.window.strides[0],
-        Word.KERNEL_HEIGHT: stem.window.kernel[0], Word.KERNEL_STEPS: ready.steps,
-        Word.WEIGHT: ready.weights.ctypes.data, Word.WEIGHT_STEP: ready.weights.shape[1], Word.BLOCKS: blocks,
-        Word.WIDTH: sums_width, Word.HEIGHT: sums_height,
-        Word.RING: ring.ctypes.data, Word.RING_STEP: ring_step,
-        Word.SUMS: entry_address(entry_point(kernel.module, kernel.symbol)),
-        Word.SUMS_PIXEL: sums_pixel, Word.SUMS_ROW: sums_row,
-        Word.POOL_HEIGHT: pool.kernel[0], Word.POOL_WIDTH: pool.kernel[1],
-        Word.POOL_STRIDE_Y: pool.strides[0], Word.POOL_STRIDE_X: pool.strides[1],
-        Word.POOL_TOP: pool.pads[0], Word.POOL_LEFT: pool.pads[1],
-        Word.CHANNELS: stem.channels_out, Word.OUT_WIDTH: out_width,
+    words = np.zeros(StemWord.SIZE, np.int64)
+    values: dict[StemWord, Any] = {
+        StemWord.SOURCE: pixels.ctypes.data, StemWord.SOURCE_STEP: pixels.strides[0],
+        StemWord.SOURCE_ROW: width * channels,
+        StemWord.ZERO: zero.ctypes.data, StemWord.IMAGE: image.ctypes.data, StemWord.ROW: size * row,
+        StemWord.INSIDE: image.ctypes.data + size * (top * row + left * channels),
+        StemWord.PIXEL: size * stem.window.strides[1] * channels, StemWord.STRIDE_Y: stem.window.strides[0],
+        StemWord.KERNEL_HEIGHT: stem.window.kernel[0], StemWord.KERNEL_STEPS: ready.steps,
+        StemWord.WEIGHT: ready.weights.ctypes.data, StemWord.WEIGHT_STEP: ready.weights.shape[1],
+        StemWord.BLOCKS: blocks,
+        StemWord.WIDTH: sums_width, StemWord.HEIGHT: sums_height,
+        StemWord.RING: ring.ctypes.data, StemWord.RING_STEP: ring_step,
+        StemWord.SUMS: entry_address(entry_point(kernel.module, kernel.symbol)),
+        StemWord.SUMS_PIXEL: sums_pixel, StemWord.SUMS_ROW: sums_row,
+        StemWord.POOL_HEIGHT: pool.kernel[0], StemWord.POOL_WIDTH: pool.kernel[1],
+        StemWord.POOL_STRIDE_Y: pool.strides[0], StemWord.POOL_STRIDE_X: pool.strides[1],
+        StemWord.POOL_TOP: pool.pads[0], StemWord.POOL_LEFT: pool.pads[1],
+        StemWord.CHANNELS: stem.channels_out, StemWord.OUT_WIDTH: out_width,
     }  # fmt: skip
     values |= {word: value.ctypes.data for word, value in ready.constants.items()}
     if out is not None:
-        values |= {Word.OUT: out.ctypes.data, Word.OUT_STEP: out.strides[0]}
+        values |= {StemWord.OUT: out.ctypes.data, StemWord.OUT_STEP: out.strides[0]}
     if target is not None:
         values |= {
-            Word.BITS: target.data.ctypes.data + target.origin,
-            Word.BITS_STEP: 0 if len(target.data) == 1 else target.data.strides[0],
-            Word.BITS_ROW: target.row_bytes,
-            Word.BITS_PIXEL: target.pixel_bytes,
-            Word.NIBBLES: target.format.per_byte == 4,
+            StemWord.BITS: target.data.ctypes.data + target.origin,
+            StemWord.BITS_STEP: 0 if len(target.data) == 1 else target.data.strides[0],
+            StemWord.BITS_ROW: target.row_bytes,
+            StemWord.BITS_PIXEL: target.pixel_bytes,
+            StemWord.NIBBLES: target.format.per_byte == 4,
         }
     for word, value in values.items():
         words[word] = value

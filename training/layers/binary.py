@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ...runtime.errors import ConfigError
 from .estimators import find_estimator
 from .signs import sign
-from .weights import STATIC_ESTIMATORS, BinaryWeight
+from .weights import STATIC_ESTIMATORS, LatentWeightLayer
 
 __all__ = ["BinaryConv2d", "BinaryLinear", "RPReLU", "RSign", "minus", "per_channel", "set_progress"]
 
@@ -123,7 +123,7 @@ class RPReLU(nn.Module):
         return f"{self.channels}"
 
 
-class BinaryConv2d(BinaryWeight):
+class BinaryConv2d(LatentWeightLayer):
     """Convolution of ±1 inputs with α·sign(W), α = mean|W| per output channel; no bias (batch norm follows).
 
     Input ``[N, in_channels, H, W]``, already ±1 (from :class:`RSign`). ``pad_value`` (−1, 0 or +1) is what lies outside
@@ -187,7 +187,7 @@ class BinaryConv2d(BinaryWeight):
         )
 
 
-class BinaryLinear(BinaryWeight):
+class BinaryLinear(LatentWeightLayer):
     """Dense layer of ±1 inputs ``[…, in_features]`` with α·sign(W), W ``[out_features, in_features]``; no bias."""
 
     def __init__(self, in_features: int, out_features: int, *, estimator: str = "identity_clip") -> None:
@@ -207,5 +207,5 @@ class BinaryLinear(BinaryWeight):
 def set_progress(module: nn.Module, progress: float) -> None:
     """Tell every layer in ``module`` the share of the schedule that has passed, for EDE, ReSTE and ReCU."""
     for layer in module.modules():
-        if isinstance(layer, RSign | BinaryWeight):
+        if isinstance(layer, RSign | LatentWeightLayer):
             layer.set_progress(progress)

@@ -7,12 +7,12 @@ from .estimators import approx_sign, find_estimator, identity, identity_clip
 from .regularisers import find_regulariser, none, recu
 from .signs import binary_weight
 
-__all__ = ["STATIC_ESTIMATORS", "BinaryWeight", "bake", "choose_weights", "set_real_weights"]
+__all__ = ["STATIC_ESTIMATORS", "LatentWeightLayer", "bake", "choose_weights", "set_real_weights"]
 
 STATIC_ESTIMATORS = (approx_sign, identity, identity_clip)
 
 
-class BinaryWeight(nn.Module):
+class LatentWeightLayer(nn.Module):
     """Base of the binary layers: a real-valued weight ``[O, …]`` that acts as α·sign(W).
 
     ``regulariser`` changes W first (:mod:`.regularisers`); ``real`` switches binarisation off, which the first of two
@@ -57,14 +57,14 @@ class BinaryWeight(nn.Module):
 def choose_weights(network: nn.Module, *, estimator: str, regulariser: str) -> None:
     """Choose estimator and regulariser of the weights of every binary layer in ``network``."""
     for layer in network.modules():
-        if isinstance(layer, BinaryWeight):
+        if isinstance(layer, LatentWeightLayer):
             layer.choose(estimator, regulariser)
 
 
 def set_real_weights(network: nn.Module, real: bool) -> None:
     """Switch binarisation of weights off or on in every binary layer."""
     for layer in network.modules():
-        if isinstance(layer, BinaryWeight):
+        if isinstance(layer, LatentWeightLayer):
             layer.real = real
 
 
@@ -72,7 +72,7 @@ def set_real_weights(network: nn.Module, real: bool) -> None:
 def bake(network: nn.Module) -> None:
     """Write the regularised W into W and drop the regulariser: signs and scales stay, and export reads W alone."""
     for layer in network.modules():
-        if isinstance(layer, BinaryWeight):
+        if isinstance(layer, LatentWeightLayer):
             layer.weight.copy_(layer.latent_weight().clone())
             layer.choose(layer.estimator, "none")
             layer.real = False

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..layers.weights import BinaryWeight
+from ..layers.weights import LatentWeightLayer
 
 __all__ = ["SilentWeights"]
 
@@ -26,7 +26,7 @@ class SilentWeights:
 
     def __init__(self, network: nn.Module, *, scale: float, decay: float) -> None:
         self.scale, self.decay = scale, decay
-        self.layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, BinaryWeight)}
+        self.layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, LatentWeightLayer)}
         self.signs = {name: layer.weight.detach() >= 0 for name, layer in self.layers.items()}
         # All weights count as flipping at first: none has had the time to be silent.
         self.flips = {name: torch.ones_like(layer.weight) for name, layer in self.layers.items()}
