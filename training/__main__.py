@@ -1,13 +1,15 @@
-"""``python -m latentbit.training CONFIG -o RUN``: the train stage alone, for ``torchrun``.
+"""``python -m latentbit.training CONFIG -o RUN``: the train stage alone, for ``torchrun`` and for rented machines.
 
-The pipeline conducts one process. This entry is what several processes start, each with the same arguments; it leaves
-``RUN/1-train`` as the pipeline does, and ``pipeline run-all -c CONFIG -o RUN`` then finds the training finished.
+The pipeline conducts one process. This entry is what several processes start, each with the same arguments, and what a
+machine needs that only trains. It leaves ``RUN/1-train`` as the pipeline does, and then
+``pipeline run-all -c CONFIG -o RUN`` finds the training finished.
 """
 
 import argparse
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from ..runtime.errors import ConfigError, LatentbitError
 from .loop.distributed import leave
@@ -27,17 +29,33 @@ def tell(progress: Progress) -> None:
         sys.stdout.flush()
 
 
+def _setting(text: str) -> tuple[str, Any]:
+    """Return key and value of ``train.KEY=VALUE``, the value as TOML; what is no TOML is a string."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.startswith("train."):
+        raise ConfigError(f"-s {text}: write train.KEY=VALUE, as in -s train.minutes=8.5")
+    try:
+        found = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        found = value
+    return key.removeprefix("train."), found
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Train what the ``[train]`` section of CONFIG says; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m latentbit.training", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("config", type=Path, help="configuration file (TOML)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="run directory")
+    parser.add_argument(
+        "-s", "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value: -s train.minutes=8.5"
+    )
     parsed = parser.parse_args(arguments)
     try:
         try:
             section = tomllib.loads(parsed.config.read_text(encoding="utf-8")).get("train", {})
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{parsed.config} cannot be read: {error}") from error
+        section |= dict(_setting(text) for text in parsed.set)
         result = train(out=parsed.output / "1-train", progress=tell, **section)
     except LatentbitError as error:
         sys.stderr.write(f"error: {error}\n")

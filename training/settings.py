@@ -48,6 +48,10 @@ class Settings:
 
     # The schedule
     epochs: int = 30
+    minutes: float = 0.0
+    """Wall time of the whole training stage, from start to files; it takes the place of ``epochs``. 0: count epochs."""
+    start: str = ""
+    """Folder of a trained run of the same network, whose weights this one starts from; empty: fresh weights."""
     batch_size: int = 64
     optimizer: str = "adam"
     learning_rate: float = 0.02
@@ -122,7 +126,8 @@ class Settings:
     precision: str = "float32"
     """Arithmetic of activations: float32, or bf16 or fp16 by autocast; W, optimiser and evaluation stay float32."""
     compile: bool = False
-    """Compile the training step with torch.compile."""
+    """Compile the training step with torch.compile. The images that fill no batch at the end of an epoch are then left
+    out, for another batch size would be compiled anew; every epoch leaves out others."""
     channels_last: bool = True
     """Keep images and activations in NHWC order in memory: a fifth faster on the CPUs we measured."""
     threads: int = 1
@@ -152,6 +157,7 @@ class Settings:
             "threads",
             "weight_decay",
             "weight_limit",
+            "minutes",
             "mu",
             "beta",
             "gamma",

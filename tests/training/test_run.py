@@ -122,9 +122,10 @@ def test_two_stages_binarise_weights_and_start_the_schedule_again() -> None:
     found = run(real_weight_until=0.5, weight_decay=0.1, schedule="linear", learning_rate=0.01, augment="none")
     found.objective.train()
     layer = found.network.blocks[0].conv
-    half = found.steps // 2
+    steps = found.settings.epochs * found.batches.steps
+    half = steps // 2
     seen = []
-    for step in (0, half - 1, half, found.steps - 1):
+    for step in (0, half - 1, half, steps - 1):
         found.train_step(ROWS, step)
         group = found.optimizer.param_groups[0]
         seen.append((layer.real, round(group["lr"], 4), group["weight_decay"]))

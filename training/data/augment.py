@@ -20,6 +20,11 @@ Augmentation = Callable[[Tensor, Generator, int], Tensor]
 """``augment(images, generator, side)`` -> uint8 images ``[N, C, side, side]``, or of the input's size."""
 
 
+def _upload(draws: Tensor, device: torch.device) -> Tensor:
+    """Copy draws to the device without waiting for it: a few numbers an image, the work on pixels is done there."""
+    return draws.to(device, non_blocking=True)
+
+
 def centre_crop(images: Tensor, side: int) -> Tensor:
     """Cut the centre ``[N, C, side, side]`` out of images that are larger."""
     top, left = (images.shape[2] - side) // 2, (images.shape[3] - side) // 2
@@ -29,19 +34,18 @@ def centre_crop(images: Tensor, side: int) -> Tensor:
 def shift_and_flip(images: Tensor, generator: Generator, *, reach: int, flip: bool) -> Tensor:
     """Move each image by up to ``reach`` pixels along both axes (zeros move in) and flip every second one."""
     count, _, height, width = images.shape
-    moves = torch.randint(-reach, reach + 1, (2, count), generator=generator)
-    mirrored = torch.rand(count, generator=generator) < 0.5
-    rows = torch.arange(height) + moves[0, :, None]
-    columns = torch.arange(width).expand(count, width)
+    device = images.device
+    moves = _upload(torch.randint(-reach, reach + 1, (2, count), generator=generator), device)
+    mirrored = _upload(torch.rand(count, generator=generator) < 0.5, device)
+    rows = torch.arange(height, device=device) + moves[0, :, None]
+    columns = torch.arange(width, device=device).expand(count, width)
     if flip:
         columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
     columns = columns + moves[1, :, None]
     inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
     flat = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]
-    device = images.device
-    index = flat.to(device, non_blocking=True).view(count, 1, -1).expand(-1, images.shape[1], -1)
-    moved = images.flatten(2).gather(2, index).view_as(images)
-    return moved * inside.to(device, non_blocking=True).unsqueeze(1)
+    index = flat.view(count, 1, -1).expand(-1, images.shape[1], -1)
+    return images.flatten(2).gather(2, index).view_as(images) * inside.unsqueeze(1)
 
 
 def resized_crop(images: Tensor, generator: Generator, side: int) -> Tensor:
@@ -58,7 +62,7 @@ def resized_crop(images: Tensor, generator: Generator, side: int) -> Tensor:
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0], theta[:, 0, 2] = wide * mirrored, places[0] * (1 - wide)
     theta[:, 1, 1], theta[:, 1, 2] = high, places[1] * (1 - high)
-    grid = F.affine_grid(theta.to(images.device), [count, images.shape[1], side, side], align_corners=False)
+    grid = F.affine_grid(_upload(theta, images.device), [count, images.shape[1], side, side], align_corners=False)
     found = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
     return found.round_().clamp_(0, 255).to(torch.uint8)
 

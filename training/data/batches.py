@@ -22,10 +22,19 @@ def generator(*key: int) -> torch.Generator:
 class Batches:
     """The training part of a data set, cut into batches of ``size``.
 
-    A batch of one image is dropped: batch norm cannot learn from it.
+    A batch of one image is dropped: batch norm cannot learn from it. With ``whole`` an epoch has full batches alone.
     """
 
-    def __init__(self, dataset: Dataset, *, size: int, augment: str, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        size: int,
+        augment: str,
+        seed: int,
+        device: torch.device,
+        whole: bool = False,
+    ) -> None:
         self.dataset, self.size, self.seed, self.device = dataset, size, seed, device
         self.augment, self.side = find_augmentation(augment), dataset.test_images.shape[-1]
         resident = dataset.train_images.nbytes <= RESIDENT_BYTES
@@ -36,11 +45,12 @@ class Batches:
         self.mean = torch.tensor(dataset.mean, device=device).view(-1, 1, 1)
         self.std = torch.tensor(dataset.std, device=device).view(-1, 1, 1)
         full, rest = divmod(len(dataset.train_labels), size)
-        self.steps = full + (rest > 1)
+        self.steps = max(full, 1) if whole else full + (rest > 1)
 
     def order(self, epoch: int) -> Tensor:
-        """Return the row numbers of the training images in the order of ``epoch``, on the CPU."""
-        return torch.randperm(len(self.dataset.train_labels), generator=generator(self.seed, 0, epoch))
+        """Return the row numbers of the training images in the order of ``epoch``, where the images lie."""
+        order = torch.randperm(len(self.dataset.train_labels), generator=generator(self.seed, 0, epoch))
+        return order.to(self.device) if isinstance(self.images, Tensor) else order
 
     def get(self, rows: Tensor, step: int, rank: int = 0) -> tuple[Tensor, Tensor]:
         """Return normalised float32 images ``[n, C, H, W]`` and labels ``[n]`` of ``rows``.

@@ -73,7 +73,9 @@ class Objective(nn.Module):
                 (settings.gamma, settings.gamma_ramp),
             )
         ]
-        self.strength.copy_(torch.tensor([*ramped, fade]))
+        # Filled one by one: a tensor made here and copied to a GPU would make the host wait for it at every step.
+        for place, value in enumerate((*ramped, fade)):
+            self.strength[place].fill_(value)
 
     def task_loss(self, logits: Tensor, labels: Tensor, lesson: Tensor | None = None) -> Tensor:
         """CE: cross-entropy with the labels in float32, in part or whole replaced by distillation from a teacher.

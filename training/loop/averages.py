@@ -14,18 +14,21 @@ class MovingAverage:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.module, self.decay = module, decay
-        self.values = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        live = module.state_dict()
+        self.values = {name: value.detach().clone() for name, value in live.items()}
+        # state_dict() gives the tensors themselves: looking them up once spares that at every step.
+        floats = [name for name, value in live.items() if value.is_floating_point()]
+        self._floats = [self.values[name] for name in floats], [live[name] for name in floats]
+        counters = [name for name in live if name not in floats]
+        self._counters = [(self.values[name], live[name]) for name in counters]
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the module's values after optimiser step number ``step``."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
-        for name, value in self.module.state_dict().items():
-            average = self.values[name]
-            if average.is_floating_point():
-                average.lerp_(value, share)
-            else:
-                average.copy_(value)
+        torch._foreach_lerp_(*self._floats, share)
+        for average, value in self._counters:
+            average.copy_(value)
 
     def load(self, values: dict[str, Tensor]) -> None:
         """Continue from the averages of a checkpoint."""

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from torch import nn
 
-from ...runtime.errors import DataError
+from ...runtime.errors import ConfigError, DataError
 from ..models.catalogue import build_model
 from .checkpoints import load_tensors, read_json
 
-__all__ = ["load_network"]
+__all__ = ["load_network", "start_from"]
 
 
 def load_network(folder: str | Path) -> nn.Module:
@@ -21,3 +21,14 @@ def load_network(folder: str | Path) -> nn.Module:
     except (KeyError, TypeError, RuntimeError) as error:
         raise DataError(f"{folder / 'network.pt'} does not fit {folder / 'network.json'}: train again") from error
     return network.eval()
+
+
+def start_from(network: nn.Module, folder: str | Path) -> None:
+    """Copy the weights of the run in ``folder`` into ``network``; ConfigError if it is another network."""
+    try:
+        network.load_state_dict(load_network(folder).state_dict())
+    except RuntimeError as error:
+        raise ConfigError(
+            f"train.start = {str(folder)!r} holds another network than train.model and its options build:"
+            f" {str(error).splitlines()[-1].strip()}"
+        ) from error

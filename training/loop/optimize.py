@@ -48,6 +48,9 @@ def set_stage(optimizer: torch.optim.Optimizer, learning_rate: float, weight_dec
 @torch.no_grad()
 def clamp_weights(network: nn.Module, limit: float) -> None:
     """Clamp the latent weights of binary layers to ±limit, so that none drifts where no gradient turns it back."""
-    for layer in network.modules():
-        if isinstance(layer, BinaryConv2d | BinaryLinear):
-            layer.weight.clamp_(-limit, limit)
+    weights: list[torch.Tensor] = [
+        layer.weight for layer in network.modules() if isinstance(layer, BinaryConv2d | BinaryLinear)
+    ]
+    if weights:
+        torch._foreach_clamp_min_(weights, -limit)
+        torch._foreach_clamp_max_(weights, limit)

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...runtime.errors import ConfigError
 from ..data.batches import Batches
 from ..data.catalogue import load
 from ..data.dataset import Dataset, holdout
@@ -14,8 +15,9 @@ from ..layers.weights import bake, choose_weights, set_real_weights
 from ..models.catalogue import build_model, model_options
 from ..settings import Settings
 from .averages import MovingAverage
+from .budget import Budget, Minutes, Steps
 from .distributed import Group
-from .loading import load_network
+from .loading import load_network, start_from
 from .optimize import build_optimizer, choose_device, clamp_weights, set_stage
 from .schedules import factor
 from .silent import SilentWeights
@@ -39,8 +41,16 @@ class TrainingRun:
     """Everything of a run that lives in memory. The global random state is left as it was."""
 
     def __init__(self, settings: Settings, group: Group | None = None, device: str = "") -> None:
+        clock = Minutes(60 * settings.minutes)  # from here on: loading and compiling are part of the time
         self.settings, self.group = settings, group or Group()
+        if settings.minutes and self.group.world > 1:
+            raise ConfigError(
+                "train.minutes is for one process: several would end at different steps; set train.epochs"
+            )
         self.device = choose_device(device or settings.device)
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # shapes never change: the quickest convolution is worth finding
+            torch.backends.cudnn.allow_tf32 = False  # float32 is float32: the evaluation is that of a CPU
         dataset = load(settings.data, settings.root or None, image_size=settings.image_size)
         self.dataset = holdout(dataset, settings.holdout) if settings.holdout else dataset
         self.batches = Batches(
@@ -49,7 +59,9 @@ class TrainingRun:
             augment=settings.augment,
             seed=settings.seed,
             device=self.device,
+            whole=settings.compile,
         )
+        self.budget: Budget = clock if settings.minutes else Steps(settings.epochs * self.batches.steps)
         self.options = choose_model_options(settings, dataset)
         self.network, self.objective = self._build()
         self.teacher = self._load_teacher()
@@ -62,15 +74,16 @@ class TrainingRun:
         unused = settings.latent_every > 1 or settings.latent_until < 1 or settings.latent in ("L3", "L5")
         self.call = self.group.wrap(self.objective, self.device, unused=unused)
         if settings.compile:
-            self.call = torch.compile(self.call)  # type: ignore[assignment]
+            self.call = torch.compile(self.call, dynamic=False)  # type: ignore[assignment]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
-        self.steps = settings.epochs * self.batches.steps
 
     def _build(self) -> tuple[nn.Module, Objective]:
         settings = self.settings
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             network = build_model(settings.model, **self.options)
+            if settings.start:
+                start_from(network, settings.start)
             choose_weights(network, estimator=settings.weight_estimator, regulariser=settings.weight_regulariser)
             for layer in network.modules():
                 if isinstance(layer, RSign):
@@ -115,18 +128,18 @@ class TrainingRun:
         if self.average is not None:
             self.average.update(step)
         hits = (logits.detach().argmax(1) == labels).sum().double()
-        count = hits.new_tensor(len(labels))
+        count = torch.full_like(hits, len(labels))
         return torch.stack((loss.detach().double() * count, hits, count))
 
     def _enter(self, step: int) -> None:
         """Set what depends on the place in the schedule: learning rate, stage, strength of the latent branch."""
-        settings, passed, turn = self.settings, step / self.steps, self.settings.real_weight_until
+        settings, passed, turn = self.settings, self.budget.passed(step), self.settings.real_weight_until
         self.objective.set_progress(passed, step)
         real = passed < turn
         within = passed / turn if real else (passed - turn) / (1 - turn)
         if turn:
             set_real_weights(self.network, real)
-            if not real and (step - 1) / self.steps < turn:
+            if not real and self.budget.before(step) < turn:
                 self.optimizer.state.clear()  # the second stage starts with no momentum of the first
         decay = settings.weight_decay if real or not turn else 0.0
         set_stage(self.optimizer, settings.learning_rate * factor(settings.schedule, within), decay)
@@ -135,7 +148,7 @@ class TrainingRun:
         """Leave the network as it is to be measured and kept: averaged, binary, without a regulariser."""
         if self.average is not None:
             self.average.apply()
-        self.objective.set_progress(1.0, self.steps)
+        self.objective.set_progress(1.0, 0)
         bake(self.network)
 
     def state(self) -> dict[str, Any]:
@@ -144,6 +157,7 @@ class TrainingRun:
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "budget": self.budget.state(),
         }
         if self.silent is not None:
             found["silent"] = self.silent.state()
@@ -156,6 +170,7 @@ class TrainingRun:
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        self.budget.restore(state["budget"])
         if self.silent is not None:
             self.silent.restore(state["silent"])
         if self.average is not None:

@@ -17,6 +17,7 @@ import torch
 from ...runtime.errors import ConfigError
 from ..settings import Settings
 from . import checkpoints
+from .budget import Minutes
 from .curves import Curves
 from .distributed import join
 from .evaluate import accuracy
@@ -26,13 +27,22 @@ from .run import TrainingRun
 __all__ = ["Progress", "TrainResult", "load_network", "train"]
 
 CHECKPOINT_SECONDS = 60.0
-"""Within a long epoch a checkpoint is written at this interval; at the end of an epoch always."""
-FORMAT = 1
+"""Within a long epoch a checkpoint is written at this interval."""
+CHECKPOINT_SHARE = 0.01
+"""At the end of an epoch one is written too, but where that would take a larger share of the time than this."""
+FORMAT = 2
+EVALUATED = 500
+"""Images on which the time of the final evaluation is estimated."""
+CLOSING_SECONDS = 0.25
+"""Kept besides for what is not measured: closing the run and writing small files."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What the progress callback is told after every step; ``metrics`` is filled at the end of an epoch."""
+    """What the progress callback is told after every step; ``metrics`` is filled at the end of an epoch.
+
+    With ``train.minutes`` the number of ``epochs`` is what the pace so far promises.
+    """
 
     epoch: int
     epochs: int
@@ -55,7 +65,8 @@ def train(*, out: str | Path, progress: Callable[[Progress], None] | None = None
     """Train a network; the keywords are the fields of :class:`.settings.Settings`.
 
     Writes into ``out``: network.json (model and options), network.pt (its weights), metrics.json, metrics.jsonl (a line
-    an epoch), checkpoint.pt. A checkpoint of the same settings is resumed, of others replaced.
+    an epoch), checkpoint.pt. A checkpoint of the same settings is resumed, of others replaced; with ``minutes`` a
+    resumed run spends what is left of them.
     metrics.json: ``training`` is the binary network's accuracy on the test images, evaluated once, at the end, and
     ``latent_stream`` that of the latent stream or null. With ``holdout`` > 0 the two are null and ``validation`` and
     ``validation_latent_stream`` are measured on the held-out training images instead.
@@ -81,6 +92,7 @@ class _Trainer:
     def __init__(self, run: TrainingRun, folder: Path, report: Callable[[Progress], None]) -> None:
         self.run, self.settings, self.folder, self.report = run, run.settings, folder, report
         self.epoch, self.step, self.seconds = 0, 0, 0.0
+        self.saved, self.saving = time.perf_counter(), 0.0  # when the last checkpoint was written, and how long it took
         self.totals = torch.zeros(3, dtype=torch.float64)  # loss·images, right answers, images of this epoch
         self.history: list[dict[str, float]] = []
         self._resume()
@@ -89,8 +101,12 @@ class _Trainer:
 
     def finish(self) -> TrainResult:
         """Train what is left, evaluate once, and write the results."""
+        budget = self.run.budget
+        if isinstance(budget, Minutes) and budget.steps_left(0):
+            self._save()
+            budget.keep(self._closing_seconds())
         clock = time.perf_counter()
-        while self.epoch < self.settings.epochs:
+        while budget.steps_left(self._taken()):
             clock = self._train_epoch(clock)
         if not self.run.group.leads:
             self.run.group.wait()
@@ -108,19 +124,23 @@ class _Trainer:
 
     def _train_epoch(self, clock: float) -> float:
         """Run the remaining steps of this epoch; returns the time up to which ``seconds`` counts."""
-        run, size, steps = self.run, self.settings.batch_size, self.run.batches.steps
+        run, size, steps, budget = self.run, self.settings.batch_size, self.run.batches.steps, self.run.budget
         order = run.batches.order(self.epoch)
         totals = self.totals.to(run.device)
         run.objective.train()
-        saved, started, first = clock, time.perf_counter(), self.step
+        started, first = time.perf_counter(), self.step
         for step in range(self.step, steps):
-            totals += run.train_step(order[step * size : (step + 1) * size], self.epoch * steps + step)
+            totals += run.train_step(order[step * size : (step + 1) * size], self._taken())
+            budget.spend()
             self.step = step + 1
             now = time.perf_counter()
             rate = (self.step - first) / (now - started)
-            self._tell(rate * size, (run.steps - self.epoch * steps - self.step) / rate)
-            if now - saved > CHECKPOINT_SECONDS:
-                self.seconds, clock, saved = self.seconds + now - clock, now, now
+            left = budget.steps_left(self._taken())
+            self._tell(rate * size, left / rate)
+            if not left:
+                break
+            if now - self.saved > CHECKPOINT_SECONDS:
+                self.seconds, clock = self.seconds + now - clock, now
                 self.totals = totals.cpu()
                 self._save()
         loss_sum, right, images = run.group.total(totals).tolist()
@@ -135,13 +155,42 @@ class _Trainer:
         self.history.append(metrics)
         if self.curves is not None:
             self.curves.add(metrics)
-        self.epoch, self.step, self.totals = self.epoch + 1, 0, torch.zeros(3, dtype=torch.float64)
-        self._save()
+        if self.step == steps:
+            self.epoch, self.step = self.epoch + 1, 0
+        self.totals = torch.zeros(3, dtype=torch.float64)
+        last = not budget.steps_left(self._taken())
+        if last or now - self.saved >= min(CHECKPOINT_SECONDS, self.saving / CHECKPOINT_SHARE):
+            self._save()
         return now
+
+    def _taken(self) -> int:
+        """Return the steps that this run has taken."""
+        return self.epoch * self.run.batches.steps + self.step
+
+    def _closing_seconds(self) -> float:
+        """Return what the evaluation and the last files will take, measured; a quarter more, as machines are shared."""
+        run = self.run
+        images, labels = self.run.dataset.train_images[:EVALUATED], self.run.dataset.train_labels[:EVALUATED]
+        streams = [run.network, *([run.objective.latent_logits] if run.objective.has_latent_stream else [])]
+        seconds = 0.0
+        for stream in streams:
+            for _ in range(2):  # the first time finds algorithms and fills caches
+                started = time.perf_counter()
+                accuracy(run.objective, lambda part, s=stream: s(run.batches.normalise(part)), images, labels)  # type: ignore[misc]
+                once = time.perf_counter() - started
+            seconds += once * len(run.dataset.test_labels) / len(labels)
+        return 1.25 * (seconds + 2 * self.saving) + CLOSING_SECONDS
 
     def _tell(self, rate: float, seconds_left: float, metrics: dict[str, float] | None = None) -> None:
         self.report(
-            Progress(self.epoch, self.settings.epochs, self.step, self.run.batches.steps, rate, seconds_left, metrics)
+            Progress(self.epoch, self._epochs(), self.step, self.run.batches.steps, rate, seconds_left, metrics)
+        )
+
+    def _epochs(self) -> int:
+        """Return the number of epochs, with ``minutes`` as the pace so far promises it."""
+        total = self._taken() + self.run.budget.steps_left(self._taken())
+        return (
+            max(self.epoch + 1, math.ceil(total / self.run.batches.steps)) if math.isfinite(total) else self.epoch + 1
         )
 
     def _evaluate(self) -> dict[str, Any]:
@@ -159,19 +208,23 @@ class _Trainer:
         found |= dict(zip(names[first : first + 2], (binary, latent), strict=True))
         last = self.history[-1]
         return found | {
-            "epochs": self.settings.epochs,
+            "epochs": round(self._taken() / run.batches.steps, 2) if self.settings.minutes else self.settings.epochs,
+            "steps": self._taken(),
             "loss": last["loss"],
             "train_accuracy": last["accuracy"],
             "images": len(labels),
             "dataset": run.dataset.name,
             "dataset_sha256": run.dataset.sha256,
             "seconds": round(self.seconds, 3),
+            "images_per_second": round(self._taken() * self.settings.batch_size / max(self.seconds, 1e-9), 1),
+            "budget_minutes": self.settings.minutes or None,
         }
 
     def _save(self) -> None:
         """Write checkpoint and metrics; the lines of metrics.jsonl are never ahead of the checkpoint."""
         if not self.run.group.leads:
             return
+        started = time.perf_counter()
         checkpoints.save_tensors(
             self.folder / "checkpoint.pt",
             self._identity()
@@ -185,6 +238,8 @@ class _Trainer:
             },
         )
         checkpoints.write_lines(self.folder / "metrics.jsonl", self.history)
+        self.saved = time.perf_counter()
+        self.saving = self.saved - started
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree in to be resumed."""

@@ -37,7 +37,7 @@ def step_times(variants: Mapping[str, Mapping[str, Any]], rounds: int = ROUNDS) 
                 rows = torch.arange(run.settings.batch_size) % len(run.batches.labels)
                 started = clock()
                 for step in range(cycle):
-                    run.train_step(rows, (turn * cycle + step) % run.steps)
+                    run.train_step(rows, (turn * cycle + step) % (run.settings.epochs * run.batches.steps))
                 run.synchronise()
                 if turn >= WARM_UP:
                     times[name].append((clock() - started) / cycle)
