@@ -24,7 +24,7 @@ from ..layers.tracing import trace
 from ..layers.unregistered import Unregistered
 from ..settings import table_of
 
-__all__ = ["LatentConv2d", "LatentLinear", "LatentSign", "Streams", "fused", "latent_layer", "two_streams"]
+__all__ = ["LatentSign", "fused", "latent_layer", "two_streams"]
 
 Activation = Callable[[Tensor], Tensor]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .blocks import build_stem, downsample
 
-__all__ = ["FloatResNet", "float_resnet18", "float_resnet20", "float_resnet34"]
+__all__ = ["float_resnet18", "float_resnet20", "float_resnet34"]
 
 
 class FloatBlock(nn.Module):

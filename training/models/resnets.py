@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .blocks import BinaryBlock, BinaryHead, build_stem
 
-__all__ = ["BinaryResNet", "DigitsResNet", "resnet8", "resnet18", "resnet20", "resnet34"]
+__all__ = ["DigitsResNet", "resnet8", "resnet18", "resnet20", "resnet34"]
 
 
 class BinaryResNet(nn.Module):

@@ -21,7 +21,7 @@ from .plots import plot_ablation
 from .results import Row, render, summarise
 from .stepcost import step_costs
 
-__all__ = ["Ablation", "ablate", "parse_variant"]
+__all__ = ["ablate", "parse_variant"]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-__all__ = ["Row", "accuracy_of", "latent_accuracy_of", "mean_and_error", "render", "summarise"]
+__all__ = ["Row", "accuracy_of", "render", "summarise"]
 
 
 @dataclass(frozen=True)
