@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from .data.catalogue import load
     from .data.dataset import Dataset
     from .handover.fold import fold
+    from .handover.pixels import Pixels
     from .handover.reader import register_emitter
-    from .layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign
+    from .latent.objectives import Objective, build_objective
+    from .layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign, set_progress
+    from .layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
+    from .layers.weights import bake, choose_weights, set_real_weights
     from .loop.loading import load_network
-    from .loop.trainer import TrainResult, train
+    from .loop.trainer import Progress, TrainResult, train
     from .models.binarize import binarize
     from .models.catalogue import build_model
     from .settings import Settings
@@ -23,17 +27,27 @@ if TYPE_CHECKING:
 __all__ = [
     "BinaryConv2d",
     "BinaryLinear",
+    "BinaryWeightConv2d",
+    "BinaryWeightLinear",
     "Dataset",
+    "Objective",
+    "Pixels",
+    "Progress",
     "RPReLU",
     "RSign",
     "Settings",
     "TrainResult",
+    "bake",
     "binarize",
     "build_model",
+    "build_objective",
+    "choose_weights",
     "fold",
     "load",
     "load_network",
     "register_emitter",
+    "set_progress",
+    "set_real_weights",
     "train",
 ]
 
@@ -43,17 +57,27 @@ __getattr__, __dir__ = lazy(
     {
         "BinaryConv2d": "layers.binary",
         "BinaryLinear": "layers.binary",
+        "BinaryWeightConv2d": "layers.weight_only",
+        "BinaryWeightLinear": "layers.weight_only",
         "Dataset": "data.dataset",
+        "Objective": "latent.objectives",
+        "Pixels": "handover.pixels",
+        "Progress": "loop.trainer",
         "RPReLU": "layers.binary",
         "RSign": "layers.binary",
         "Settings": "settings",
         "TrainResult": "loop.trainer",
+        "bake": "layers.weights",
         "binarize": "models.binarize",
         "build_model": "models.catalogue",
+        "build_objective": "latent.objectives",
+        "choose_weights": "layers.weights",
         "fold": "handover.fold",
         "load": "data.catalogue",
         "load_network": "loop.loading",
         "register_emitter": "handover.reader",
+        "set_progress": "layers.binary",
+        "set_real_weights": "layers.weights",
         "train": "loop.trainer",
     },
 )

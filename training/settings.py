@@ -4,18 +4,42 @@ Importing this module imports no torch: the command line reads and checks a conf
 """
 
 import difflib
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from ..runtime.errors import ConfigError
 
-__all__ = ["LATENT", "Settings"]
+__all__ = ["LATENT", "Settings", "table_of"]
 
 LATENT = ("none", "L1", "L2", "L3", "L4", "L5")
-PHI = ("identity", "hardtanh", "sign")
-PRECISIONS = ("bf16", "float32", "fp16")
-OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("constant", "cosine", "linear", "onecycle", "step")
+
+Value = TypeVar("Value")
+Rule = tuple[Callable[[Any], bool], str]
+"""Whether a value may be, and what to say of one that may not."""
+
+NOT_NEGATIVE: Rule = (lambda value: value >= 0, "must not be negative, but is {}")
+POSITIVE: Rule = (lambda value: value > 0, "must be positive, not {}")
+SHARE_ABOVE_0: Rule = (lambda value: 0 < value <= 1, "must lie in (0, 1], not {}")
+SHARE_BELOW_1: Rule = (lambda value: 0 <= value < 1, "must lie in [0, 1), not {}")
+SHARE: Rule = (lambda value: 0 <= value <= 1, "must lie in [0, 1], not {}")
+SIGN_OR_ZERO: Rule = (lambda value: value in (-1, 0, 1), "must be -1, 0 or 1, not {}")
+
+
+def at_least(least: int) -> Rule:
+    """Return the rule that a value is not smaller than ``least``."""
+    return (lambda value: value >= least, f"must be at least {least}, not {{}}")
+
+
+def ruled(default: Value, rule: Rule) -> Value:
+    """Return a field whose values obey a rule."""
+    return field(default=default, metadata={"rule": rule})
+
+
+def one_of(default: str, choices: Sequence[str]) -> str:
+    """Return a field that takes one of these names; :func:`table_of` holds what they mean."""
+    return field(default=default, metadata={"choices": tuple(choices)})
 
 
 @dataclass(frozen=True)
@@ -31,39 +55,39 @@ class Settings:
     """Name of the data set."""
     root: str = ""
     """Folder of data sets on disk; empty: the environment variable LATENTBIT_DATA."""
-    holdout: float = 0.0
+    holdout: float = ruled(0.0, SHARE_BELOW_1)
     """Share of the training data held out to choose settings on; with it the test data are never touched."""
     model: str = "digits_resnet"
     """Name of the network."""
-    width: int = 0
+    width: int = ruled(0, NOT_NEGATIVE)
     """Channels of the first stage; 0: the network's own default."""
-    pad_value: int = 0
+    pad_value: int = ruled(0, SIGN_OR_ZERO)
     """What lies outside the image for binary convolutions: -1, 0 or 1."""
     stem: str = ""
     """Float layers before the first binary one: imagenet, cifar, strided or cheap; empty: the network's own default."""
     downsample: str = ""
     """1×1 convolution of strided shortcuts: float or binary; empty: the network's own default."""
-    image_size: int = 0
+    image_size: int = ruled(0, NOT_NEGATIVE)
     """Side in pixels to which folders of images are brought; 0: the data set's own."""
 
     # The schedule
-    epochs: int = 30
-    minutes: float = 0.0
+    epochs: int = ruled(30, at_least(1))
+    minutes: float = ruled(0.0, NOT_NEGATIVE)
     """Wall time of the whole training stage, from start to files; it takes the place of ``epochs``. 0: count epochs."""
     start: str = ""
     """Folder of a trained run of the same network, whose weights this one starts from; empty: fresh weights."""
-    batch_size: int = 64
-    optimizer: str = "adam"
-    learning_rate: float = 0.02
-    weight_decay: float = 0.0
+    batch_size: int = ruled(64, at_least(2))
+    optimizer: str = one_of("adam", ("adam", "adamw", "sgd"))
+    learning_rate: float = ruled(0.02, POSITIVE)
+    weight_decay: float = ruled(0.0, NOT_NEGATIVE)
     """On convolution and dense weights alone, never on batch norm, biases, thresholds or slopes."""
-    schedule: str = "onecycle"
-    label_smoothing: float = 0.0
+    schedule: str = one_of("onecycle", ("constant", "cosine", "linear", "onecycle", "step"))
+    label_smoothing: float = ruled(0.0, SHARE_BELOW_1)
     augment: str = "shift1"
     """Augmentation of training images: none, shift1, crop2_flip, crop4_flip, resized_crop."""
-    clip: float = 0.0
+    clip: float = ruled(0.0, NOT_NEGATIVE)
     """Largest norm of the gradient; 0: no limit."""
-    ema: float = 0.0
+    ema: float = ruled(0.0, SHARE_BELOW_1)
     """Decay of a moving average of all weights, which the run then leaves behind; 0: none."""
     activation_estimator: str = "approx_sign"
     """Surrogate derivative of activation signs: approx_sign, ede, identity, identity_clip or reste."""
@@ -71,50 +95,50 @@ class Settings:
     """Surrogate derivative of weight signs."""
     weight_regulariser: str = "none"
     """What W becomes before it is binarised: none, standardise or recu."""
-    silent_scale: float = 0.0
+    silent_scale: float = ruled(0.0, NOT_NEGATIVE)
     """Shortest gradient of a weight channel, as a share of the weights' norm (OvSW's gradient scaling); 0: none."""
-    silent_decay: float = 0.0
+    silent_decay: float = ruled(0.0, NOT_NEGATIVE)
     """Decay of weights whose sign has stopped flipping (OvSW's silence awareness); 0: none."""
-    real_weight_until: float = 0.0
+    real_weight_until: float = ruled(0.0, SHARE_BELOW_1)
     """Two-stage training: weights stay real in this first part of the schedule, then the schedule starts again without
     weight decay. 0: one stage; ReActNet uses 0.5."""
-    weight_limit: float = 1.5
+    weight_limit: float = ruled(1.5, NOT_NEGATIVE)
     """Latent weights are clamped to ±limit after every step; 0: never."""
-    seed: int = 0
+    seed: int = ruled(0, NOT_NEGATIVE)
     teacher: str = ""
     """Folder of a trained run whose network teaches this one; empty: none."""
-    teacher_weight: float = 1.0
+    teacher_weight: float = ruled(1.0, SHARE)
     """Share of the teacher's distillation in the loss; the rest is cross-entropy with the labels."""
-    teacher_temperature: float = 1.0
+    teacher_temperature: float = ruled(1.0, POSITIVE)
 
     # The latent branch
-    latent: str = "L1"
+    latent: str = one_of("L1", LATENT)
     """none, or the attempt of docs/training.md."""
-    phi: str = "identity"
+    phi: str = one_of("identity", ("identity", "hardtanh", "sign"))
     """Activation of the latent stream: identity, hardtanh or sign."""
-    mu: float = 1.0
+    mu: float = ruled(1.0, NOT_NEGATIVE)
     """Weight of the latent stream's own cross-entropy."""
-    beta: float = 1.0
+    beta: float = ruled(1.0, NOT_NEGATIVE)
     """Weight of the distillation from the latent to the binary stream."""
-    temperature: float = 1.0
+    temperature: float = ruled(1.0, POSITIVE)
     """Temperature T of that distillation."""
-    gamma: float = 0.1
+    gamma: float = ruled(0.1, NOT_NEGATIVE)
     """L2: weight of the supervision of features."""
-    centre: float = 0.0
+    centre: float = ruled(0.0, NOT_NEGATIVE)
     """L2: weight of the centre loss on pooled features."""
-    eta: float = 0.3
+    eta: float = ruled(0.3, NOT_NEGATIVE)
     """L4: size of the latent gradient relative to the binary one."""
-    fade: float = 0.8
+    fade: float = ruled(0.8, SHARE_ABOVE_0)
     """L3 and L5: share of the schedule by which the latent part has faded to zero."""
-    mu_ramp: float = 0.0
+    mu_ramp: float = ruled(0.0, SHARE_BELOW_1)
     """Share of the schedule over which mu rises from 0; 0: at once. So for beta_ramp and gamma_ramp."""
-    beta_ramp: float = 0.0
-    gamma_ramp: float = 0.0
-    latent_share: float = 1.0
+    beta_ramp: float = ruled(0.0, SHARE_BELOW_1)
+    gamma_ramp: float = ruled(0.0, SHARE_BELOW_1)
+    latent_share: float = ruled(1.0, SHARE_ABOVE_0)
     """Share of each batch that the latent stream reads (L1, L2, L5)."""
-    latent_every: int = 1
+    latent_every: int = ruled(1, at_least(1))
     """The latent stream runs on every n-th step (L1, L2, L5)."""
-    latent_until: float = 1.0
+    latent_until: float = ruled(1.0, SHARE_ABOVE_0)
     """The latent stream runs in this first part of the schedule (L1, L2, L5)."""
 
     tensorboard: bool = False
@@ -123,71 +147,24 @@ class Settings:
     # The machine
     device: str = "cpu"
     """cpu, cuda, or auto: cuda where there is one."""
-    precision: str = "float32"
+    precision: str = one_of("float32", ("bf16", "float32", "fp16"))
     """Arithmetic of activations: float32, or bf16 or fp16 by autocast; W, optimiser and evaluation stay float32."""
     compile: bool = False
     """Compile the training step with torch.compile. The images that fill no batch at the end of an epoch are then left
     out, for another batch size would be compiled anew; every epoch leaves out others."""
     channels_last: bool = True
     """Keep images and activations in NHWC order in memory: a fifth faster on the CPUs we measured."""
-    threads: int = 1
+    threads: int = ruled(1, NOT_NEGATIVE)
     """CPU threads of torch; 0: torch's own choice. Results are equal bit for bit for equal numbers."""
 
     def __post_init__(self) -> None:
-        """Check the values that need no table of names."""
-        for name, choices in (
-            ("latent", LATENT),
-            ("phi", PHI),
-            ("optimizer", OPTIMIZERS),
-            ("schedule", SCHEDULES),
-            ("precision", PRECISIONS),
-        ):
-            value = getattr(self, name)
-            if value not in choices:
-                spelled = {choice.lower(): choice for choice in choices}
-                near = difflib.get_close_matches(str(value).lower(), spelled, 1)
-                hint = f"did you mean {spelled[near[0]]!r}?" if near else f"choose one of {', '.join(choices)}"
-                raise ConfigError(f"train.{name} = {value!r} is unknown: {hint}")
-        for name, least in (("epochs", 1), ("batch_size", 2), ("latent_every", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"train.{name} must be at least {least}, not {getattr(self, name)}")
-        for name in (
-            "width",
-            "image_size",
-            "threads",
-            "weight_decay",
-            "weight_limit",
-            "minutes",
-            "mu",
-            "beta",
-            "gamma",
-            "centre",
-            "eta",
-            "clip",
-            "silent_scale",
-            "silent_decay",
-            "seed",
-        ):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"train.{name} must not be negative, but is {getattr(self, name)}")
-        for name in ("learning_rate", "temperature", "teacher_temperature"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"train.{name} must be positive, not {getattr(self, name)}")
-        for name in ("fade", "latent_share", "latent_until"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(f"train.{name} must lie in (0, 1], not {getattr(self, name)}")
-        unit = ("holdout", "label_smoothing", "mu_ramp", "beta_ramp", "gamma_ramp", "ema", "real_weight_until")
-        for name in unit:
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"train.{name} must lie in [0, 1), not {getattr(self, name)}")
+        """Check every value, and those that go with others."""
+        for known in fields(self):
+            _check(known.name, getattr(self, known.name), known.metadata)
         if self.latent == "L4" and self.real_weight_until:
             raise ConfigError("train.real_weight_until needs another latent variant than L4, whose value is binary")
-        if not 0 <= self.teacher_weight <= 1:
-            raise ConfigError(f"train.teacher_weight must lie in [0, 1], not {self.teacher_weight}")
         if self.precision == "fp16" and self.device == "cpu":
             raise ConfigError("train.precision = 'fp16' needs a GPU: use bf16 or float32 on the CPU")
-        if self.pad_value not in (-1, 0, 1):
-            raise ConfigError(f"train.pad_value must be -1, 0 or 1, not {self.pad_value}")
 
     @classmethod
     def from_keywords(cls, **keywords: Any) -> "Settings":
@@ -211,3 +188,28 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """Return the options as plain JSON values."""
         return asdict(self)
+
+
+def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
+    """Raise ConfigError if the value of an option breaks its rule, or is none of its choices."""
+    choices = metadata.get("choices", (value,))
+    if value not in choices:
+        spelled = {choice.lower(): choice for choice in choices}
+        near = difflib.get_close_matches(str(value).lower(), spelled, 1)
+        hint = f"did you mean {spelled[near[0]]!r}?" if near else f"choose one of {', '.join(choices)}"
+        raise ConfigError(f"train.{name} = {value!r} is unknown: {hint}")
+    if "rule" in metadata:
+        holds, complaint = metadata["rule"]
+        if not holds(value):
+            raise ConfigError(f"train.{name} {complaint.format(value)}")
+
+
+def table_of(option: str, table: Mapping[str, Value]) -> MappingProxyType[str, Value]:
+    """Return what the choices of an option mean, by name and read-only.
+
+    AssertionError at import if the table and the choices in :class:`Settings` differ: each is written once, and neither
+    without the other.
+    """
+    (choices,) = (known.metadata["choices"] for known in fields(Settings) if known.name == option)
+    assert set(table) == set(choices), f"Settings.{option} takes {choices}, its table holds {tuple(table)}"
+    return MappingProxyType(dict(table))

@@ -11,7 +11,8 @@ import pytest
 from latentbit.runtime.errors import ConfigError, DataError
 from latentbit.training.loop.trainer import load_network, train
 from latentbit.training.studies import ablation
-from latentbit.training.studies.ablation import ablate, parse_variant, render, summarise
+from latentbit.training.studies.ablation import ablate, parse_variant
+from latentbit.training.studies.results import render, summarise
 from latentbit.training.studies.separability import features_of, lda_trace, separability
 from latentbit.training.studies.stepcost import step_costs
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latentbit.runtime.errors import ConfigError, DataError
+from latentbit.runtime.errors import ConfigError, DataError, StorageError
 from latentbit.training.data import cifar, fetch
 from latentbit.training.data.catalogue import load
 from latentbit.training.data.cifar import CIFAR10, load_cifar, read_binary, read_python
@@ -180,6 +180,22 @@ def test_a_download_is_verified_and_unpacked(tmp_path: Path) -> None:
         fetch.extract(path, tmp_path / "again")
 
 
+def test_a_download_that_the_disk_refuses_is_no_fault_of_the_network(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"abc")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match=r"cannot write .*: a file of that name is in the way"):
+        fetch.ensure(tmp_path / "file" / "data.gz", (tmp_path / "source").as_uri(), "0" * 32)
+
+
+def test_decoded_images_that_cannot_be_kept_name_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("LATENTBIT_CACHE", str(tmp_path / "file"))
+    for part in ("train", "val"):
+        write_images(tmp_path / "set" / part, {"cat": 1})
+    with pytest.raises(StorageError, match="LATENTBIT_CACHE names the folder"):
+        load("folder:set", tmp_path, image_size=8)
+
+
 def test_the_root_is_the_keyword_then_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LATENTBIT_DATA", str(tmp_path))
     assert fetch.data_root(None) == tmp_path
@@ -211,7 +227,7 @@ def test_a_folder_of_images_is_decoded_once(tmp_path: Path, monkeypatch: pytest.
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
     assert load("folder:set", tmp_path, image_size=14).sha256 == found.sha256
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == before
-    assert not [name for name in before if name.endswith(".tmp")]
+    assert all(name.startswith("images-") and name.endswith(".npy") for name in before)
 
 
 def test_folders_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

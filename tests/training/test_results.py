@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from latentbit.training.studies.ablation import render, summarise
+from latentbit.training.studies.results import render, summarise
 
 DOCS = Path(__file__).parents[2] / "docs"
 LOGS = sorted((DOCS / "results").glob("*.jsonl"))

@@ -197,20 +197,6 @@ def test_an_unwritable_folder_is_a_storage_error(tmp_path: Path) -> None:
         train(out=blocked / "run", **QUICK | {"epochs": 1, "latent": "none"})
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "value.json"
-    checkpoints.write_json(path, {"a": 1})
-
-    def fail(file: Any) -> None:
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(StorageError, match="No space left"):
-        checkpoints.write_atomically(path, fail)
-    assert checkpoints.read_json(path) == {"a": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["value.json"]
-
-
 def test_curves_for_tensorboard(tmp_path: Path) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="no tensorboard here")
     result = train(out=tmp_path, tensorboard=True, **QUICK | {"latent": "none"})

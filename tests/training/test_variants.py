@@ -1,6 +1,7 @@
 """The latent variants L2 to L5, ramps and the cheaper streams, each against its formula."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from latentbit.runtime.errors import UnsupportedError
-from latentbit.training.latent.objectives import Objective, build_objective, fading
+from latentbit.training.latent.objectives import OBJECTIVES, Objective, build_objective, fading
 from latentbit.training.latent.selfcancel import SelfCancel
 from latentbit.training.latent.streams import LatentSign
 from latentbit.training.latent.supervision import CentreLoss, feature_distance
@@ -38,7 +39,7 @@ def test_l2_adds_the_distance_of_normalised_stage_features() -> None:
     supervised = build_objective(network, Settings(latent="L2", gamma=0.5))
     supervised.latent.load_state_dict(plain.latent.state_dict())
     plain.eval(), supervised.eval()
-    _, _, own, other, _ = supervised._streams[0](images)
+    _, _, own, other, _ = supervised.streams(images)
     assert [tuple(f.shape[1:]) for f in own] == [(4, 8, 8), (8, 4, 4)]  # the ends of both stages
     added = supervised(images, labels)[0] - plain(images, labels)[0]
     expected = sum(
@@ -149,6 +150,27 @@ def strengths(objective: Objective, progress: float) -> list[float]:
     return objective.strength[:3].tolist()
 
 
+def test_only_variants_that_stop_using_parameters_say_so() -> None:
+    used = {name: build_objective(small(), Settings(latent=name)).leaves_unused for name in OBJECTIVES}
+    assert used == {"none": False, "L1": False, "L2": False, "L3": True, "L4": False, "L5": True}
+    assert build_objective(small(), Settings(latent="L1", latent_every=2)).leaves_unused
+    assert build_objective(small(), Settings(latent="L2", latent_until=0.5)).leaves_unused
+    assert not build_objective(small(), Settings(latent="none", latent_every=2)).leaves_unused
+
+
+@pytest.mark.parametrize("variant", sorted(OBJECTIVES))
+@pytest.mark.parametrize("changes", [{}, {"latent_every": 2, "latent_until": 0.5}])
+def test_a_step_that_leaves_parameters_unused_was_announced(variant: str, changes: dict[str, Any]) -> None:
+    objective = build_objective(small(), Settings(latent=variant, **changes)).train()
+    unused = False
+    for step, progress in enumerate((0.0, 0.1, 0.9)):
+        objective.set_progress(progress, step)
+        objective.zero_grad()
+        objective(*batch())[0].backward()
+        unused |= any(parameter.grad is None for parameter in objective.parameters())
+    assert unused is objective.leaves_unused
+
+
 def test_ramps_raise_the_weights_from_zero() -> None:
     settings = Settings(latent="L2", mu=2.0, beta=1.0, gamma=0.4, mu_ramp=0.5, beta_ramp=0.25)
     objective = build_objective(small(), settings)
@@ -161,7 +183,7 @@ def test_ramps_raise_the_weights_from_zero() -> None:
 def test_a_stream_on_part_of_the_batch_reads_its_first_rows(variant: str) -> None:
     network, (images, labels) = small(), batch()
     objective = build_objective(network, Settings(latent=variant, latent_share=0.5)).train()
-    binary, latent, own, other, _ = objective._streams[0](images)
+    binary, latent, own, other, _ = objective.streams(images)
     assert (len(binary), len(latent)) == (6, 3)
     assert [len(f) for f in own] == [6, 6]
     assert [len(f) for f in other] == [3, 3]

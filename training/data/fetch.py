@@ -1,14 +1,15 @@
 """Finding, downloading and verifying the files of a data set."""
 
 import hashlib
+import http.client
 import os
 import tarfile
-import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...runtime.errors import DataError, StorageError
-from ..loop.checkpoints import write_atomically
+from ...runtime.files import atomic_path
 
 __all__ = ["data_root", "ensure", "extract", "verify"]
 
@@ -46,25 +47,27 @@ def verify(path: Path, md5: str) -> Path:
 def ensure(path: Path, url: str, md5: str) -> Path:
     """Return ``path``, downloaded from ``url`` first if it is missing, and verified.
 
-    DataError without a network names the address and where to put the file by hand.
+    DataError without a network names the address and where to put the file by hand; StorageError names what the disk
+    refuses.
     """
     if not path.exists():
-        try:
-            with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
-                write_atomically(path, lambda file: _copy(answer, file))
-        except (urllib.error.URLError, StorageError, OSError) as error:
-            if isinstance(error, StorageError) and not isinstance(error.__cause__, urllib.error.URLError):
-                raise
-            raise DataError(
-                f"{path} is missing and {url} cannot be fetched ({error}): fetch it elsewhere and put it there, or set"
-                " LATENTBIT_DATA to the folder that holds it"
-            ) from error
+        with atomic_path(path) as part, part.open("wb") as file:
+            for block in _download(url, path):
+                file.write(block)
     return verify(path, md5)
 
 
-def _copy(source: object, target: object) -> None:
-    while block := source.read(BLOCK):  # type: ignore[attr-defined]
-        target.write(block)  # type: ignore[attr-defined]
+def _download(url: str, path: Path) -> Iterator[bytes]:
+    """Yield what the network gives; an error of the disk, to which the caller writes, is none of this function."""
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
+            while block := answer.read(BLOCK):
+                yield block
+    except (OSError, http.client.HTTPException) as error:
+        raise DataError(
+            f"{path} is missing and {url} cannot be fetched ({error}): fetch it elsewhere and put it there, or set"
+            " LATENTBIT_DATA to the folder that holds it"
+        ) from error
 
 
 def extract(archive: Path, folder: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from ...runtime.errors import DataError, MissingExtraError, StorageError
+from ...runtime.files import atomic_path
 from .dataset import Dataset, Images, Labels, make_dataset
 from .fetch import data_root
 
@@ -71,20 +72,15 @@ def decoded(files: list[Path], side: int, load_side: int) -> Images:
     key = hashlib.sha256(json.dumps([states, side, load_side]).encode()).hexdigest()[:32]
     target = cache_root() / f"images-{key}.npy"
     if not target.exists():
-        temporary = target.with_suffix(f".{os.getpid()}.tmp")
+        start = (load_side - side) // 2
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            array = open_memmap(temporary, "w+", np.uint8, (len(files), 3, side, side))
-            start = (load_side - side) // 2
-            for row, path in enumerate(files):
-                array[row] = decode(path, load_side)[:, start : start + side, start : start + side]
-            array.flush()
-            del array
-            os.replace(temporary, target)
-        except OSError as error:
-            raise StorageError(f"cannot write decoded images to {target}: {error}; set LATENTBIT_CACHE") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+            with atomic_path(target) as part:
+                array = open_memmap(part, "w+", np.uint8, (len(files), 3, side, side))
+                for row, path in enumerate(files):
+                    array[row] = decode(path, load_side)[:, start : start + side, start : start + side]
+                array.flush()
+        except StorageError as error:
+            raise StorageError(f"{error}; LATENTBIT_CACHE names the folder of decoded images") from error
     images: Images = np.load(target, mmap_mode="c")  # copy on write: torch wants a writable array
     return images
 

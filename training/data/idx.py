@@ -15,7 +15,7 @@ from ...runtime.errors import DataError
 from .dataset import Dataset, make_dataset
 from .fetch import data_root, ensure
 
-__all__ = ["FASHION_MNIST", "MNIST", "IdxSet", "load_idx", "read_idx"]
+__all__ = ["FASHION_MNIST", "MNIST", "load_idx", "read_idx"]
 
 PARTS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..layers.channels import per_channel
+
 __all__ = [
     "Binarize",
     "ChannelAffine",
@@ -15,13 +17,7 @@ __all__ = [
     "FoldedBinaryLinear",
     "FoldedWeightConv2d",
     "FoldedWeightLinear",
-    "over_channels",
 ]
-
-
-def over_channels(values: Tensor, rank: int) -> Tensor:
-    """View ``[C]`` so that it broadcasts over axis 1 of a tensor of this rank."""
-    return values.view(-1, *[1] * (rank - 2))
 
 
 class Binarize(nn.Module):
@@ -35,7 +31,7 @@ class Binarize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return float ±1 of the shape of ``x``; NaN gives −1."""
-        return torch.where(x >= over_channels(self.threshold, x.ndim), 1.0, -1.0)
+        return torch.where(x >= per_channel(self.threshold, x), 1.0, -1.0)
 
 
 class ChannelAffine(nn.Module):
@@ -51,7 +47,7 @@ class ChannelAffine(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``fl(fl(x·scale) + shift)``, same shape as ``x`` ``[N, C, ...]``."""
-        return x * over_channels(self.scale, x.ndim) + over_channels(self.shift, x.ndim)
+        return x * per_channel(self.scale, x) + per_channel(self.shift, x)
 
 
 class FoldedBinaryConv2d(nn.Module):
@@ -94,7 +90,8 @@ class FoldedBinaryConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``fl(fl(acc·scale) + bias)``, ``[N, O, H', W']``."""
-        return self.accumulate(x) * over_channels(self.scale, 4) + over_channels(self.bias, 4)
+        acc = self.accumulate(x)
+        return acc * per_channel(self.scale, acc) + per_channel(self.bias, acc)
 
 
 class FoldedBinaryLinear(nn.Module):

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...runtime.errors import UnsupportedError
-from .emission import array, pair
-from .folded import over_channels
+from ..layers.arguments import pair
+from ..layers.channels import per_channel
+from .emission import array
 
 __all__ = ["IntegerStem", "PixelInput", "Pixels"]
 
@@ -115,4 +116,4 @@ class IntegerStem(nn.Module):
         centred = x.permute(0, 3, 1, 2).float() - self.zero_point
         weight = self.weight.float()
         acc = F.conv2d(centred, weight, None, self.stride, self.padding, self.dilation, self.groups).round()
-        return acc * over_channels(self.scale, 4) + over_channels(self.bias, 4)
+        return acc * per_channel(self.scale, acc) + per_channel(self.bias, acc)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...export.builder import GraphBuilder, Shape
-from .emission import Emitter, annotate_shapes, emit_graph
+from ..layers.shapes import annotate_shapes
+from .emission import Emitter, emit_graph
 from .emitters.functions import FUNCTIONS, METHODS
 from .emitters.layers import MODULES
 from .fold import fold

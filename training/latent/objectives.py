@@ -20,6 +20,7 @@ it: what is exported is the network, so nothing of the branch can remain.
 """
 
 import math
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -28,12 +29,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...runtime.errors import ConfigError, UnsupportedError
 from ..layers.binary import BinaryConv2d, BinaryLinear, RSign, set_progress
-from ..settings import Settings
+from ..layers.unregistered import Unregistered
+from ..settings import Settings, table_of
 from .selfcancel import SelfCancel
 from .streams import LatentSign, fused, latent_layer, two_streams
 from .supervision import CentreLoss, distillation, feature_distance
 
 __all__ = ["OBJECTIVES", "Objective", "build_objective", "fading"]
+
+MU, BETA, GAMMA, LAMBDA = range(4)
+"""Places in :attr:`Objective.strength`."""
 
 
 def fading(progress: float, until: float) -> float:
@@ -48,8 +53,12 @@ class Objective(nn.Module):
     """
 
     has_latent_stream = False
+    """Whether :meth:`latent_logits` answers."""
     strength: Tensor
-    """Float32 ``[4]``: μ, β, γ after their ramps, and λ. A tensor, so that a compiled step need not be recompiled."""
+    """Float32 ``[4]``, in the order of :data:`MU`, …: μ, β, γ after their ramps, and λ.
+
+    A tensor, so that a compiled step need not be recompiled.
+    """
 
     def __init__(self, network: nn.Module, settings: Settings) -> None:
         super().__init__()
@@ -58,6 +67,11 @@ class Objective(nn.Module):
             "strength", torch.tensor([settings.mu, settings.beta, settings.gamma, 1.0]), persistent=False
         )
         self.faded = False
+
+    @property
+    def leaves_unused(self) -> bool:
+        """Whether the loss of some step does not depend on all parameters; the averaging of gradients must know."""
+        return False
 
     def set_progress(self, progress: float, step: int) -> None:
         """Tell the share of the schedule that has passed and the number of the step, before each step."""
@@ -112,20 +126,30 @@ class TwoStreams(Objective):
         super().__init__(network, settings)
         streams = two_streams(network, settings.phi, settings.latent_share)
         self.latent, self.classifier_shape = streams.added, streams.classifier_shape
-        # Not registered: its modules are those of the network and of self.latent, which hold the parameters.
-        self._streams = (streams.graph,)
+        # Its modules are those of the network and of self.latent, which hold the parameters.
+        self._graph = Unregistered(streams.graph)
         self.active = True
+
+    @property
+    def leaves_unused(self) -> bool:
+        """The latent stream's own batch norms, where it does not run in every step."""
+        return self.settings.latent_every > 1 or self.settings.latent_until < 1
 
     def set_progress(self, progress: float, step: int) -> None:
         """Decide whether the latent stream runs in this step."""
         super().set_progress(progress, step)
         self.active = progress < self.settings.latent_until and step % self.settings.latent_every == 0
 
+    def streams(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
+        """Return ``(z_b, z_w, features_b, features_w, pooled_b)``: see :class:`.streams.Streams`."""
+        found: tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor, ...], Tensor] = self._graph.module(images)
+        return found
+
     def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """CE(z_b) + μ·CE(z_w) + β·T²·KL(sg softmax(z_w/T) ‖ softmax(z_b/T))."""
         if not self.active:
             return super().forward(images, labels, lesson)
-        binary, latent, own, other, pooled = self._streams[0](images)
+        binary, latent, own, other, pooled = self.streams(images)
         loss = self.task_loss(binary, labels, lesson) + self.extra_loss(binary, latent, labels, lesson)
         return loss + self.feature_loss(own, other, pooled, labels), binary
 
@@ -133,7 +157,7 @@ class TwoStreams(Objective):
         """Return what the latent logits add; they may be of the first part of the batch only."""
         part = len(latent)
         taught = distillation(binary[:part], latent, self.settings.temperature)
-        return self.strength[0] * self.task_loss(latent, labels, lesson) + self.strength[1] * taught
+        return self.strength[MU] * self.task_loss(latent, labels, lesson) + self.strength[BETA] * taught
 
     def feature_loss(
         self, own: tuple[Tensor, ...], other: tuple[Tensor, ...], pooled: Tensor, labels: Tensor
@@ -143,8 +167,7 @@ class TwoStreams(Objective):
 
     def latent_logits(self, images: Tensor) -> Tensor:
         """Logits of the stream that runs on W itself."""
-        logits: Tensor = self._streams[0](images)[1]
-        return logits
+        return self.streams(images)[1]
 
 
 class FeatureSupervised(TwoStreams):
@@ -165,24 +188,26 @@ class FeatureSupervised(TwoStreams):
         distances = [feature_distance(a[: len(b)], b) for a, b in zip(own, other, strict=True)]
         if not distances:
             raise ConfigError("this network has no stages to supervise: use L1 in place of L2")
-        loss = self.strength[2] * torch.stack(distances).sum()
+        loss = self.strength[GAMMA] * torch.stack(distances).sum()
         return loss if self.centres is None else loss + self.settings.centre * self.centres(pooled, labels)
 
 
 class LogitEnsemble(TwoStreams):
     """L5: cross-entropy on a mixture of both streams' logits, fading to the binary stream alone."""
 
+    leaves_unused = True  # once λ is 0
+
     def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """CE((1 − λ)·z_b + λ·z_w) + CE(z_b)."""
         if not self.active or self.faded:
             loss, binary = Objective.forward(self, images, labels, lesson)
             return 2 * loss, binary
-        binary, latent, *_ = self._streams[0](images)
+        binary, latent, *_ = self.streams(images)
         return self.task_loss(binary, labels, lesson) + self.extra_loss(binary, latent, labels, lesson), binary
 
     def extra_loss(self, binary: Tensor, latent: Tensor, labels: Tensor, lesson: Tensor | None) -> Tensor:
         """CE((1 − λ)·z_b + λ·z_w)."""
-        part, weight = len(latent), self.strength[3]
+        part, weight = len(latent), self.strength[LAMBDA]
         return self.task_loss((1 - weight) * binary[:part] + weight * latent, labels, lesson)
 
 
@@ -194,27 +219,29 @@ class _FusedBlock(nn.Module):
         self.path = nn.Sequential(
             LatentSign(sign, objective.settings.phi), latent_layer(layer), type(norm)(norm.num_features)
         )
-        self._objective = (objective,)
+        self._objective = Unregistered(objective)
 
     def forward(self, binary: Tensor, x: Tensor) -> Tensor:
         latent: Tensor = self.path(x)
-        return binary + self._objective[0].strength[3] * latent
+        return binary + self._objective.module.strength[LAMBDA] * latent
 
 
 class BlockFusion(Objective):
     """L3: every block adds the latent features, ever less of them."""
 
+    leaves_unused = True  # once λ is 0
+
     def __init__(self, network: nn.Module, settings: Settings) -> None:
         super().__init__(network, settings)
         graph, self.latent = fused(network, self._build, behind_norm=True)
-        self._graph = (graph,)
+        self._graph = Unregistered(graph)
 
     def _build(self, sign: RSign, layer: BinaryConv2d | BinaryLinear, norm: _BatchNorm) -> nn.Module:
         return _FusedBlock(sign, layer, norm, self)
 
     def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """CE of the fused network; of the bare network once λ is 0."""
-        logits = self.network(images) if self.faded else self._graph[0](images)
+        logits = self.network(images) if self.faded else self._graph.module(images)
         return self.task_loss(logits, labels, lesson), logits
 
 
@@ -224,25 +251,28 @@ class SelfCancelling(Objective):
     def __init__(self, network: nn.Module, settings: Settings) -> None:
         super().__init__(network, settings)
         graph, self.latent = fused(network, self._build, behind_norm=False)
-        self._graph = (graph,)
+        self._graph = Unregistered(graph)
 
     def _build(self, sign: RSign, layer: BinaryConv2d | BinaryLinear, norm: _BatchNorm) -> nn.Module:
         return SelfCancel(LatentSign(sign, self.settings.phi), layer, self.settings.eta)
 
     def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """CE of logits that are the bare network's."""
-        logits = self._graph[0](images)
+        logits = self._graph.module(images)
         return self.task_loss(logits, labels, lesson), logits
 
 
-OBJECTIVES: dict[str, type[Objective]] = {
-    "none": Objective,
-    "L1": TwoStreams,
-    "L2": FeatureSupervised,
-    "L3": BlockFusion,
-    "L4": SelfCancelling,
-    "L5": LogitEnsemble,
-}
+OBJECTIVES: MappingProxyType[str, type[Objective]] = table_of(
+    "latent",
+    {
+        "none": Objective,
+        "L1": TwoStreams,
+        "L2": FeatureSupervised,
+        "L3": BlockFusion,
+        "L4": SelfCancelling,
+        "L5": LogitEnsemble,
+    },
+)
 
 
 def build_objective(network: nn.Module, settings: Settings) -> Objective:

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..layers.binary import BinaryConv2d, BinaryLinear
-from ..layers.estimators import Derivative
+from ..layers.estimators import Estimator
 from ..layers.signs import weight_scale
+from ..layers.unregistered import Unregistered
 
 __all__ = ["SelfCancel"]
 
@@ -28,14 +29,14 @@ class _BothGradients(torch.autograd.Function):
         real: Tensor,
         weight: Tensor,
         geometry: tuple[Any, ...] | None,
-        derivative: Derivative,
+        estimator: Estimator,
         progress: float,
         eta: float,
     ) -> Tensor:
         scale = weight_scale(weight)
         binary = torch.where(weight >= 0, scale, -scale).to(signs.dtype)
         ctx.save_for_backward(signs, real, weight, binary)
-        ctx.geometry, ctx.derivative, ctx.progress, ctx.eta = geometry, derivative, progress, eta
+        ctx.geometry, ctx.estimator, ctx.progress, ctx.eta = geometry, estimator, progress, eta
         return F.linear(signs, binary) if geometry is None else F.conv2d(signs, binary, None, *geometry)
 
     @staticmethod
@@ -54,7 +55,7 @@ class _BothGradients(torch.autograd.Function):
 
         to_signs, of_binary = gradients(signs, binary)
         to_real, of_latent = gradients(real, weight.to(real.dtype))
-        of_binary = of_binary * ctx.derivative(weight, ctx.progress)
+        of_binary = of_binary * ctx.estimator(weight, ctx.progress)
         share = ctx.eta * of_binary.norm() / (of_latent.norm() + EPSILON)
         return to_signs, to_real * share.to(real.dtype), of_binary + share * of_latent, None, None, None, None
 
@@ -68,16 +69,16 @@ class SelfCancel(nn.Module):
     def __init__(self, sign: nn.Module, layer: BinaryConv2d | BinaryLinear, eta: float) -> None:
         super().__init__()
         self.sign, self.eta = sign, eta
-        self._layer = (layer,)
+        self._layer = Unregistered(layer)
 
     def forward(self, signs: Tensor, x: Tensor) -> Tensor:
         """Signs and their real source ``[N, C, H, W]`` (or ``[N, K]``) to the binary layer's output."""
-        layer, real = self._layer[0], self.sign(x)
+        layer, real = self._layer.module, self.sign(x)
         geometry = None
         if isinstance(layer, BinaryConv2d):
             geometry = layer.geometry()
             signs, real = layer.pad(signs), layer.pad(real)
         out: Tensor = _BothGradients.apply(  # type: ignore[no-untyped-call]
-            signs, real, layer.latent_weight(), geometry, layer.derivative, layer.progress, self.eta
+            signs, real, layer.latent_weight(), geometry, layer.estimate, layer.progress, self.eta
         )
         return out

@@ -9,6 +9,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 import torch.nn.functional as F
@@ -16,23 +17,30 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...runtime.errors import UnsupportedError
-from ..layers.binary import BinaryConv2d, BinaryLinear, RSign, minus
+from ..layers.binary import BinaryConv2d, BinaryLinear, RSign
+from ..layers.channels import minus
 from ..layers.signs import sign
 from ..layers.tracing import trace
+from ..layers.unregistered import Unregistered
+from ..settings import table_of
 
-__all__ = ["LatentConv2d", "LatentLinear", "LatentSign", "Streams", "fused", "latent_layer", "two_streams"]
+__all__ = ["LatentSign", "fused", "latent_layer", "two_streams"]
 
-PHI: dict[str, Callable[[Tensor], Tensor]] = {"identity": lambda x: x, "hardtanh": F.hardtanh, "sign": sign}
+Activation = Callable[[Tensor], Tensor]
+
+PHI: MappingProxyType[str, Activation] = table_of(
+    "phi", {"identity": lambda x: x, "hardtanh": F.hardtanh, "sign": sign}
+)
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class _Shared(nn.Module, Generic[Layer]):
-    """A latent counterpart of a layer: holds the layer without registering it, so its parameters count once."""
+    """A latent counterpart of a layer, which keeps its parameters."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self._layer = (layer,)
+        self._layer = Unregistered(layer)
 
 
 class LatentSign(_Shared[RSign]):
@@ -44,7 +52,7 @@ class LatentSign(_Shared[RSign]):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[N, C, …]`` to the same shape, real-valued."""
-        return self.phi(minus(x, self._layer[0].threshold))
+        return self.phi(minus(x, self._layer.module.threshold))
 
 
 class LatentConv2d(_Shared[BinaryConv2d]):
@@ -52,7 +60,7 @@ class LatentConv2d(_Shared[BinaryConv2d]):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[N, C, H, W]`` to ``[N, O, H', W']``."""
-        layer = self._layer[0]
+        layer = self._layer.module
         return layer.convolve(x, layer.latent_weight().to(x.dtype))
 
 
@@ -61,7 +69,7 @@ class LatentLinear(_Shared[BinaryLinear]):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[…, K]`` to ``[…, O]``."""
-        return F.linear(x, self._layer[0].latent_weight().to(x.dtype))
+        return F.linear(x, self._layer.module.latent_weight().to(x.dtype))
 
 
 class Take(nn.Module):

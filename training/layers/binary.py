@@ -18,38 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...runtime.errors import ConfigError
-from .estimators import find_estimator
+from .arguments import pair, require_positive
+from .channels import minus, per_channel
+from .estimators import STATIC_ESTIMATORS, find_estimator
 from .signs import sign
-from .weights import STATIC_ESTIMATORS, LatentWeightLayer
+from .weights import LatentWeightLayer
 
-__all__ = ["BinaryConv2d", "BinaryLinear", "RPReLU", "RSign", "minus", "per_channel", "set_progress"]
-
-
-def per_channel(parameter: Tensor, x: Tensor) -> Tensor:
-    """View ``[C]`` so that it broadcasts over axis 1 of ``x`` (``[N,C]``, ``[N,C,H,W]``, …)."""
-    return parameter.view(-1, *(1 for _ in range(x.dim() - 2)))
-
-
-def minus(x: Tensor, parameter: Tensor) -> Tensor:
-    """Return ``x − parameter``, the parameter ``[C]`` per channel, in the dtype of ``x``.
-
-    A sum with −parameter, which is the same number: the backward pass of a difference would negate a gradient of the
-    size of ``x`` before it sums it over each channel.
-    """
-    return x + per_channel(-parameter.to(x.dtype), x)
-
-
-def _positive(layer: str, **values: int) -> None:
-    for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(f"{layer}: {name} must be a positive integer, not {value!r}")
-
-
-def _pair(layer: str, name: str, value: int | Sequence[int], least: int) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or any(not isinstance(v, int) or v < least for v in pair):
-        raise ConfigError(f"{layer}: {name} must be one or two integers of at least {least}, not {value!r}")
-    return pair[0], pair[1]
+__all__ = ["BinaryConv2d", "BinaryLinear", "RPReLU", "RSign", "set_progress"]
 
 
 class RSign(nn.Module):
@@ -60,23 +35,26 @@ class RSign(nn.Module):
 
     def __init__(self, channels: int, *, estimator: str = "approx_sign") -> None:
         super().__init__()
-        _positive("RSign", channels=channels)
+        require_positive("RSign", channels=channels)
         self.channels, self.progress = channels, 0.0
         self.choose(estimator)
         self.threshold = nn.Parameter(torch.zeros(channels))
 
     def choose(self, estimator: str) -> None:
         """Choose the surrogate derivative."""
-        self.estimator, self.derivative = estimator, find_estimator(estimator)
+        self.estimator, self.estimate = estimator, find_estimator(estimator)
 
     def set_progress(self, progress: float) -> None:
-        """Tell the share of the schedule; kept only where it matters, as a compiled step is compiled anew for each."""
-        if self.derivative not in STATIC_ESTIMATORS:
+        """Store the share of the schedule that has passed.
+
+        Skipped where it is ignored: ``torch.compile`` would compile the step again for every new value.
+        """
+        if self.estimate not in STATIC_ESTIMATORS:
             self.progress = progress
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ±1 of the shape of ``x``."""
-        return sign(minus(x, self.threshold), self.derivative, self.progress)
+        return sign(minus(x, self.threshold), self.estimate, self.progress)
 
     def extra_repr(self) -> str:
         """Describe the layer."""
@@ -107,7 +85,7 @@ class RPReLU(nn.Module):
 
     def __init__(self, channels: int, *, slope: float = 0.25) -> None:
         super().__init__()
-        _positive("RPReLU", channels=channels)
+        require_positive("RPReLU", channels=channels)
         self.channels = channels
         self.shift_in = nn.Parameter(torch.zeros(channels))
         self.slope = nn.Parameter(torch.full((channels,), float(slope)))
@@ -144,20 +122,19 @@ class BinaryConv2d(LatentWeightLayer):
         pad_value: int = 0,
         estimator: str = "identity_clip",
     ) -> None:
-        _positive("BinaryConv2d", in_channels=in_channels, out_channels=out_channels, groups=groups)
+        require_positive("BinaryConv2d", in_channels=in_channels, out_channels=out_channels, groups=groups)
         if in_channels % groups or out_channels % groups:
             raise ConfigError(
-                f"BinaryConv2d: groups={groups} divides in_channels={in_channels} and out_channels={out_channels}"
-                " not evenly"
+                f"BinaryConv2d: groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}"
             )
         if pad_value not in (-1, 0, 1):
             raise ConfigError(f"BinaryConv2d: pad_value must be -1, 0 or 1, not {pad_value!r}")
-        size = _pair("BinaryConv2d", "kernel_size", kernel_size, 1)
+        size = pair(kernel_size, "BinaryConv2d: kernel_size", 1)
         super().__init__((out_channels, in_channels // groups, *size), estimator)
         self.in_channels, self.out_channels, self.groups, self.kernel_size = in_channels, out_channels, groups, size
-        self.stride = _pair("BinaryConv2d", "stride", stride, 1)
-        self.padding = _pair("BinaryConv2d", "padding", padding, 0)
-        self.dilation = _pair("BinaryConv2d", "dilation", dilation, 1)
+        self.stride = pair(stride, "BinaryConv2d: stride", 1)
+        self.padding = pair(padding, "BinaryConv2d: padding")
+        self.dilation = pair(dilation, "BinaryConv2d: dilation", 1)
         self.pad_value = int(pad_value)
 
     def pad(self, x: Tensor) -> Tensor:
@@ -191,7 +168,7 @@ class BinaryLinear(LatentWeightLayer):
     """Dense layer of ±1 inputs ``[…, in_features]`` with α·sign(W), W ``[out_features, in_features]``; no bias."""
 
     def __init__(self, in_features: int, out_features: int, *, estimator: str = "identity_clip") -> None:
-        _positive("BinaryLinear", in_features=in_features, out_features=out_features)
+        require_positive("BinaryLinear", in_features=in_features, out_features=out_features)
         super().__init__((out_features, in_features), estimator)
         self.in_features, self.out_features = in_features, out_features
 

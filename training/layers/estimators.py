@@ -1,8 +1,8 @@
 """Straight-through estimators: what stands in for the derivative of ``sign`` in the backward pass.
 
-An estimator is a function ``derivative(x, progress)`` with the shape and dtype of ``x``; ``progress`` in [0, 1] is the
-share of the training schedule that has passed (only EDE and ReSTE look at it). Register a new one in
-:data:`ESTIMATORS`; layers choose by name.
+An estimator is a function of ``(x, progress)`` that returns this derivative in the shape and dtype of ``x``;
+``progress`` in [0, 1] is the share of the training schedule that has passed. Register a new one in :data:`ESTIMATORS`;
+layers choose by name.
 
 ===============  ======================================================  ==========================================
 name             d sign(x) / dx                                          source
@@ -19,7 +19,6 @@ reste            (1/o)·|x|^(1/o − 1) for 0.1 <= |x| <= 1.5, the secant   ReST
 
 from collections.abc import Callable
 from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,18 +27,18 @@ from ...runtime.errors import ConfigError
 
 __all__ = [
     "ESTIMATORS",
-    "Derivative",
+    "STATIC_ESTIMATORS",
+    "Estimator",
     "approx_sign",
     "ede",
     "find_estimator",
     "identity",
     "identity_clip",
     "reste",
-    "signed",
 ]
 
-Derivative = Callable[[Tensor, float], Tensor]
-"""``derivative(x, progress)`` -> tensor like ``x``."""
+Estimator = Callable[[Tensor, float], Tensor]
+"""``estimator(x, progress)`` -> derivative like ``x``."""
 
 RESTE_INNER = 0.1
 RESTE_OUTER = 1.5
@@ -76,7 +75,7 @@ def reste(x: Tensor, progress: float) -> Tensor:
     return torch.where(size <= RESTE_OUTER, slope, torch.zeros_like(slope))
 
 
-ESTIMATORS: MappingProxyType[str, Derivative] = MappingProxyType(
+ESTIMATORS: MappingProxyType[str, Estimator] = MappingProxyType(
     {
         "approx_sign": approx_sign,
         "ede": ede,
@@ -86,33 +85,13 @@ ESTIMATORS: MappingProxyType[str, Derivative] = MappingProxyType(
     }
 )
 
+STATIC_ESTIMATORS = (approx_sign, identity, identity_clip)
+"""Those that ignore the progress of the schedule."""
 
-def find_estimator(name: str) -> Derivative:
+
+def find_estimator(name: str) -> Estimator:
     """Return the estimator of this name; ConfigError lists the known ones."""
     try:
         return ESTIMATORS[name]
     except KeyError:
         raise ConfigError(f"unknown estimator {name!r}: choose one of {', '.join(ESTIMATORS)}") from None
-
-
-class SignWithEstimator(torch.autograd.Function):
-    """``scale · sign(x)`` with sign(0) = +1 forward; ``gradient · derivative(x, progress)``, unscaled, backward."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor | None, derivative: Derivative, progress: float) -> Tensor:
-        """Return +scale where x >= 0, else −scale (NaN included), in the dtype of x; no scale means 1."""
-        ctx.save_for_backward(x)
-        ctx.derivative, ctx.progress = derivative, progress
-        signs = x.clone().ge_(0).mul_(2).sub_(1)  # floats throughout: by way of bools it took four times as long
-        return signs if scale is None else signs.mul_(scale)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
-        """Multiply the gradient by the surrogate derivative."""
-        (x,) = ctx.saved_tensors
-        return ctx.derivative(x, ctx.progress).mul_(grad_outputs[0]), None, None, None
-
-
-def signed(x: Tensor, scale: Tensor | None, derivative: Derivative, progress: float) -> Tensor:
-    """Return ``scale · sign(x)``; the gradient is ``derivative(x, progress)``, whatever the scale."""
-    return SignWithEstimator.apply(x, scale, derivative, progress)  # type: ignore[no-any-return, no-untyped-call]

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ...runtime.errors import ConfigError
 
-__all__ = ["REGULARISERS", "Regulariser", "find_regulariser", "none", "recu", "standardise"]
+__all__ = ["REGULARISERS", "find_regulariser", "none", "recu", "standardise"]
 
 Regulariser = Callable[[Tensor, float], Tensor]
 

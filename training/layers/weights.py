@@ -3,13 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from .estimators import approx_sign, find_estimator, identity, identity_clip
+from .estimators import STATIC_ESTIMATORS, find_estimator
 from .regularisers import find_regulariser, none, recu
 from .signs import binary_weight
 
-__all__ = ["STATIC_ESTIMATORS", "LatentWeightLayer", "bake", "choose_weights", "set_real_weights"]
-
-STATIC_ESTIMATORS = (approx_sign, identity, identity_clip)
+__all__ = ["LatentWeightLayer", "bake", "choose_weights", "set_real_weights"]
 
 
 class LatentWeightLayer(nn.Module):
@@ -30,7 +28,7 @@ class LatentWeightLayer(nn.Module):
 
     def choose(self, estimator: str, regulariser: str) -> None:
         """Choose how gradients reach W, and what W becomes before it is binarised."""
-        self.estimator, self.derivative = estimator, find_estimator(estimator)
+        self.estimator, self.estimate = estimator, find_estimator(estimator)
         self.regulariser, self.regularise = regulariser, find_regulariser(regulariser)
 
     def reset_parameters(self) -> None:
@@ -46,11 +44,14 @@ class LatentWeightLayer(nn.Module):
     def effective_weight(self) -> Tensor:
         """Return what the layer multiplies with: α·sign(W), or W itself while ``real``."""
         weight = self.latent_weight()
-        return weight if self.real else binary_weight(weight, self.derivative, self.progress)
+        return weight if self.real else binary_weight(weight, self.estimate, self.progress)
 
     def set_progress(self, progress: float) -> None:
-        """Tell the share of the schedule; kept only where it matters, as a compiled step is compiled anew for each."""
-        if self.derivative not in STATIC_ESTIMATORS or self.regularise is recu:
+        """Store the share of the schedule that has passed.
+
+        Skipped where it is ignored: ``torch.compile`` would compile the step again for every new value.
+        """
+        if self.estimate not in STATIC_ESTIMATORS or self.regularise is recu:
             self.progress = progress
 
 

@@ -1,43 +1,25 @@
 """Files of a training run, written whole or not at all, and read without executing anything."""
 
+import io
 import json
-import os
 import pickle
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
-from ...runtime.errors import DataError, StorageError
+from ...runtime.errors import DataError
+from ...runtime.files import write_bytes
 
-__all__ = ["load_tensors", "read_json", "save_tensors", "write_atomically", "write_json", "write_lines"]
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to disk and rename it; StorageError if it fails."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        # torch reports a failing stream as RuntimeError.
-        raise StorageError(f"cannot write {path}: {error}; free space or choose another folder") from error
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+__all__ = ["load_tensors", "read_json", "save_tensors", "write_lines"]
 
 
 def save_tensors(path: Path, values: dict[str, Any]) -> None:
-    """Save a dictionary of tensors and plain values with ``torch.save``, atomically."""
-    write_atomically(path, lambda file: torch.save(values, file))
+    """Save a dictionary of tensors and plain values with ``torch.save``, whole or not at all."""
+    buffer = io.BytesIO()  # given a file, torch reports a full disk as a RuntimeError
+    torch.save(values, buffer)
+    write_bytes(path, buffer.getvalue())
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
@@ -67,13 +49,6 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write JSON with sorted keys, atomically."""
-    text = json.dumps(value, indent=2, sort_keys=True) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
-
-
 def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Write one JSON object a line, atomically."""
-    text = "".join(json.dumps(record, sort_keys=True) + "\n" for record in records)
-    write_atomically(path, lambda file: file.write(text.encode()))
+    """Write one JSON object a line, whole or not at all."""
+    write_bytes(path, "".join(json.dumps(record, sort_keys=True) + "\n" for record in records).encode())

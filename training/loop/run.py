@@ -13,7 +13,7 @@ from ..latent.objectives import Objective, build_objective
 from ..layers.binary import RSign
 from ..layers.weights import bake, choose_weights, set_real_weights
 from ..models.catalogue import build_model, model_options
-from ..settings import Settings
+from ..settings import Settings, table_of
 from .averages import MovingAverage
 from .budget import Budget, Minutes, Steps
 from .distributed import Group
@@ -24,7 +24,7 @@ from .silent import SilentWeights
 
 __all__ = ["TrainingRun", "choose_model_options"]
 
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = table_of("precision", {"bf16": torch.bfloat16, "float32": None, "fp16": torch.float16})
 
 
 def choose_model_options(settings: Settings, dataset: Dataset) -> dict[str, Any]:
@@ -71,8 +71,7 @@ class TrainingRun:
         self.silent = (
             SilentWeights(self.network, scale=settings.silent_scale, decay=settings.silent_decay) if watched else None
         )
-        unused = settings.latent_every > 1 or settings.latent_until < 1 or settings.latent in ("L3", "L5")
-        self.call = self.group.wrap(self.objective, self.device, unused=unused)
+        self.call = self.group.wrap(self.objective, self.device, unused=self.objective.leaves_unused)
         if settings.compile:
             self.call = torch.compile(self.call, dynamic=False)  # type: ignore[assignment]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
@@ -108,7 +107,7 @@ class TrainingRun:
         images, labels = self.batches.get(self.group.part(rows), step, self.group.rank)
         if settings.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        dtype = PRECISIONS.get(settings.precision)
+        dtype = PRECISIONS[settings.precision]
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             with torch.no_grad():
                 lesson = None if self.teacher is None else self.teacher(images)

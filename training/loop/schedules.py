@@ -1,12 +1,14 @@
 """Learning-rate schedules as pure functions of progress, so that a resumed run needs no schedule state.
 
-``factor(name, progress)`` multiplies the peak learning rate; ``progress`` in [0, 1) is step / steps. Register a new
-one in :data:`SCHEDULES`.
+``factor(name, progress)`` multiplies the peak learning rate; ``progress`` in [0, 1) is step / steps. Enter a new
+one in :data:`SCHEDULES`, and its name as a choice of ``schedule`` in ``settings.py``.
 """
 
 import math
 from collections.abc import Callable
 from types import MappingProxyType
+
+from ..settings import table_of
 
 __all__ = ["SCHEDULES", "factor"]
 
@@ -37,8 +39,9 @@ def step(progress: float) -> float:
     return 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
 
 
-SCHEDULES: MappingProxyType[str, Callable[[float], float]] = MappingProxyType(
-    {"constant": lambda progress: 1.0, "cosine": cosine, "linear": linear, "onecycle": onecycle, "step": step}
+SCHEDULES: MappingProxyType[str, Callable[[float], float]] = table_of(
+    "schedule",
+    {"constant": lambda progress: 1.0, "cosine": cosine, "linear": linear, "onecycle": onecycle, "step": step},
 )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from ...runtime.errors import ConfigError
+from ...runtime.files import write_json
 from ..settings import Settings
 from . import checkpoints
 from .budget import Minutes
@@ -117,8 +118,8 @@ class _Trainer:
             self.curves.close()
         record = {"format": FORMAT, "model": self.settings.model, "options": self.run.options}
         checkpoints.save_tensors(self.folder / "network.pt", self.run.network.state_dict())
-        checkpoints.write_json(self.folder / "network.json", record)
-        checkpoints.write_json(self.folder / "metrics.json", metrics)
+        write_json(self.folder / "network.json", record)
+        write_json(self.folder / "metrics.json", metrics)
         self.run.group.wait()
         return TrainResult(self.folder, metrics)
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from ...runtime.errors import ConfigError
-from ..handover.emission import annotate_shapes
 from ..layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign
+from ..layers.shapes import annotate_shapes
 from ..layers.tracing import trace
 from ..layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
 
@@ -72,7 +72,7 @@ def binarize(
         _open_activations(graph, chosen)
     for path in dict.fromkeys(str(node.target) for node in chosen):
         normed = all(_norm_follows(graph, node) for node in chosen if node.target == path)
-        _replace(graph, path, _binary(graph.get_submodule(path), normed, pad_value, weight_only))
+        graph.set_submodule(path, _binary(graph.get_submodule(path), normed, pad_value, weight_only))
     graph.delete_all_unused_submodules()
     graph.recompile()
     graph.meta[KEPT_FLOAT] = kept
@@ -166,8 +166,3 @@ def _open_activations(graph: fx.GraphModule, chosen: list[fx.Node]) -> None:
 
 def _device(graph: fx.GraphModule) -> torch.device:
     return next(graph.parameters()).device
-
-
-def _replace(graph: fx.GraphModule, path: str, module: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(graph.get_submodule(parent), name, module)

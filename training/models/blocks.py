@@ -1,5 +1,9 @@
 """Building blocks of the networks: Bi-Real/ReActNet residual blocks, stems, downsampling shortcuts, dense layers."""
 
+from collections.abc import Callable
+from functools import partial
+from types import MappingProxyType
+
 from torch import Tensor, nn
 
 from ...runtime.errors import ConfigError
@@ -7,8 +11,19 @@ from ..layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign
 
 __all__ = ["BinaryBlock", "BinaryHead", "PlainBlock", "build_stem", "downsample"]
 
-STEMS = ("cheap", "cifar", "imagenet", "strided")
-DOWNSAMPLES = ("binary", "float")
+
+def _float_downsample(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:
+    pool = [nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)] if stride > 1 else []
+    return [*pool, nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)]
+
+
+def _binary_downsample(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:
+    pool = [nn.MaxPool2d(stride, stride, ceil_mode=True)] if stride > 1 else []
+    binary = [RSign(in_channels), BinaryConv2d(in_channels, out_channels, 1)]
+    return [*pool, *binary, nn.BatchNorm2d(out_channels)]
+
+
+DOWNSAMPLES = MappingProxyType({"binary": _binary_downsample, "float": _float_downsample})
 
 
 def downsample(in_channels: int, out_channels: int, stride: int, kind: str = "float") -> nn.Module:
@@ -20,15 +35,42 @@ def downsample(in_channels: int, out_channels: int, stride: int, kind: str = "fl
     """
     if kind not in DOWNSAMPLES:
         raise ConfigError(f"unknown downsample {kind!r}: choose one of {', '.join(DOWNSAMPLES)}")
-    pool: list[nn.Module] = []
-    if kind == "float":
-        if stride > 1:
-            pool = [nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)]
-        return nn.Sequential(*pool, nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
-    if stride > 1:
-        pool = [nn.MaxPool2d(stride, stride, ceil_mode=True)]
-    binary = [RSign(in_channels), BinaryConv2d(in_channels, out_channels, 1)]
-    return nn.Sequential(*pool, *binary, nn.BatchNorm2d(out_channels))
+    return nn.Sequential(*DOWNSAMPLES[kind](in_channels, out_channels, stride))
+
+
+def _imagenet_stem(in_channels: int, out_channels: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(in_channels, out_channels, 7, stride=2, padding=3, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.MaxPool2d(3, 2, 1),
+    ]
+
+
+def _one_convolution(in_channels: int, out_channels: int, *, stride: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+    return [convolution, nn.BatchNorm2d(out_channels)]
+
+
+def _cheap_stem(in_channels: int, out_channels: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(in_channels, 16, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3, stride=2, padding=1, groups=16, bias=False),
+        nn.BatchNorm2d(16),
+        nn.Conv2d(16, out_channels, 1, bias=False),
+        nn.BatchNorm2d(out_channels),
+    ]
+
+
+STEMS: MappingProxyType[str, Callable[[int, int], list[nn.Module]]] = MappingProxyType(
+    {
+        "cheap": _cheap_stem,
+        "cifar": partial(_one_convolution, stride=1),
+        "imagenet": _imagenet_stem,
+        "strided": partial(_one_convolution, stride=2),
+    }
+)
 
 
 def build_stem(kind: str, in_channels: int, out_channels: int) -> nn.Sequential:
@@ -37,28 +79,9 @@ def build_stem(kind: str, in_channels: int, out_channels: int) -> nn.Sequential:
     imagenet: 7×7/2, max-pool/2 (He et al., arXiv 1512.03385). cifar: 3×3. strided: 3×3/2. cheap: 3×3/2 to 16 channels,
     depthwise 3×3/2, 1×1: far fewer multiplications than imagenet at the same output size.
     """
-    if kind == "imagenet":
-        return nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 7, stride=2, padding=3, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.MaxPool2d(3, 2, 1),
-        )
-    if kind in ("cifar", "strided"):
-        stride = 1 if kind == "cifar" else 2
-        return nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(out_channels)
-        )
-    if kind == "cheap":
-        return nn.Sequential(
-            nn.Conv2d(in_channels, 16, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(16),
-            nn.ReLU(),
-            nn.Conv2d(16, 16, 3, stride=2, padding=1, groups=16, bias=False),
-            nn.BatchNorm2d(16),
-            nn.Conv2d(16, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
-        )
-    raise ConfigError(f"unknown stem {kind!r}: choose one of {', '.join(STEMS)}")
+    if kind not in STEMS:
+        raise ConfigError(f"unknown stem {kind!r}: choose one of {', '.join(STEMS)}")
+    return nn.Sequential(*STEMS[kind](in_channels, out_channels))
 
 
 class BinaryBlock(nn.Module):

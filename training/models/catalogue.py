@@ -13,23 +13,23 @@ from torch import nn
 
 from ...runtime.errors import ConfigError
 from .floatnets import float_resnet18, float_resnet20, float_resnet34
-from .plainnets import mlp, vgg_small
-from .resnets import digits_resnet, resnet8, resnet18, resnet20, resnet34
+from .plainnets import BinaryMLP, BinaryVGG
+from .resnets import DigitsResNet, resnet8, resnet18, resnet20, resnet34
 
 __all__ = ["MODELS", "build_model", "model_options"]
 
 MODELS: MappingProxyType[str, Callable[..., nn.Module]] = MappingProxyType(
     {
-        "digits_resnet": digits_resnet,
+        "digits_resnet": DigitsResNet,
         "float_resnet18": float_resnet18,
         "float_resnet20": float_resnet20,
         "float_resnet34": float_resnet34,
-        "mlp": mlp,
+        "mlp": BinaryMLP,
         "resnet18": resnet18,
         "resnet20": resnet20,
         "resnet34": resnet34,
         "resnet8": resnet8,
-        "vgg_small": vgg_small,
+        "vgg_small": BinaryVGG,
     }
 )
 

@@ -6,12 +6,13 @@ for fewer than eight channels.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from .blocks import build_stem, downsample
 
-__all__ = ["FloatResNet", "float_resnet18", "float_resnet20", "float_resnet34"]
+__all__ = ["float_resnet18", "float_resnet20", "float_resnet34"]
 
 
 class FloatBlock(nn.Module):
@@ -37,9 +38,17 @@ class FloatBlock(nn.Module):
 
 
 class FloatResNet(nn.Module):
-    """A stem, stages of float blocks, mean, classifier."""
+    """A stem, stages of float blocks (their numbers are ``blocks``), mean, classifier."""
 
-    def __init__(self, blocks: Sequence[int], in_channels: int, num_classes: int, width: int, stem: str) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[int],
+        *,
+        in_channels: int = 3,
+        num_classes: int = 1000,
+        width: int = 64,
+        stem: str = "imagenet",
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential(*build_stem(stem, in_channels, width), nn.ReLU())
         layers: list[nn.Module] = []
@@ -59,20 +68,11 @@ class FloatResNet(nn.Module):
         return result
 
 
-def float_resnet18(
-    *, in_channels: int = 3, num_classes: int = 1000, width: int = 64, stem: str = "imagenet"
-) -> nn.Module:
-    """Build the float ResNet-18."""
-    return FloatResNet((2, 2, 2, 2), in_channels, num_classes, width, stem)
+float_resnet18 = partial(FloatResNet, (2, 2, 2, 2))
+"""The float ResNet-18."""
 
+float_resnet34 = partial(FloatResNet, (3, 4, 6, 3))
+"""The float ResNet-34, the usual teacher."""
 
-def float_resnet34(
-    *, in_channels: int = 3, num_classes: int = 1000, width: int = 64, stem: str = "imagenet"
-) -> nn.Module:
-    """Build the float ResNet-34, the usual teacher."""
-    return FloatResNet((3, 4, 6, 3), in_channels, num_classes, width, stem)
-
-
-def float_resnet20(*, in_channels: int = 3, num_classes: int = 10, width: int = 16, stem: str = "cifar") -> nn.Module:
-    """Build the float ResNet-20 for small images."""
-    return FloatResNet((3, 3, 3), in_channels, num_classes, width, stem)
+float_resnet20 = partial(FloatResNet, (3, 3, 3), num_classes=10, width=16, stem="cifar")
+"""The float ResNet-20 for small images."""

@@ -5,13 +5,24 @@ from torch import Tensor, nn
 from ..layers.binary import RPReLU
 from .blocks import BinaryHead, PlainBlock, build_stem
 
-__all__ = ["BinaryMLP", "BinaryVGG", "mlp", "vgg_small"]
+__all__ = ["BinaryMLP", "BinaryVGG"]
 
 
 class BinaryVGG(nn.Module):
-    """Float 3×3, five binary 3×3 in three pooled stages, a binary dense layer, a float classifier."""
+    """Float 3×3, five binary 3×3 in three pooled stages, a binary dense layer, a float classifier.
 
-    def __init__(self, in_channels: int, num_classes: int, width: int, image_size: int, pad_value: int) -> None:
+    VGG-small as in LQ-Nets (arXiv 1807.10029), 128-128-256-256-512-512, its dense layer binary too.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        num_classes: int = 10,
+        width: int = 128,
+        image_size: int = 32,
+        pad_value: int = 0,
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential(*build_stem("cifar", in_channels, width), RPReLU(width))
         self.features = nn.Sequential(
@@ -31,18 +42,12 @@ class BinaryVGG(nn.Module):
         return result
 
 
-def vgg_small(
-    *, in_channels: int = 3, num_classes: int = 10, width: int = 128, image_size: int = 32, pad_value: int = 0
-) -> nn.Module:
-    """Build VGG-small (as in LQ-Nets, arXiv 1807.10029): 128-128-256-256-512-512, its dense layer binary too."""
-    return BinaryVGG(in_channels, num_classes, width, image_size, pad_value)
-
-
 class BinaryMLP(nn.Module):
-    """A float dense layer, two binary ones, a float classifier."""
+    """A float dense layer, two binary ones, a float classifier; every image has ``image_size`` pixels a side."""
 
-    def __init__(self, in_features: int, num_classes: int, width: int) -> None:
+    def __init__(self, *, in_channels: int = 1, num_classes: int = 10, width: int = 512, image_size: int = 28) -> None:
         super().__init__()
+        in_features = in_channels * image_size**2
         self.flatten = nn.Flatten()
         self.stem = nn.Sequential(nn.Linear(in_features, width, bias=False), nn.BatchNorm1d(width))
         self.hidden = nn.Sequential(BinaryHead(width, width), BinaryHead(width, width))
@@ -52,8 +57,3 @@ class BinaryMLP(nn.Module):
         """``[N, in_channels, image_size, image_size]`` to logits ``[N, num_classes]``."""
         result: Tensor = self.head(self.hidden(self.stem(self.flatten(x))))
         return result
-
-
-def mlp(*, in_channels: int = 1, num_classes: int = 10, width: int = 512, image_size: int = 28) -> nn.Module:
-    """Build the perceptron; every image has ``image_size`` pixels a side."""
-    return BinaryMLP(in_channels * image_size**2, num_classes, width)

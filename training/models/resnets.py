@@ -1,27 +1,31 @@
 """Binary residual networks: a shortcut around every 3×3 convolution (Bi-Real Net, arXiv 1808.00278)."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from .blocks import BinaryBlock, BinaryHead, build_stem
 
-__all__ = ["BinaryResNet", "DigitsResNet", "digits_resnet", "resnet8", "resnet18", "resnet20", "resnet34"]
+__all__ = ["DigitsResNet", "resnet8", "resnet18", "resnet20", "resnet34"]
 
 
 class BinaryResNet(nn.Module):
-    """A float stem, stages of binary blocks that double the channels and halve the image, mean, float classifier."""
+    """A float stem, stages of binary blocks that double the channels and halve the image, mean, float classifier.
+
+    ``convolutions`` is the number of blocks, one binary 3×3 convolution each, of every stage.
+    """
 
     def __init__(
         self,
         convolutions: Sequence[int],
         *,
-        in_channels: int,
-        num_classes: int,
-        width: int,
-        stem: str,
-        pad_value: int,
-        downsample: str,
+        in_channels: int = 3,
+        num_classes: int = 1000,
+        width: int = 64,
+        stem: str = "imagenet",
+        pad_value: int = 0,
+        downsample: str = "float",
     ) -> None:
         super().__init__()
         self.stem = build_stem(stem, in_channels, width)
@@ -48,94 +52,26 @@ class BinaryResNet(nn.Module):
         return result
 
 
-def resnet18(
-    *,
-    in_channels: int = 3,
-    num_classes: int = 1000,
-    width: int = 64,
-    stem: str = "imagenet",
-    pad_value: int = 0,
-    downsample: str = "float",
-) -> nn.Module:
-    """Build ResNet-18: sixteen binary 3×3 convolutions."""
-    return BinaryResNet(
-        (4, 4, 4, 4),
-        in_channels=in_channels,
-        num_classes=num_classes,
-        width=width,
-        stem=stem,
-        pad_value=pad_value,
-        downsample=downsample,
-    )
+resnet18 = partial(BinaryResNet, (4, 4, 4, 4))
+"""ResNet-18: sixteen binary 3×3 convolutions."""
 
+resnet34 = partial(BinaryResNet, (6, 8, 12, 6))
+"""ResNet-34: thirty-two binary 3×3 convolutions."""
 
-def resnet34(
-    *,
-    in_channels: int = 3,
-    num_classes: int = 1000,
-    width: int = 64,
-    stem: str = "imagenet",
-    pad_value: int = 0,
-    downsample: str = "float",
-) -> nn.Module:
-    """Build ResNet-34: thirty-two binary 3×3 convolutions."""
-    return BinaryResNet(
-        (6, 8, 12, 6),
-        in_channels=in_channels,
-        num_classes=num_classes,
-        width=width,
-        stem=stem,
-        pad_value=pad_value,
-        downsample=downsample,
-    )
+resnet20 = partial(BinaryResNet, (6, 6, 6), num_classes=10, width=16, stem="cifar")
+"""ResNet-20 for small images: eighteen binary 3×3 convolutions in three stages."""
 
-
-def resnet20(
-    *,
-    in_channels: int = 3,
-    num_classes: int = 10,
-    width: int = 16,
-    stem: str = "cifar",
-    pad_value: int = 0,
-    downsample: str = "float",
-) -> nn.Module:
-    """Build ResNet-20 for small images: eighteen binary 3×3 convolutions in three stages."""
-    return BinaryResNet(
-        (6, 6, 6),
-        in_channels=in_channels,
-        num_classes=num_classes,
-        width=width,
-        stem=stem,
-        pad_value=pad_value,
-        downsample=downsample,
-    )
-
-
-def resnet8(
-    *,
-    in_channels: int = 3,
-    num_classes: int = 10,
-    width: int = 16,
-    stem: str = "strided",
-    pad_value: int = 0,
-    downsample: str = "float",
-) -> nn.Module:
-    """Build a small network for small images and short schedules: six binary 3×3 convolutions behind a strided stem."""
-    return BinaryResNet(
-        (2, 2, 2),
-        in_channels=in_channels,
-        num_classes=num_classes,
-        width=width,
-        stem=stem,
-        pad_value=pad_value,
-        downsample=downsample,
-    )
+resnet8 = partial(BinaryResNet, (2, 2, 2), num_classes=10, width=16, stem="strided")
+"""A small network for small images and short schedules: six binary 3×3 convolutions behind a strided stem."""
 
 
 class DigitsResNet(nn.Module):
-    """A small residual network for images of 8×8 pixels: float stem, four binary 3×3, one binary dense layer."""
+    """A small residual network for images of 8×8 pixels: float stem, four binary 3×3, one binary dense layer.
 
-    def __init__(self, in_channels: int, num_classes: int, width: int, pad_value: int) -> None:
+    It is the network of the quick start.
+    """
+
+    def __init__(self, *, in_channels: int = 1, num_classes: int = 10, width: int = 32, pad_value: int = 0) -> None:
         super().__init__()
         self.stem = build_stem("cifar", in_channels, width)
         self.blocks = nn.Sequential(
@@ -153,8 +89,3 @@ class DigitsResNet(nn.Module):
         """``[N, in_channels, H, W]`` to logits ``[N, num_classes]``."""
         result: Tensor = self.head(self.hidden(self.flatten(self.pool(self.blocks(self.stem(x))))))
         return result
-
-
-def digits_resnet(*, in_channels: int = 1, num_classes: int = 10, width: int = 32, pad_value: int = 0) -> nn.Module:
-    """Build the network of the quick start."""
-    return DigitsResNet(in_channels, num_classes, width, pad_value)

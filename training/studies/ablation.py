@@ -6,42 +6,22 @@ order of images and augmentation, so their difference has less noise than either
 """
 
 import json
-import math
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from ...runtime.errors import ConfigError, DataError
-from ..loop.checkpoints import write_atomically, write_lines
+from ...runtime.files import write_bytes
+from ..loop.checkpoints import write_lines
 from ..loop.trainer import Progress, train
 from ..settings import LATENT, Settings
+from .plots import plot_ablation
+from .results import Row, render, summarise
 from .stepcost import step_costs
 
-__all__ = ["Ablation", "Row", "ablate", "parse_variant"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A variant's figures over all seeds; accuracies in percent, standard errors beside them (NaN for one seed).
-
-    ``budget`` is "epochs" (as many as the baseline) or "compute" (as many as cost the baseline's time);
-    ``gain`` is the mean paired difference to the baseline, ``cost`` the time of a step in the baseline's.
-    """
-
-    variant: str
-    budget: str
-    seeds: int
-    epochs: int
-    accuracy: float
-    error: float
-    gain: float
-    gain_error: float
-    latent_accuracy: float | None
-    cost: float
-    seconds: float
+__all__ = ["ablate", "parse_variant"]
 
 
 @dataclass(frozen=True)
@@ -121,9 +101,7 @@ def ablate(
                 write_lines(folder / "ablation.jsonl", records)
     rows = summarise(records, variants, budgets)
     table = render(rows)
-    write_atomically(folder / "table.md", lambda file: file.write(table.encode()))
-    from .plots import plot_ablation
-
+    write_bytes(folder / "table.md", table.encode())
     plot_ablation(rows, records, folder / "plot.png")
     return Ablation(folder, tuple(rows), tuple(records), table)
 
@@ -149,54 +127,3 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}): delete it and run the ablation again") from error
-
-
-def _accuracy(record: dict[str, Any]) -> float:
-    value = record["training"] if record["training"] is not None else record["validation"]
-    return 100.0 * float(value)
-
-
-def _latent(record: dict[str, Any]) -> float | None:
-    value = record["latent_stream"] if record["latent_stream"] is not None else record["validation_latent_stream"]
-    return None if value is None else 100.0 * float(value)
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean and its standard error (NaN for one value)."""
-    return fmean(values), stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-
-
-def summarise(records: Sequence[dict[str, Any]], variants: Sequence[str], budgets: Sequence[str]) -> list[Row]:
-    """Return a row per variant and budget; the baseline has one."""
-    baseline = {r["seed"]: _accuracy(r) for r in records if r["variant"] == variants[0]}
-    rows = []
-    for budget in budgets:
-        for variant in variants:
-            runs = [r for r in records if (r["variant"], r["budget"]) == (variant, budget)]
-            if not runs:
-                continue
-            accuracy, error = mean_and_error([_accuracy(r) for r in runs])
-            gain, gain_error = mean_and_error([_accuracy(r) - baseline[r["seed"]] for r in runs])
-            latent = [value for r in runs if (value := _latent(r)) is not None]
-            seconds = fmean(float(r["seconds"]) for r in runs)
-            rows.append(
-                Row(variant, budget, len(runs), runs[0]["epochs"], accuracy, error, gain, gain_error,
-                    fmean(latent) if latent else None, runs[0]["cost"], seconds)
-            )  # fmt: skip
-    return rows
-
-
-def render(rows: Sequence[Row]) -> str:
-    """Return the rows as a Markdown table."""
-    lines = [
-        "| variant | equal | seeds | epochs | accuracy, % | paired gain | latent stream, % | step cost | seconds |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for number, row in enumerate(rows):
-        gain = "–" if number == 0 else f"{row.gain:+.2f} ± {row.gain_error:.2f}"
-        latent = "–" if row.latent_accuracy is None else f"{row.latent_accuracy:.2f}"
-        lines.append(
-            f"| {row.variant} | {row.budget} | {row.seeds} | {row.epochs} | {row.accuracy:.2f} ± {row.error:.2f} |"
-            f" {gain} | {latent} | {row.cost:.2f} | {row.seconds:.0f} |"
-        )
-    return "\n".join(lines) + "\n"

@@ -3,16 +3,14 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.errors import MissingExtraError
-from ..loop.checkpoints import write_atomically
-
-if TYPE_CHECKING:
-    from .ablation import Row
+from ...runtime.files import write_bytes
+from .results import Row, accuracy_of
 
 __all__ = ["plot_ablation", "plot_embeddings"]
 
@@ -32,22 +30,24 @@ def _figure(columns: int, width: float, height: float) -> tuple[Any, Any]:
 def _save(figure: Any, path: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))
+    write_bytes(path, buffer.getvalue())
 
 
-def plot_ablation(rows: "Sequence[Row]", records: Sequence[Mapping[str, Any]], path: Path) -> None:
+def plot_ablation(rows: Sequence[Row], records: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw the paired gain of every variant with its standard error, at both budgets, and each seed as a dot."""
     budgets = list(dict.fromkeys(row.budget for row in rows))
     figure, axes = _figure(len(budgets), 1.5 + 4 * len(budgets), 3.6)
     baseline = rows[0].variant
-    truth = {r["seed"]: _percent(r) for r in records if r["variant"] == baseline}
+    truth = {r["seed"]: accuracy_of(r) for r in records if r["variant"] == baseline}
     for axis, budget in zip(axes, budgets, strict=True):
         shown = [row for row in rows if row.budget == budget and row.variant != baseline]
         for place, row in enumerate(shown):
             error = None if np.isnan(row.gain_error) else [[row.gain_error], [row.gain_error]]
             axis.errorbar([place], [row.gain], yerr=error, fmt="o", color="C0", capsize=4)
             dots = [
-                _percent(r) - truth[r["seed"]] for r in records if (r["variant"], r["budget"]) == (row.variant, budget)
+                accuracy_of(r) - truth[r["seed"]]
+                for r in records
+                if (r["variant"], r["budget"]) == (row.variant, budget)
             ]
             axis.plot([place + 0.15] * len(dots), dots, ".", color="0.6")
         axis.axhline(0, color="0.3", linewidth=0.8)
@@ -56,10 +56,6 @@ def plot_ablation(rows: "Sequence[Row]", records: Sequence[Mapping[str, Any]], p
         axis.set_title(f"equal {budget}")
         axis.set_ylabel(f"gain over {baseline}, points")
     _save(figure, path)
-
-
-def _percent(record: Mapping[str, Any]) -> float:
-    return 100.0 * float(record["training"] if record["training"] is not None else record["validation"])
 
 
 def plot_embeddings(

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...runtime.errors import DataError, MissingExtraError, UnsupportedError
+from ...runtime.files import write_json
 from ..data.augment import centre_crop
 from ..data.catalogue import load
 from ..layers.tracing import trace
-from ..loop.checkpoints import read_json, write_json
-from ..loop.trainer import load_network
+from ..loop.checkpoints import read_json
+from ..loop.loading import load_network
 from .plots import plot_embeddings
 
 __all__ = ["Separability", "features_of", "lda_trace", "separability"]

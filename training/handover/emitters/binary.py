@@ -23,17 +23,17 @@ from ..pixels import IntegerStem, PixelInput
 __all__ = ["BINARY_MODULES"]
 
 
-def binarize(e: Emission, module: Binarize, x: fx.Node) -> ir.Value:
+def emit_binarize(e: Emission, module: Binarize, x: fx.Node) -> ir.Value:
     """Binarize with the threshold shaped for its input: ``[C,1,1]`` or ``[C]``."""
     return e("Binarize", [e.value(x), e.channels("threshold", module.threshold)], domain=DOMAIN)
 
 
-def binary_conv2d(e: Emission, module: FoldedBinaryConv2d, x: fx.Node) -> ir.Value:
+def emit_binary_conv2d(e: Emission, module: FoldedBinaryConv2d, x: fx.Node) -> ir.Value:
     """BinaryConv2d with one bit a weight."""
     return _packed_conv2d(e, "BinaryConv2d", module, x, pad_value=float(module.pad_value))
 
 
-def binary_linear(e: Emission, module: FoldedBinaryLinear, x: fx.Node) -> ir.Value:
+def emit_binary_linear(e: Emission, module: FoldedBinaryLinear, x: fx.Node) -> ir.Value:
     """BinaryGemm with one bit a weight."""
     return _packed_linear(e, "BinaryGemm", module, x)
 
@@ -70,30 +70,30 @@ def _packed_linear(e: Emission, op_type: str, module: FoldedBinaryLinear, x: fx.
     return e(op_type, [e.value(x), *constants], domain=DOMAIN, weight_shape=list(signs.shape))
 
 
-def rprelu(e: Emission, module: RPReLU, x: fx.Node) -> ir.Value:
+def emit_rprelu(e: Emission, module: RPReLU, x: fx.Node) -> ir.Value:
     """Subtract, PReLU, add: in this order, which the runtime keeps."""
     y = e("Sub", [e.value(x), e.channels("shift_in", module.shift_in)], "sub")
     y = e("PRelu", [y, e.channels("slope", module.slope)], "prelu")
     return e("Add", [y, e.channels("shift_out", module.shift_out)])
 
 
-def channel_affine(e: Emission, module: ChannelAffine, x: fx.Node) -> ir.Value:
+def emit_channel_affine(e: Emission, module: ChannelAffine, x: fx.Node) -> ir.Value:
     """Multiply, then add, per channel."""
     y = e("Mul", [e.value(x), e.channels("scale", module.scale)], "mul")
     return e("Add", [y, e.channels("shift", module.shift)])
 
 
-def weight_conv2d(e: Emission, module: FoldedWeightConv2d, x: fx.Node) -> ir.Value:
+def emit_weight_conv2d(e: Emission, module: FoldedWeightConv2d, x: fx.Node) -> ir.Value:
     """BinaryWeightConv2d: the input is real."""
     return _packed_conv2d(e, "BinaryWeightConv2d", module, x)
 
 
-def weight_linear(e: Emission, module: FoldedWeightLinear, x: fx.Node) -> ir.Value:
+def emit_weight_linear(e: Emission, module: FoldedWeightLinear, x: fx.Node) -> ir.Value:
     """BinaryWeightGemm: the input is real."""
     return _packed_linear(e, "BinaryWeightGemm", module, x)
 
 
-def pixel_input(e: Emission, module: PixelInput, x: fx.Node) -> ir.Value:
+def emit_pixel_input(e: Emission, module: PixelInput, x: fx.Node) -> ir.Value:
     """Channels first while the pixels are still bytes, then the arithmetic of the data set."""
     n, height, width, channels = e.shape_of(x)
     sizes = [n, channels, height, width]
@@ -104,7 +104,7 @@ def pixel_input(e: Emission, module: PixelInput, x: fx.Node) -> ir.Value:
     return e("Div", [y, e.constant("std", array(module.std))])
 
 
-def integer_stem(e: Emission, module: IntegerStem, x: fx.Node) -> ir.Value:
+def emit_integer_stem(e: Emission, module: IntegerStem, x: fx.Node) -> ir.Value:
     """Convolution over integers, with Round as the barrier that keeps the scale out of the weights (see opset)."""
     n, height, width, channels = e.shape_of(x)
     sizes = [n, channels, height, width]
@@ -128,14 +128,14 @@ def integer_stem(e: Emission, module: IntegerStem, x: fx.Node) -> ir.Value:
 
 
 BINARY_MODULES: dict[Any, Emitter] = {
-    Binarize: binarize,
-    ChannelAffine: channel_affine,
-    FoldedBinaryConv2d: binary_conv2d,
-    FoldedBinaryLinear: binary_linear,
-    FoldedWeightConv2d: weight_conv2d,
-    FoldedWeightLinear: weight_linear,
-    IntegerStem: integer_stem,
-    PixelInput: pixel_input,
-    RPReLU: rprelu,
+    Binarize: emit_binarize,
+    ChannelAffine: emit_channel_affine,
+    FoldedBinaryConv2d: emit_binary_conv2d,
+    FoldedBinaryLinear: emit_binary_linear,
+    FoldedWeightConv2d: emit_weight_conv2d,
+    FoldedWeightLinear: emit_weight_linear,
+    IntegerStem: emit_integer_stem,
+    PixelInput: emit_pixel_input,
+    RPReLU: emit_rprelu,
 }
 """Module type -> its emitter, for the modules of this package."""

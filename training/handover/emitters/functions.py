@@ -38,12 +38,12 @@ def unary(op_type: str) -> Emitter:
     return emit
 
 
-def cat(e: Emission, tensors: Sequence[fx.Node], dim: int = 0) -> ir.Value:
+def emit_cat(e: Emission, tensors: Sequence[fx.Node], dim: int = 0) -> ir.Value:
     """Concat."""
     return e("Concat", [e.value(t) for t in tensors], axis=dim)
 
 
-def mean(e: Emission, x: fx.Node, dim: Any = None, keepdim: bool = False) -> ir.Value:
+def emit_mean(e: Emission, x: fx.Node, dim: Any = None, keepdim: bool = False) -> ir.Value:
     """ReduceMean; the mean over an image is a GlobalAveragePool and, without keepdim, a Flatten."""
     rank = e.rank(x)
     axes = list(range(rank)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
@@ -53,7 +53,7 @@ def mean(e: Emission, x: fx.Node, dim: Any = None, keepdim: bool = False) -> ir.
     return shapes.global_mean(e, x, axes, keepdim)
 
 
-def view(e: Emission, x: fx.Node, *shape: Any) -> ir.Value:
+def emit_view(e: Emission, x: fx.Node, *shape: Any) -> ir.Value:
     """Reshape; a size taken from a tensor (``x.size(0)``) keeps the axis where it stood."""
     sizes = list(shape[0]) if len(shape) == 1 and isinstance(shape[0], list | tuple) else list(shape)
     target: list[int] = []
@@ -73,27 +73,29 @@ def view(e: Emission, x: fx.Node, *shape: Any) -> ir.Value:
     return shapes.reshape(e, x, target)
 
 
-def permute(e: Emission, x: fx.Node, *dims: Any) -> ir.Value:
+def emit_permute(e: Emission, x: fx.Node, *dims: Any) -> ir.Value:
     """Transpose."""
     order = list(dims[0]) if len(dims) == 1 and isinstance(dims[0], list | tuple) else list(dims)
     return elementwise(e, "Transpose", x, perm=[axis % e.rank(x) for axis in order])
 
 
-def transpose(e: Emission, x: fx.Node, dim0: int, dim1: int) -> ir.Value:
+def emit_transpose(e: Emission, x: fx.Node, dim0: int, dim1: int) -> ir.Value:
     """Transpose of two axes."""
     order = list(range(e.rank(x)))
     order[dim0], order[dim1] = order[dim1], order[dim0]
-    return permute(e, x, order)
+    return emit_permute(e, x, order)
 
 
-def clamp(e: Emission, x: fx.Node, min: float | None = None, max: float | None = None) -> ir.Value:
+def emit_clamp(e: Emission, x: fx.Node, min: float | None = None, max: float | None = None) -> ir.Value:
     """Clip with one or two bounds."""
     low = None if min is None else e.value(min, "min")
     high = None if max is None else e.value(max, "max")
     return e("Clip", [e.value(x), low, high])
 
 
-def hardtanh(e: Emission, x: fx.Node, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> ir.Value:
+def emit_hardtanh(
+    e: Emission, x: fx.Node, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> ir.Value:
     """Clip."""
     return layers.clip(e, x, min_val, max_val)
 
@@ -107,7 +109,7 @@ def softmax(op_type: str) -> Emitter:
     return emit
 
 
-def avg_pool2d(
+def emit_avg_pool2d(
     e: Emission,
     x: fx.Node,
     kernel_size: Any,
@@ -121,7 +123,7 @@ def avg_pool2d(
     return shapes.average_pool(e, x, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
-def max_pool2d(
+def emit_max_pool2d(
     e: Emission,
     x: fx.Node,
     kernel_size: Any,
@@ -135,7 +137,7 @@ def max_pool2d(
     return shapes.max_pool(e, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
-def interpolate(
+def emit_interpolate(
     e: Emission,
     x: fx.Node,
     size: Any = None,
@@ -151,17 +153,17 @@ def interpolate(
     return shapes.resize(e, x, mode, align_corners)
 
 
-def dropout(e: Emission, x: fx.Node, *_: Any, **__: Any) -> ir.Value:
+def emit_dropout(e: Emission, x: fx.Node, *_: Any, **__: Any) -> ir.Value:
     """Nothing: a folded network does not train."""
     return e.value(x)
 
 
-def unsqueeze(e: Emission, x: fx.Node, dim: int) -> ir.Value:
+def emit_unsqueeze(e: Emission, x: fx.Node, dim: int) -> ir.Value:
     """Unsqueeze."""
     return e("Unsqueeze", [e.value(x), e.constant("axes", np.array([dim], np.int64))])
 
 
-def squeeze(e: Emission, x: fx.Node, dim: Any) -> ir.Value:
+def emit_squeeze(e: Emission, x: fx.Node, dim: Any) -> ir.Value:
     """Squeeze of named axes."""
     axes = [dim] if isinstance(dim, int) else list(dim)
     return e("Squeeze", [e.value(x), e.constant("axes", np.array(axes, np.int64))])
@@ -169,14 +171,14 @@ def squeeze(e: Emission, x: fx.Node, dim: Any) -> ir.Value:
 
 FUNCTIONS: dict[Any, Emitter] = {
     F.adaptive_avg_pool2d: lambda e, x, output_size: shapes.adaptive_pool(e, x, output_size, "Average"),
-    F.avg_pool2d: avg_pool2d,
-    F.dropout: dropout,
+    F.avg_pool2d: emit_avg_pool2d,
+    F.dropout: emit_dropout,
     F.gelu: lambda e, x, approximate="none": layers.gelu(e, x, approximate),
-    F.hardtanh: hardtanh,
-    F.interpolate: interpolate,
+    F.hardtanh: emit_hardtanh,
+    F.interpolate: emit_interpolate,
     F.leaky_relu: lambda e, x, negative_slope=0.01, inplace=False: elementwise(e, "LeakyRelu", x, alpha=negative_slope),
     F.log_softmax: softmax("LogSoftmax"),
-    F.max_pool2d: max_pool2d,
+    F.max_pool2d: emit_max_pool2d,
     F.pixel_shuffle: shapes.pixel_shuffle,
     F.relu: unary("Relu"),
     F.relu6: lambda e, x, inplace=False: layers.clip(e, x, 0.0, 6.0),
@@ -189,13 +191,13 @@ FUNCTIONS: dict[Any, Emitter] = {
     operator.sub: binary("Sub"),
     operator.truediv: binary("Div"),
     torch.add: binary("Add"),
-    torch.cat: cat,
-    torch.clamp: clamp,
+    torch.cat: emit_cat,
+    torch.clamp: emit_clamp,
     torch.div: binary("Div"),
     torch.flatten: shapes.flatten,
-    torch.mean: mean,
+    torch.mean: emit_mean,
     torch.mul: binary("Mul"),
-    torch.permute: permute,
+    torch.permute: emit_permute,
     torch.relu: unary("Relu"),
     torch.sigmoid: unary("Sigmoid"),
     torch.sub: binary("Sub"),
@@ -205,22 +207,22 @@ FUNCTIONS: dict[Any, Emitter] = {
 
 METHODS: dict[Any, Emitter] = {
     "add": binary("Add"),
-    "clamp": clamp,
+    "clamp": emit_clamp,
     "contiguous": lambda e, x, *_, **__: e.value(x),
     "div": binary("Div"),
     "flatten": shapes.flatten,
-    "mean": mean,
+    "mean": emit_mean,
     "mul": binary("Mul"),
-    "permute": permute,
+    "permute": emit_permute,
     "relu": unary("Relu"),
-    "reshape": view,
+    "reshape": emit_view,
     "sigmoid": unary("Sigmoid"),
     "softmax": softmax("Softmax"),
-    "squeeze": squeeze,
+    "squeeze": emit_squeeze,
     "sub": binary("Sub"),
     "tanh": unary("Tanh"),
-    "transpose": transpose,
-    "unsqueeze": unsqueeze,
-    "view": view,
+    "transpose": emit_transpose,
+    "unsqueeze": emit_unsqueeze,
+    "view": emit_view,
 }
 """Name of a tensor method -> its emitter."""

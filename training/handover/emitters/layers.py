@@ -8,7 +8,8 @@ import onnx_ir as ir
 from torch import Tensor, fx, nn
 
 from ....runtime.errors import UnsupportedError
-from ..emission import Emission, Emitter, array, elementwise, pair
+from ...layers.arguments import pair
+from ..emission import Emission, Emitter, array, elementwise
 from .binary import BINARY_MODULES
 from .shape import adaptive_pool, average_pool, flatten, max_pool, pixel_shuffle, resize
 
@@ -33,7 +34,7 @@ def weight_of(e: Emission, module: nn.Module, transpose: bool = False) -> ir.Val
     return e("Mul", [real, e.constant("weight_scale", column)], "weight.scaled", shape=sizes)
 
 
-def conv2d(e: Emission, module: nn.Conv2d, x: fx.Node) -> ir.Value:
+def emit_conv2d(e: Emission, module: nn.Conv2d, x: fx.Node) -> ir.Value:
     """Conv; zero padding alone."""
     if module.padding_mode != "zeros":
         raise UnsupportedError(f"{e.name}: padding_mode={module.padding_mode!r} cannot be exported, use 'zeros'")
@@ -57,7 +58,7 @@ def conv2d(e: Emission, module: nn.Conv2d, x: fx.Node) -> ir.Value:
     )
 
 
-def conv_transpose2d(e: Emission, module: nn.ConvTranspose2d, x: fx.Node) -> ir.Value:
+def emit_conv_transpose2d(e: Emission, module: nn.ConvTranspose2d, x: fx.Node) -> ir.Value:
     """ConvTranspose."""
     padding = pair(module.padding)
     inputs = [e.value(x), weight_of(e, module)]
@@ -75,7 +76,7 @@ def conv_transpose2d(e: Emission, module: nn.ConvTranspose2d, x: fx.Node) -> ir.
     )
 
 
-def linear(e: Emission, module: nn.Linear, x: fx.Node) -> ir.Value:
+def emit_linear(e: Emission, module: nn.Linear, x: fx.Node) -> ir.Value:
     """Gemm for ``[N, K]``, MatMul and Add for more axes."""
     bias = [] if module.bias is None else [e.constant("bias", array(module.bias.float()))]
     if e.rank(x) == 2:
@@ -108,14 +109,14 @@ def silu(e: Emission, x: fx.Node) -> ir.Value:
     return e("Mul", [value, e("Sigmoid", [value], "sigmoid")])
 
 
-def prelu(e: Emission, module: nn.PReLU, x: fx.Node) -> ir.Value:
+def emit_prelu(e: Emission, module: nn.PReLU, x: fx.Node) -> ir.Value:
     """PRelu; one slope for all, or one a channel."""
     slope = array(module.weight.float())
     constant = e.constant("slope", slope) if slope.size == 1 else e.channels("slope", module.weight)
     return e("PRelu", [e.value(x), constant])
 
 
-def zero_pad(e: Emission, module: nn.ZeroPad2d, x: fx.Node) -> ir.Value:
+def emit_zero_pad(e: Emission, module: nn.ZeroPad2d, x: fx.Node) -> ir.Value:
     """Pad with zeros around the image."""
     left, right, top, bottom = module.padding
     pads = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
@@ -133,8 +134,8 @@ MODULES: dict[Any, Emitter] = {
     nn.AvgPool2d: lambda e, m, x: average_pool(
         e, x, m.kernel_size, m.stride, m.padding, m.ceil_mode, m.count_include_pad
     ),
-    nn.Conv2d: conv2d,
-    nn.ConvTranspose2d: conv_transpose2d,
+    nn.Conv2d: emit_conv2d,
+    nn.ConvTranspose2d: emit_conv_transpose2d,
     nn.Dropout: _same,
     nn.Dropout2d: _same,
     nn.ELU: lambda e, m, x: elementwise(e, "Elu", x, alpha=m.alpha),
@@ -145,10 +146,10 @@ MODULES: dict[Any, Emitter] = {
     nn.Hardtanh: lambda e, m, x: clip(e, x, m.min_val, m.max_val),
     nn.Identity: _same,
     nn.LeakyReLU: lambda e, m, x: elementwise(e, "LeakyRelu", x, alpha=m.negative_slope),
-    nn.Linear: linear,
+    nn.Linear: emit_linear,
     nn.LogSoftmax: lambda e, m, x: elementwise(e, "LogSoftmax", x, axis=m.dim),
     nn.MaxPool2d: lambda e, m, x: max_pool(e, x, m.kernel_size, m.stride, m.padding, m.dilation, m.ceil_mode),
-    nn.PReLU: prelu,
+    nn.PReLU: emit_prelu,
     nn.PixelShuffle: lambda e, m, x: pixel_shuffle(e, x, m.upscale_factor),
     nn.ReLU: lambda e, m, x: elementwise(e, "Relu", x),
     nn.ReLU6: lambda e, m, x: clip(e, x, 0.0, 6.0),
@@ -157,7 +158,7 @@ MODULES: dict[Any, Emitter] = {
     nn.Softmax: lambda e, m, x: elementwise(e, "Softmax", x, axis=m.dim),
     nn.Tanh: lambda e, m, x: elementwise(e, "Tanh", x),
     nn.Upsample: lambda e, m, x: resize(e, x, m.mode, m.align_corners),
-    nn.ZeroPad2d: zero_pad,
+    nn.ZeroPad2d: emit_zero_pad,
     nn.UpsamplingNearest2d: lambda e, m, x: resize(e, x, "nearest", None),
 }
 """Module type -> its emitter. Add a line here to teach the exporter another layer."""

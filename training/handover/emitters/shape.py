@@ -8,7 +8,8 @@ from torch import fx
 
 from ....export.builder import Shape
 from ....runtime.errors import UnsupportedError
-from ..emission import Emission, elementwise, pair
+from ...layers.arguments import pair
+from ..emission import Emission, elementwise
 
 __all__ = ["adaptive_pool", "average_pool", "flatten", "global_mean", "max_pool", "pixel_shuffle", "reshape", "resize"]
 
