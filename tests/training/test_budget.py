@@ -64,7 +64,7 @@ def test_equal_steps_pass_in_a_straight_line_and_end_in_time(
 
 
 @settings(deadline=None)
-@given(st.lists(st.floats(0.01, 0.1), min_size=10, max_size=30), st.integers(0, 100), st.floats(1, 5))
+@given(st.lists(st.floats(0.01, 0.1), min_size=10, max_size=30), st.integers(10, 100), st.floats(1, 5))
 def test_uneven_steps_and_a_stall_still_end_in_time(steps: list[float], place: int, stall: float) -> None:
     clock = Clock()
     budget = Minutes(40.0, clock)

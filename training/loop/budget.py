@@ -126,9 +126,10 @@ class Minutes:
         return self.share_before
 
     def steps_left(self, step: int) -> float:
-        """Return how many steps still fit; infinite while the time of one is unknown."""
-        if self.share >= 1:
-            return 0.0
+        """Return how many steps still fit, at least 1 until the schedule has ended; infinite while none was measured."""
+        return max(self._fitting(), 1.0) if self.share < 1 else 0.0
+
+    def _fitting(self) -> float:
         seconds = self.step_seconds()
         return max(self.left(), 0.0) / seconds if seconds else math.inf
 
@@ -140,9 +141,9 @@ class Minutes:
         else:
             self.recent.append(now - self.last)
         self.last, self.share_before = now, self.share
-        left = self.steps_left(0)
-        self.share += (1 - self.share) / (left + 1)
-        if left < 0.5 or self.left() <= 0:  # another step would end late
+        fitting = self._fitting()
+        self.share += (1 - self.share) / (fitting + 1)
+        if fitting < 0.5 or self.left() <= 0:  # another step would end late
             self.share = 1.0
 
     def state(self) -> dict[str, float]:
