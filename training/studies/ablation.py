@@ -15,6 +15,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ...runtime.errors import ConfigError, DataError
+from ...runtime.metrics import current_names
 from ..loop.checkpoints import write_atomically, write_lines
 from ..loop.trainer import Progress, train
 from ..settings import LATENT, Settings
@@ -152,12 +153,15 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _accuracy(record: dict[str, Any]) -> float:
-    value = record["training"] if record["training"] is not None else record["validation"]
+    found = current_names(record)
+    value = found["test_accuracy"] if found["test_accuracy"] is not None else found["validation_accuracy"]
     return 100.0 * float(value)
 
 
 def _latent(record: dict[str, Any]) -> float | None:
-    value = record["latent_stream"] if record["latent_stream"] is not None else record["validation_latent_stream"]
+    found = current_names(record)
+    test = found["latent_test_accuracy"]
+    value = test if test is not None else found["latent_validation_accuracy"]
     return None if value is None else 100.0 * float(value)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.errors import MissingExtraError
+from ...runtime.metrics import current_names
 from ..loop.checkpoints import write_atomically
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def plot_ablation(rows: "Sequence[Row]", records: Sequence[Mapping[str, Any]], p
 
 
 def _percent(record: Mapping[str, Any]) -> float:
-    return 100.0 * float(record["training"] if record["training"] is not None else record["validation"])
+    found = current_names(record)
+    return 100.0 * float(found["test_accuracy"] if found["test_accuracy"] is not None else found["validation_accuracy"])
 
 
 def plot_embeddings(
