@@ -10,6 +10,7 @@ from rich.table import Table
 from ..runtime.errors import RunDirError
 from . import config as configuration
 from .console import open_console
+from .paths import TRAINED
 from .progress import StageProgress
 from .rundir import RunDir
 
@@ -84,7 +85,7 @@ def separability_command(runs: tuple[Path, ...], output: Path, images: int) -> N
     from ..training.studies.separability import separability
 
     found = separability(
-        {run.path.name: run.path / "1-train" for run in opened},
+        {run.path.name: run.path / TRAINED for run in opened},
         output,
         data=first.data,
         root=first.root or None,

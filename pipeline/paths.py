@@ -1,4 +1,7 @@
-"""Where the files of a run lie, relative to its directory; the folders are numbered in the order of the stages."""
+"""Where the files of a run lie, relative to its directory; the folders are numbered in the order of the stages.
+
+TRAINING, FOLDING and RUNNING are the figures of their stages, each a ``metrics.json``.
+"""
 
 __all__ = [
     "FOLDED",
@@ -14,9 +17,11 @@ __all__ = [
     "RUNNING",
     "STEPS",
     "STRUCTURE",
+    "TRAINED",
     "TRAINING",
 ]
 
+TRAINED = "1-train"
 NETWORK = "1-train/network.pt"
 STRUCTURE = "1-train/network.json"
 TRAINING = "1-train/metrics.json"

@@ -28,6 +28,7 @@ from .paths import (
     RUNNING,
     STEPS,
     STRUCTURE,
+    TRAINED,
     TRAINING,
 )
 from .progress import Step
@@ -70,7 +71,7 @@ def train(run: RunDir, step: Step) -> None:
         text = f"epoch {event.epoch + 1}/{event.epochs}  {event.images_per_second:,.0f} images/s{figures}"
         step(done, event.epochs * event.steps, text)
 
-    trainer.train(**asdict(run.config.train), out=run.path / "1-train", progress=tell)
+    trainer.train(**asdict(run.config.train), out=run.path / TRAINED, progress=tell)
 
 
 def fold(run: RunDir, step: Step) -> None:
@@ -80,7 +81,7 @@ def fold(run: RunDir, step: Step) -> None:
     from ..training.loop import trainer
 
     dataset = _dataset(run)
-    folded = fold_network(trainer.load_network(run.path / "1-train"), **_form(run, dataset))
+    folded = fold_network(trainer.load_network(run.path / TRAINED), **_form(run, dataset))
     reference.save_folded(folded, run.path / FOLDED)
     # Accuracy is measured on every test image; the reference keeps a sample of each class, so that it fits a device.
     images, labels = _inputs(run, dataset, dataset.test_images), dataset.test_labels
@@ -107,7 +108,7 @@ def export(run: RunDir, step: Step) -> None:
     from ..training.loop import trainer
 
     dataset = _dataset(run)
-    network = trainer.load_network(run.path / "1-train")
+    network = trainer.load_network(run.path / TRAINED)
     folded = reference.load_folded(network, run.path / FOLDED, **_form(run, dataset))
     training = current_names(_read(run, TRAINING))
     part = "validation_accuracy" if run.config.train.holdout else "test_accuracy"
@@ -223,7 +224,7 @@ def report(run: RunDir, step: Step) -> None:
 
 
 STAGES = (
-    Stage("train", "1-train", (), (NETWORK, STRUCTURE, TRAINING, HISTORY), train),
+    Stage("train", TRAINED, (), (NETWORK, STRUCTURE, TRAINING, HISTORY), train),
     Stage("fold", "2-fold", (NETWORK, STRUCTURE), (FOLDED, FOLDING, REFERENCE), fold),
     Stage("export", "3-export", (STRUCTURE, TRAINING, FOLDED, FOLDING), (MODEL,), export),
     Stage("run", "4-run", (MODEL, REFERENCE), (LOGITS, RUNNING, STEPS), execute),

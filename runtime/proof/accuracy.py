@@ -14,7 +14,7 @@ Three comparisons, three figures, never blended:
 
 import hashlib
 from collections.abc import Iterator
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def check(
     if answers is None:
         answers = answer(session, recorded, model_sha256=digest)
     elif (answers.model_sha256, answers.reference_sha256) != (digest, recorded.sha256):
-        raise DataError(f"the answers are those of another file than {model} or {reference}: run the model again")
+        raise DataError(f"the answers are not those of {fspath(model)} to {fspath(reference)}: run the model again")
     logits = answers.logits
     if logits.shape != recorded.logits.shape:
         raise DataError(f"the model gives logits {list(logits.shape)}, the reference has {list(recorded.logits.shape)}")

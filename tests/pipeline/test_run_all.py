@@ -15,8 +15,9 @@ import onnx
 import onnxruntime
 import pytest
 
-from latentbit.pipeline.paths import LOGITS, MODEL, NETWORK, REFERENCE, REPORT, RUNNING, TRAINING
+from latentbit.pipeline.paths import FOLDING, LOGITS, MODEL, NETWORK, REFERENCE, REPORT, RUNNING, TRAINING
 from latentbit.pipeline.rundir import RunDir
+from latentbit.pipeline.sampling import stratified
 from latentbit.pipeline.stages import STAGES
 from latentbit.runtime.files import sha256_file
 from latentbit.runtime.proof.report import CheckReport
@@ -50,6 +51,20 @@ def test_what_the_stage_run_answered_is_what_check_judges(finished: Path, tmp_pa
     assert done.stderr.startswith("error: the accuracy check failed: the largest logit difference is 1")
     figures = json.loads((copy / RUNNING).read_text(encoding="utf-8"))
     assert figures["model_sha256"] == sha256_file(copy / MODEL)
+
+
+def test_a_smaller_reference_is_a_part_of_the_larger(finished: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    done = pipeline("fold", str(copy), "-s", "fold.samples=101")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with np.load(copy / REFERENCE) as part, np.load(finished / REFERENCE) as whole:
+        chosen = stratified(whole["labels"], 101)
+        assert len(chosen) == 101
+        for name in whole.files:
+            expected = whole[name] if name.startswith("shape/") else whole[name][chosen]
+            np.testing.assert_array_equal(part[name], expected)
+    figures, before = (json.loads((run / FOLDING).read_text(encoding="utf-8")) for run in (copy, finished))
+    assert figures == before | {"samples": 101}, "accuracy is that of all test images"
 
 
 def test_a_run_of_before_runs_its_model_again(finished: Path, tmp_path: Path) -> None:
