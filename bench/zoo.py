@@ -22,9 +22,10 @@ from latentbit.pipeline import config as configuration
 from latentbit.pipeline.bundle import make_bundle
 from latentbit.pipeline.cards import OVERVIEW, card_rows, overview_row
 from latentbit.pipeline.conductor import plan_stages
+from latentbit.pipeline.paths import MODEL
 from latentbit.pipeline.rundir import RunDir
 from latentbit.pipeline.sections import Config
-from latentbit.pipeline.stages import MODEL
+from latentbit.pipeline.stages import STAGES
 from latentbit.pipeline.summary import read_report
 from latentbit.runtime import InferenceSession
 from latentbit.runtime.errors import ConfigError, LatentbitError, RunDirError
@@ -112,15 +113,15 @@ def make_card(run: RunDir, recipe: Path, name: str) -> Card:
     train = run.config.train
     if train.holdout:
         raise RunDirError(f"{run.path} was measured on held-out training images: train it with train.holdout=0")
-    for plan in plan_stages(run):
+    for plan in plan_stages(run, STAGES):
         if plan.reason and plan.stage.name != "report":
             raise RunDirError(f"stage {plan.stage.name} of {run.path} is not complete ({plan.reason}): run it first")
     report = read_report(run)
-    if report is None or not report["passed"]:
+    if report is None or not report.passed:
         raise RunDirError(f"the accuracy check of {run.path} has not passed: pipeline check {run.path} says why")
-    size = report["size_bytes"]
-    if size["packed"] > LARGEST:
-        raise RunDirError(f"{run.path / MODEL} has {size['packed']:,} bytes, a model of the zoo at most {LARGEST:,}")
+    size = report.size_bytes
+    if size.packed > LARGEST:
+        raise RunDirError(f"{run.path / MODEL} has {size.packed:,} bytes, a model of the zoo at most {LARGEST:,}")
     data = json.loads(InferenceSession(run.path / MODEL).get_modelmeta().custom_metadata_map["latentbit.dataset"])
     return Card(
         name=name,
@@ -131,15 +132,15 @@ def make_card(run: RunDir, recipe: Path, name: str) -> Card:
         recipe=f"configs/{recipe.name}",
         settings=_settings(configuration.read(recipe), run.config),
         epochs=train.epochs,
-        accuracy={key: report["accuracy"][key] for key in ("latent_stream", "training", "folded", "deployed")},
+        accuracy={key: value for key, value in asdict(report.accuracy).items() if key != "folded_on_samples"},
         test_images=data["test"],
-        reference_images=report["samples"],
-        size_bytes=size,
+        reference_images=report.samples,
+        size_bytes=asdict(size),
         latency_ms={
             engine: {figure: times[figure] for figure in ("median", "p95")}
-            for engine, times in report["latency_ms"].items()
+            for engine, times in asdict(report.latency_ms).items()
         },
-        cpu=report["environment"]["cpu"],
+        cpu=report.environment["cpu"],
         sha256=sha256_file(run.path / MODEL),
         versions=json.loads((run.path / "run.json").read_text(encoding="utf-8"))["versions"],
         date=datetime.date.today().isoformat(),

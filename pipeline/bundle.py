@@ -6,29 +6,21 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..runtime.errors import InputError, StorageError
 from ..runtime.files import atomic_path, make_folder, sha256_file, write_bytes
 from ..runtime.proof.bundle import BUNDLE_VERSION, MANIFEST, manifest_bytes
+from .paths import MODEL, REFERENCE
 from .rundir import RunDir
-from .stages import MODEL, REFERENCE
+from .sampling import stratified
 
-__all__ = ["make_bundle", "stratified"]
-
-_TOLERANCES = (
-    "max_logit_difference",
-    "max_flipped_share",
-    "min_top1_agreement",
-    "max_accuracy_drop",
-    "oracle_samples",
-    "latency_runs",
-)
+__all__ = ["make_bundle"]
 
 _README = """\
 A bundle of latentbit {version}: {name}, {samples} reference images.
@@ -64,18 +56,6 @@ def make_bundle(run: RunDir, output: Path, *, samples: int | None = None, target
     return output
 
 
-def stratified(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return ``count`` sorted indices with every class's share within one of its exact share; the same every time.
-
-    The members of each class are spread evenly over [0, 1) and the ``count`` smallest positions are taken.
-    """
-    position = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        position[members] = (np.arange(len(members)) + 0.5) / len(members)
-    return np.sort(np.argsort(position, kind="stable")[:count])
-
-
 def _fill(run: RunDir, folder: Path, samples: int | None, targets: Sequence[str]) -> None:
     shutil.copyfile(run.path / MODEL, folder / "model.onnx")
     if targets:
@@ -88,7 +68,6 @@ def _fill(run: RunDir, folder: Path, samples: int | None, targets: Sequence[str]
     write_bytes(folder / "requirements.txt", ("\n".join(requirements) + "\n").encode())
     text = _README.format(version=version, name=run.path.name, samples=kept, targets=", ".join(targets) or "none")
     write_bytes(folder / "README.txt", text.encode())
-    check: dict[str, Any] = {key: getattr(run.config.check, key) for key in _TOLERANCES}
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     entries = {
         "format_version": BUNDLE_VERSION,
@@ -96,7 +75,7 @@ def _fill(run: RunDir, folder: Path, samples: int | None, targets: Sequence[str]
         "run": run.path.name,
         "samples": kept,
         "targets": list(targets),
-        "tolerances": check,
+        "tolerances": asdict(run.config.check),
         "files": {name: sha256_file(folder / name) for name in names},
     }
     write_bytes(folder / MANIFEST, manifest_bytes(entries))

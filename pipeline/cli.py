@@ -3,10 +3,12 @@
 An expected error (:class:`LatentbitError`) is one line on stderr; any other exception keeps its traceback.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.table import Table
 
 from .. import __version__
 from ..runtime.errors import CheckFailed, LatentbitError, MissingExtraError, RunDirError
@@ -15,12 +17,14 @@ from .cli_devices import COMMANDS as DEVICE_COMMANDS
 from .cli_models import COMMANDS as MODEL_COMMANDS
 from .cli_studies import COMMANDS as STUDY_COMMANDS
 from .cli_zoo import COMMANDS as ZOO_COMMANDS
-from .conductor import conduct, plan_stages
+from .conductor import Plan, conduct, plan_stages
+from .console import open_console
+from .paths import PAGE
 from .progress import StageProgress
 from .rundir import RunDir
 from .sections import Config
 from .stages import STAGES
-from .summary import print_check, print_stages, read_report
+from .summary import print_check, read_report
 
 __all__ = ["cli", "main"]
 
@@ -32,13 +36,6 @@ _set_option = click.option(
     "-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one value: -s train.epochs=3."
 )
 _run_argument = click.argument("run", type=click.Path(path_type=Path))
-
-
-def _console() -> Console:
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 100)  # a log is no 80-column terminal
-    return console
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -68,7 +65,7 @@ def run_all(
     run = RunDir.open(path)
     base = run.config if run.exists and config_path is None else None
     config = configuration.read(config_path, overrides, base)
-    console = _console()
+    console = open_console()
     if base is not None and (changed := configuration.difference(Config(), config)):
         click.echo(f"{path} keeps its configuration: {', '.join(changed)}")
     _conduct(run, config, console, first=first, last=last, force=force)
@@ -82,7 +79,7 @@ def _stage_command(name: str, help_text: str) -> click.Command:
     def command(run: Path, overrides: tuple[str, ...], force: bool) -> None:
         opened = RunDir.open(run)
         config = configuration.read(None, overrides, opened.config)
-        _conduct(opened, config, _console(), first=name, last=name, force=force)
+        _conduct(opened, config, open_console(), first=name, last=name, force=force)
 
     return command
 
@@ -101,8 +98,8 @@ def show(run: Path) -> None:
     opened = RunDir.open(run)
     if not opened.exists:
         raise RunDirError(f"there is no run at {run}: make one with pipeline run-all -o {run}")
-    console = _console()
-    print_stages(console, opened, plan_stages(opened))
+    console = open_console()
+    _print_stages(console, opened, plan_stages(opened, STAGES))
     if (report := read_report(opened)) is not None:
         print_check(console, report)
 
@@ -113,16 +110,29 @@ for _command in (*DEVICE_COMMANDS, *MODEL_COMMANDS, *STUDY_COMMANDS, *ZOO_COMMAN
 
 def _conduct(run: RunDir, config: Config, console: Console, *, first: str, last: str, force: bool) -> None:
     """Conduct the stages; where the check is among them, show its figures. Raises :class:`CheckFailed`."""
-    conduct(run, config, StageProgress(console), first=first, last=last, force=force)
+    conduct(run, STAGES, config, StageProgress(console), first=first, last=last, force=force)
     if _NAMES.index(first) <= _NAMES.index("check") <= _NAMES.index(last):
         report = read_report(run)
         if report is None:
             raise RunDirError(f"{run.path} has no readable report.json: run pipeline check {run.path} --force")
         print_check(console, report)
-        if not report["passed"]:
-            raise CheckFailed(f"the accuracy check failed: {'; '.join(report['failures'])}")
+        if not report.passed:
+            raise CheckFailed(f"the accuracy check failed: {'; '.join(report.failures)}")
     if last == "report":
-        click.echo(f"report  {run.path / 'report.html'}")
+        click.echo(f"report  {run.path / PAGE}")
+
+
+def _print_stages(console: Console, run: RunDir, plans: Sequence[Plan]) -> None:
+    """Print the stages of a run: fresh or why not, and how long each took."""
+    table = Table(title=str(run.path))
+    table.add_column("stage")
+    table.add_column("state")
+    table.add_column("seconds", justify="right")
+    for plan in plans:
+        record = run.stages.get(plan.stage.name)
+        seconds = f"{record.seconds:.1f}" if record is not None and record.finished else ""
+        table.add_row(plan.stage.name, plan.reason or "fresh", seconds)
+    console.print(table)
 
 
 def main(args: list[str] | None = None) -> None:

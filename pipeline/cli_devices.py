@@ -4,17 +4,20 @@ import json
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from ..runtime.errors import RunDirError
+from ..runtime.machine.library import CLASSES, cpu_class
+from ..runtime.proof.peers import PEERS
 from ..runtime.zoo.catalogue import find_model
 from .conductor import plan_stages
+from .console import open_console
 from .rundir import RunDir
+from .stages import STAGES
 
 __all__ = ["COMMANDS"]
 
-_CLASSES = "x86-64-v4, x86-64-v3, x86-64-v2, aarch64"
+_CLASSES = ", ".join(CLASSES)
 _target_option = click.option("--target", "targets", default="", help=f"Classes of CPU, by commas: {_CLASSES}.")
 
 
@@ -31,7 +34,7 @@ def bundle_command(run: Path, output: Path, samples: int | None, targets: str) -
     With --target the bundle carries kernels compiled ahead of time, and a device of that class needs no numba.
     """
     opened = RunDir.open(run)
-    for plan in plan_stages(opened):
+    for plan in plan_stages(opened, STAGES):
         if plan.reason and plan.stage.name in ("train", "fold", "export"):
             raise RunDirError(f"stage {plan.stage.name} of {run} is not complete ({plan.reason}): run it first")
     from .bundle import make_bundle
@@ -49,7 +52,6 @@ def build_command(output: Path, targets: str) -> None:
     A process with LATENTBIT_KERNELS=FOLDER in its environment runs them, and imports neither numba nor llvmlite.
     """
     from ..runtime.kernels.build import build_libraries
-    from ..runtime.machine.library import cpu_class
 
     names = _names(targets) or [name for name in [cpu_class()] if name]
     if not names:
@@ -60,7 +62,7 @@ def build_command(output: Path, targets: str) -> None:
 
 @click.command("bench")
 @click.argument("model", type=find_model)
-@click.option("--peers", default="onnxruntime", show_default=True, help="onnxruntime, onnxruntime-int8, openvino.")
+@click.option("--peers", default="onnxruntime", show_default=True, help=f"{', '.join(PEERS)}.")
 @click.option("--threads", default="1", show_default=True, help="Numbers of threads, by commas.")
 @click.option("--runs", type=click.IntRange(1), default=100, show_default=True, help="Runs of every engine, by turns.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images at a time.")
@@ -79,16 +81,16 @@ def bench_command(model: Path, peers: str, threads: str, runs: int, batch: int, 
 
     report = bench(model, peers=_names(peers), threads=counts, runs=runs, batch=batch)
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        click.echo(json.dumps(report.to_json(), indent=2))
         return
     table = Table(title=str(model))
     for name in ("engine", "threads", "median, ms", "p95, ms", "best, ms", "times ours"):
         table.add_column(name, justify="left" if name == "engine" else "right")
-    for row in report["results"]:
-        figures = (f"{row[name]:.3f}" for name in ("median", "p95", "best"))
-        table.add_row(row["engine"], str(row["threads"]), *figures, f"{row['ratio']:.2f}")
-    Console().print(table)
-    click.echo(f"{report['environment']['cpu']}, {report['environment']['versions']}")
+    for row in report.results:
+        figures = (f"{value:.3f}" for value in (row.times.median, row.times.p95, row.times.best))
+        table.add_row(row.engine, str(row.threads), *figures, f"{row.ratio:.2f}")
+    open_console().print(table)
+    click.echo(f"{report.environment['cpu']}, {report.environment['versions']}")
 
 
 def _names(text: str) -> list[str]:

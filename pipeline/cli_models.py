@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from ..runtime.zoo.catalogue import find_model
+from .console import open_console
 
 if TYPE_CHECKING:
     from ..export.importing.conversion import ConversionReport
@@ -99,13 +99,6 @@ def _read_shape(text: str) -> tuple[str, list[int]]:
     return name, [int(part) for part in parts]
 
 
-def _console() -> Console:
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 160)  # a log has no right edge, and reasons are sentences
-    return console
-
-
 def _size(number: int) -> str:
     return f"{number / 2**20:.2f} MiB" if number >= 2**20 else f"{number / 1024:.1f} KiB"
 
@@ -133,7 +126,7 @@ def _print_conversion(report: "ConversionReport") -> None:
         pad = "" if layer.pad_value is None else f"{layer.pad_value:+d}" if layer.pad_value else "0"
         words = "; ".join([*notes, *layer.notes])
         table.add_row(layer.name, layer.op_type, layer.form, _shape(layer.weight_shape), pad, exact, words)
-    console = _console()
+    console = open_console()
     console.print(table, markup=False)
     forms = [(report.count(form), form) for form in ("binary", "weight-only", "float")]
     counts = ", ".join(f"{count} {form}" for count, form in forms)
@@ -150,7 +143,7 @@ def _print_inspection(inspection: "Inspection") -> None:
         macs = "?" if layer.macs is None else f"{layer.macs:,}"
         row = (layer.name, layer.op_type, layer.form, _shape(layer.weight_shape), _shape(layer.output_shape))
         table.add_row(*row, pad, macs, f"{layer.bytes:,}", layer.reason)
-    _console().print(table, markup=False)
+    open_console().print(table, markup=False)
     share = f" ({100 * inspection.binary_macs / inspection.macs:.1f} % binary)" if inspection.macs else ""
     more = f", {inspection.unknown_macs} layers of unknown size not counted" if inspection.unknown_macs else ""
     click.echo(f"multiply-adds for one image: {inspection.macs:,}{share}{more}")

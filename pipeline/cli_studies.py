@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from ..runtime.errors import RunDirError
 from . import config as configuration
+from .console import open_console
+from .paths import TRAINED
 from .progress import StageProgress
 from .rundir import RunDir
 
@@ -45,7 +46,7 @@ def ablate_command(
 
     from ..training.studies.ablation import ablate
 
-    with StageProgress(Console()).stage("ablate", ", ".join(names)) as step:
+    with StageProgress(open_console()).stage("ablate", ", ".join(names)) as step:
 
         def tell(label: str, event: "Progress") -> None:
             done = event.epoch * event.steps + event.step
@@ -84,7 +85,7 @@ def separability_command(runs: tuple[Path, ...], output: Path, images: int) -> N
     from ..training.studies.separability import separability
 
     found = separability(
-        {run.path.name: run.path / "1-train" for run in opened},
+        {run.path.name: run.path / TRAINED for run in opened},
         output,
         data=first.data,
         root=first.root or None,
@@ -96,7 +97,7 @@ def separability_command(runs: tuple[Path, ...], output: Path, images: int) -> N
         table.add_row(
             name, f"{figures.lda_trace:.2f}", f"{figures.silhouette:.3f}", f"{100 * figures.linear_probe:.2f} %"
         )
-    Console().print(table)
+    open_console().print(table)
     click.echo(f"{output}: separability.json, tsne.png")
 
 

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from ..runtime.zoo.catalogue import Card, card, names, path
 from .cards import OVERVIEW, card_rows, overview_row
+from .console import open_console
 
 __all__ = ["COMMANDS"]
 
@@ -41,7 +41,7 @@ def _list(cards: list[Card], as_json: bool) -> None:
         table.add_column(column, justify="right" if column in ("accuracy", "size") else "left", overflow="fold")
     for each in cards:
         table.add_row(*overview_row(each))
-    _console().print(table, markup=False)
+    open_console().print(table, markup=False)
 
 
 def _show(found: Card, file: Path, as_json: bool) -> None:
@@ -53,11 +53,4 @@ def _show(found: Card, file: Path, as_json: bool) -> None:
     table.add_column(overflow="fold")
     for row in [*card_rows(found), ("file", str(file))]:
         table.add_row(*row)
-    _console().print(table, markup=False)
-
-
-def _console() -> Console:
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 160)  # a log has no right edge, and a digest is one word
-    return console
+    open_console().print(table, markup=False)

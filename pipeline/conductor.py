@@ -14,7 +14,7 @@ from ..runtime.errors import RunDirError
 from .progress import StageProgress
 from .rundir import RunDir, StageRecord
 from .sections import Config
-from .stages import STAGES, Stage
+from .stages import Stage
 
 __all__ = ["Plan", "conduct", "plan_stages"]
 
@@ -29,28 +29,29 @@ class Plan:
 
 def conduct(
     run: RunDir,
+    stages: Sequence[Stage],
     config: Config,
     progress: StageProgress,
     *,
-    first: str = STAGES[0].name,
-    last: str = STAGES[-1].name,
+    first: str,
+    last: str,
     force: bool = False,
 ) -> None:
-    """Bring the stages ``first`` to ``last`` of ``run`` up to date with ``config``.
+    """Bring the stages ``first`` to ``last`` of ``run`` up to date with ``config``; ``stages`` are all there are.
 
     ``force`` runs them even when they are fresh. A stage before ``first`` must be complete.
     Raises :class:`RunDirError` if it is not, and whatever a stage raises.
     """
-    names = [stage.name for stage in STAGES]
+    names = [stage.name for stage in stages]
     begin, end = names.index(first), names.index(last)
     with run.lock():
         run.config = config
-        for stage in STAGES[:begin]:
+        for stage in stages[:begin]:
             if reason := staleness(run, stage):
                 raise RunDirError(
                     f"stage {stage.name} of {run.path} is not complete ({reason}): start at it, or earlier"
                 )
-        for stage in STAGES[begin : end + 1]:
+        for stage in stages[begin : end + 1]:
             reason = "forced" if force else staleness(run, stage)
             if not reason:
                 progress.fresh(stage.name)
@@ -58,9 +59,9 @@ def conduct(
             _perform(run, stage, progress, reason)
 
 
-def plan_stages(run: RunDir) -> list[Plan]:
+def plan_stages(run: RunDir, stages: Sequence[Stage]) -> list[Plan]:
     """Return every stage with the reason it is not fresh."""
-    return [Plan(stage, staleness(run, stage)) for stage in STAGES]
+    return [Plan(stage, staleness(run, stage)) for stage in stages]
 
 
 def staleness(run: RunDir, stage: Stage) -> str:

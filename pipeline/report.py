@@ -1,6 +1,7 @@
 """``report.html``: one page with all figures of a run, complete in itself (no network, no script)."""
 
 import json
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -8,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.files import write_bytes
+from ..runtime.proof.report import Accuracy, CheckReport
 from . import config as configuration
 from .charts import bars, curve, image_source
 from .page import STYLE
+from .paths import HISTORY, LOGITS, MODEL, PAGE, REFERENCE, REPORT, STEPS
 from .rundir import RunDir
-from .stages import HISTORY, LOGITS, MODEL, PAGE, REFERENCE, REPORT, STEPS
 from .summary import check_rows
 
 __all__ = ["write_report"]
@@ -22,7 +24,7 @@ def write_report(run: RunDir) -> None:
     """Write the page of a run whose stages up to the check are complete. Raises :class:`StorageError`."""
     import onnx
 
-    report = json.loads((run.path / REPORT).read_text(encoding="utf-8"))
+    report = CheckReport.from_json(json.loads((run.path / REPORT).read_text(encoding="utf-8")))
     steps = json.loads((run.path / STEPS).read_text(encoding="utf-8"))["steps"]
     history = [json.loads(line) for line in (run.path / HISTORY).read_text(encoding="utf-8").splitlines()]
     model = onnx.load(run.path / MODEL)
@@ -31,20 +33,20 @@ def write_report(run: RunDir) -> None:
         inputs, labels = reference["inputs"], reference["labels"]
     predicted = np.argmax(np.load(run.path / LOGITS, allow_pickle=False), axis=1)
     name, dataset = escape(run.path.name), facts["dataset"]
-    verdict = "passed" if report["passed"] else "failed"
+    verdict = "passed" if report.passed else "failed"
     body = [
         f'<header><h1>{name}</h1><p class="badge {verdict}">accuracy check {verdict}</p>'
         f"<p>{escape(run.config.train.model)} on {escape(dataset['name'])}: {dataset['train']:,} training and"
         f" {dataset['test']:,} test images, data sha256 {dataset['sha256'][:12]}…</p></header>",
         _failures(report),
         _cards(report),
-        _section("Accuracy, from training to the deployed model", _accuracies(report)),
+        _section("Accuracy, from training to the deployed model", _accuracies(report.accuracy)),
         _section("All figures", _table(("figure", "value", "of what"), check_rows(report))),
         _section("Training", _training(history)),
-        _section("Layers", _layers(steps, report["agreement"]["flipped_signs"])),
+        _section("Layers", _layers(steps, report.agreement.flipped_signs)),
         _section("Accuracy by class, deployed", _classes(labels, predicted, facts["labels"])),
         _section("Images", _images(inputs, labels, predicted, facts, run.config.report.images)),
-        _section("Made with", _settings(run, report["environment"])),
+        _section("Made with", _settings(run, report.environment)),
     ]
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -59,24 +61,23 @@ def _section(title: str, content: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{content}</section>"
 
 
-def _failures(report: dict[str, Any]) -> str:
-    if report["passed"]:
+def _failures(report: CheckReport) -> str:
+    if report.passed:
         return ""
-    return f'<ul class="failures">{"".join(f"<li>{escape(line)}</li>" for line in report["failures"])}</ul>'
+    return f'<ul class="failures">{"".join(f"<li>{escape(line)}</li>" for line in report.failures)}</ul>'
 
 
-def _cards(report: dict[str, Any]) -> str:
-    agreement, size, latency = report["agreement"], report["size_bytes"], report["latency_ms"]
-    ours, theirs = latency["latentbit"]["median"], latency["onnxruntime_fp32"]["median"]
+def _cards(report: CheckReport) -> str:
+    size, latency = report.size_bytes, report.latency_ms
     cards = (
+        (f"{100 * report.accuracy.deployed:.2f} %", "accuracy, deployed", f"{report.samples} reference images"),
+        (f"{report.agreement.oracle_integer_mismatches}", "wrong integers", "runtime against onnx.reference"),
+        (f"{size.packed / 1024:.1f} KiB", "model file", f"{size.float / size.packed:.1f}× smaller than float"),
         (
-            f"{100 * report['accuracy']['deployed']:.2f} %",
-            "accuracy, deployed",
-            f"{report['samples']} reference images",
+            f"{latency.latentbit.median:.3f} ms",
+            "one image, median",
+            f"onnxruntime, same file in float: {latency.onnxruntime_fp32.median:.3f} ms",
         ),
-        (f"{agreement['oracle_integer_mismatches']}", "wrong integers", "runtime against onnx.reference"),
-        (f"{size['packed'] / 1024:.1f} KiB", "model file", f"{size['float'] / size['packed']:.1f}× smaller than float"),
-        (f"{ours:.3f} ms", "one image, median", f"onnxruntime, same file in float: {theirs:.3f} ms"),
     )
     inner = "".join(
         f'<div class="card"><b>{value}</b><span>{title}</span><small>{note}</small></div>'
@@ -85,16 +86,14 @@ def _cards(report: dict[str, Any]) -> str:
     return f'<div class="cards">{inner}</div>'
 
 
-def _accuracies(report: dict[str, Any]) -> str:
-    names = (
-        ("latent_stream", "float latent stream"),
-        ("training", "trained, binary"),
-        ("folded", "folded"),
-        ("deployed", "deployed"),
+def _accuracies(found: Accuracy) -> str:
+    rows = (
+        ("float latent stream", found.latent_test_accuracy),
+        ("trained, binary", found.test_accuracy),
+        ("folded", found.folded),
+        ("deployed", found.deployed),
     )
-    found = report["accuracy"]
-    rows = [(title, found[key], f"{100 * found[key]:.2f} %") for key, title in names if found[key] is not None]
-    return bars(rows)
+    return bars([(title, share, f"{100 * share:.2f} %") for title, share in rows if share is not None])
 
 
 def _training(history: list[dict[str, Any]]) -> str:
@@ -103,7 +102,7 @@ def _training(history: list[dict[str, Any]]) -> str:
     return f'<div class="pair">{loss}{accuracy}</div>'
 
 
-def _layers(steps: list[dict[str, Any]], flipped: dict[str, int]) -> str:
+def _layers(steps: list[dict[str, Any]], flipped: Mapping[str, int]) -> str:
     rows = [
         (
             step["name"],
@@ -164,7 +163,7 @@ def _pictures(inputs: NDArray[Any], layout: dict[str, Any]) -> NDArray[np.float3
     return np.asarray(inputs * std + mean)
 
 
-def _settings(run: RunDir, environment: dict[str, Any]) -> str:
+def _settings(run: RunDir, environment: Mapping[str, Any]) -> str:
     settings = [
         (f"{section}.{key}", str(value))
         for section, values in configuration.to_mapping(run.config).items()

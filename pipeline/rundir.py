@@ -1,4 +1,4 @@
-"""The run directory: its layout, its manifest ``run.json``, its lock.
+"""The run directory: its manifest ``run.json`` and its lock; :mod:`.paths` names the files that stages write.
 
 ::
 

@@ -1,15 +1,17 @@
 """The sections of a configuration: one dataclass a stage, one field a key, defaults = the digits recipe.
 
-``[train]`` is :class:`latentbit.training.settings.Settings`, the keywords of ``latentbit.training.train``. The metadata
-of a field here says which values are possible: ``minimum`` and ``maximum``, or ``choices``.
+``[train]`` is :class:`latentbit.training.settings.Settings`, the keywords of ``latentbit.training.train``, and
+``[check]`` is :class:`latentbit.runtime.Tolerances`. The metadata of a field say which values are possible:
+``minimum`` and ``maximum``, or ``choices``.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..runtime.proof.tolerances import Tolerances
 from ..training.settings import Settings
 
-__all__ = ["CheckSection", "Config", "ExportSection", "FoldSection", "ReportSection", "RunSection"]
+__all__ = ["Config", "ExportSection", "FoldSection", "ReportSection", "RunSection"]
 
 
 def _between(default: float, minimum: float, maximum: float | None = None) -> Any:
@@ -53,24 +55,6 @@ class RunSection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckSection:
-    """Tolerances of the accuracy check, and how much it measures.
-
-    Against the folded reference over the samples: ``max_logit_difference`` on images without a flipped sign,
-    ``max_flipped_share`` of all signs of binary layers (a fraction), ``min_top1_agreement``;
-    ``max_accuracy_drop`` (a fraction) is deployed against trained accuracy; ``oracle_samples`` are run through
-    ``onnx.reference``, which is slow; integers must always be equal.
-    """
-
-    max_logit_difference: float = _between(1e-3, 0.0)
-    max_flipped_share: float = _between(1e-4, 0.0, 1.0)
-    min_top1_agreement: float = _between(0.995, 0.0, 1.0)
-    max_accuracy_drop: float = _between(0.005, 0.0, 1.0)
-    oracle_samples: int = _between(32, 1)
-    latency_runs: int = _between(200, 1)
-
-
-@dataclass(frozen=True, kw_only=True)
 class ReportSection:
     """What report.html shows."""
 
@@ -85,5 +69,5 @@ class Config:
     fold: FoldSection = field(default_factory=FoldSection)
     export: ExportSection = field(default_factory=ExportSection)
     run: RunSection = field(default_factory=RunSection)
-    check: CheckSection = field(default_factory=CheckSection)
+    check: Tolerances = field(default_factory=Tolerances)
     report: ReportSection = field(default_factory=ReportSection)

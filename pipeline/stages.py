@@ -12,40 +12,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.errors import ConfigError
-from ..runtime.files import atomic_path, write_json
+from ..runtime.files import atomic_path, sha256_file, write_json
+from ..runtime.metrics import current_names
+from .paths import (
+    FOLDED,
+    FOLDING,
+    HISTORY,
+    LOGITS,
+    MODEL,
+    NETWORK,
+    PAGE,
+    PLAIN,
+    REFERENCE,
+    REPORT,
+    RUNNING,
+    STEPS,
+    STRUCTURE,
+    TRAINED,
+    TRAINING,
+)
 from .progress import Step
+from .report import write_report
 from .rundir import RunDir
+from .sampling import stratified
 
 if TYPE_CHECKING:
     from ..training.data.catalogue import Dataset
 
-__all__ = [
-    "HISTORY",
-    "LOGITS",
-    "MODEL",
-    "NETWORK",
-    "PAGE",
-    "PLAIN",
-    "REFERENCE",
-    "REPORT",
-    "STAGES",
-    "STEPS",
-    "Stage",
-]
-
-NETWORK = "1-train/network.pt"
-STRUCTURE = "1-train/network.json"
-TRAINING = "1-train/metrics.json"
-HISTORY = "1-train/metrics.jsonl"
-FOLDED = "2-fold/folded.pt"
-FOLDING = "2-fold/metrics.json"
-REFERENCE = "2-fold/reference.npz"
-MODEL = "3-export/model.onnx"
-PLAIN = "3-export/plain.onnx"
-LOGITS = "4-run/logits.npy"
-STEPS = "4-run/steps.json"
-REPORT = "5-check/report.json"
-PAGE = "report.html"
+__all__ = ["STAGES", "Stage"]
 
 
 @dataclass(frozen=True)
@@ -77,31 +71,32 @@ def train(run: RunDir, step: Step) -> None:
         text = f"epoch {event.epoch + 1}/{event.epochs}  {event.images_per_second:,.0f} images/s{figures}"
         step(done, event.epochs * event.steps, text)
 
-    trainer.train(**asdict(run.config.train), out=run.path / "1-train", progress=tell)
+    trainer.train(**asdict(run.config.train), out=run.path / TRAINED, progress=tell)
 
 
 def fold(run: RunDir, step: Step) -> None:
     """Fold the trained network and record its answers: the reference of every check."""
-    from ..training.data.dataset import stratified_split
     from ..training.handover import reference
     from ..training.handover.fold import fold as fold_network
     from ..training.loop import trainer
 
     dataset = _dataset(run)
-    folded = fold_network(trainer.load_network(run.path / "1-train"), **_form(run, dataset))
+    folded = fold_network(trainer.load_network(run.path / TRAINED), **_form(run, dataset))
     reference.save_folded(folded, run.path / FOLDED)
     # Accuracy is measured on every test image; the reference keeps a sample of each class, so that it fits a device.
-    logits = reference.record(folded, _inputs(run, dataset, dataset.test_images))["logits"]
-    chosen = np.arange(len(dataset.test_labels))
-    if run.config.fold.samples < len(chosen):
-        fraction = run.config.fold.samples / len(chosen)
-        _, chosen = stratified_split(dataset.test_labels, fraction, seed=run.config.train.seed)
-    inputs = _inputs(run, dataset, dataset.test_images[chosen])
-    recorded = reference.record(folded, inputs)
+    images, labels = _inputs(run, dataset, dataset.test_images), dataset.test_labels
+    chosen = stratified(labels, run.config.fold.samples)
+    recorded = reference.record(folded, images, signs_of=chosen)
+    logits = recorded.pop("logits")
     with atomic_path(run.path / REFERENCE) as part:
-        arrays: dict[str, Any] = {"inputs": inputs, "labels": dataset.test_labels[chosen], **recorded}
+        arrays: dict[str, Any] = {
+            "inputs": images[chosen],
+            "labels": labels[chosen],
+            "logits": logits[chosen],
+            **recorded,
+        }
         np.savez_compressed(part, **arrays)
-    accuracy = float(np.mean(np.argmax(logits, axis=1) == dataset.test_labels))
+    accuracy = float(np.mean(np.argmax(logits, axis=1) == labels))
     write_json(run.path / FOLDING, {"accuracy": accuracy, "images": len(logits), "samples": len(chosen)})
 
 
@@ -113,17 +108,16 @@ def export(run: RunDir, step: Step) -> None:
     from ..training.loop import trainer
 
     dataset = _dataset(run)
-    network = trainer.load_network(run.path / "1-train")
+    network = trainer.load_network(run.path / TRAINED)
     folded = reference.load_folded(network, run.path / FOLDED, **_form(run, dataset))
-    training = _read(run, TRAINING)
-    part = "validation" if run.config.train.holdout else "training"
-    stream = "validation_latent_stream" if run.config.train.holdout else "latent_stream"
+    training = current_names(_read(run, TRAINING))
+    part = "validation_accuracy" if run.config.train.holdout else "test_accuracy"
     metadata = {
         "labels": list(dataset.classes),
         "input": dataset.input_metadata() | ({} if run.config.fold.input == "float32" else {"layout": "NHWC"}),
         "metrics": {
-            "latent_stream": training[stream],
-            "training": training[part],
+            "latent_test_accuracy": training[f"latent_{part}"],
+            "test_accuracy": training[part],
             "folded": _read(run, FOLDING)["accuracy"],
         },
         "dataset": {
@@ -183,55 +177,57 @@ def _read(run: RunDir, name: str) -> dict[str, Any]:
 
 def execute(run: RunDir, step: Step) -> None:
     """Run the model over the reference inputs, and note which kernel runs each step."""
+    from ..runtime.proof.answers import answer
+    from ..runtime.proof.reference import load_reference
     from ..runtime.session.session import InferenceSession
 
     session = InferenceSession(run.path / MODEL, num_threads=run.config.run.threads)
-    with np.load(run.path / REFERENCE, allow_pickle=False) as reference:
-        inputs, labels = reference["inputs"], reference["labels"]
-    name = session.get_inputs()[0].name
-    batch, parts = 64, []
-    for start in range(0, len(inputs), batch):
-        parts.append(session.run(None, {name: inputs[start : start + batch]})[0])
-        step(min(start + batch, len(inputs)), len(inputs), f"{min(start + batch, len(inputs))} images")
-    logits = np.concatenate(parts)
+    recorded = load_reference(run.path / REFERENCE)
+    answers = answer(
+        session,
+        recorded,
+        model_sha256=sha256_file(run.path / MODEL),
+        progress=lambda done, total: step(done, total, f"{done} images"),
+    )
     with atomic_path(run.path / LOGITS) as part:
-        np.save(part, logits)
-    accuracy = float(np.mean(np.argmax(logits, axis=1) == labels))
-    steps = [asdict(info) for info in session.get_steps()]
-    write_json(run.path / STEPS, {"accuracy": accuracy, "steps": steps})
+        np.save(part, answers.logits)
+    figures = {
+        "accuracy": float(np.mean(np.argmax(answers.logits, axis=1) == recorded.labels)),
+        "throughput": answers.throughput,
+        "model_sha256": answers.model_sha256,
+        "reference_sha256": answers.reference_sha256,
+    }
+    write_json(run.path / RUNNING, figures)
+    write_json(run.path / STEPS, {"steps": [asdict(info) for info in session.get_steps()]})
 
 
 def check(run: RunDir, step: Step) -> None:
-    """Compare the runtime with the oracle, the folded reference and training; out of tolerance is a result too."""
+    """Judge the runtime by the oracle, the folded reference and training; out of tolerance is a result too."""
     from ..runtime.proof.accuracy import check as check_model
+    from ..runtime.proof.answers import Answers
 
-    section = run.config.check
-    report = check_model(
-        run.path / MODEL,
-        run.path / REFERENCE,
-        max_logit_difference=section.max_logit_difference,
-        max_flipped_share=section.max_flipped_share,
-        min_top1_agreement=section.min_top1_agreement,
-        max_accuracy_drop=section.max_accuracy_drop,
-        oracle_samples=section.oracle_samples,
-        latency_runs=section.latency_runs,
-        num_threads=run.config.run.threads,
+    figures = _read(run, RUNNING)
+    answers = Answers(
+        np.load(run.path / LOGITS, allow_pickle=False),
+        throughput=figures["throughput"],
+        model_sha256=figures["model_sha256"],
+        reference_sha256=figures["reference_sha256"],
     )
-    write_json(run.path / REPORT, report)
+    threads = run.config.run.threads
+    report = check_model(run.path / MODEL, run.path / REFERENCE, run.config.check, num_threads=threads, answers=answers)
+    write_json(run.path / REPORT, report.to_json())
 
 
 def report(run: RunDir, step: Step) -> None:
     """Write report.html."""
-    from .report import write_report
-
     write_report(run)
 
 
 STAGES = (
-    Stage("train", "1-train", (), (NETWORK, STRUCTURE, TRAINING, HISTORY), train),
+    Stage("train", TRAINED, (), (NETWORK, STRUCTURE, TRAINING, HISTORY), train),
     Stage("fold", "2-fold", (NETWORK, STRUCTURE), (FOLDED, FOLDING, REFERENCE), fold),
     Stage("export", "3-export", (STRUCTURE, TRAINING, FOLDED, FOLDING), (MODEL,), export),
-    Stage("run", "4-run", (MODEL, REFERENCE), (LOGITS, STEPS), execute),
-    Stage("check", "5-check", (MODEL, REFERENCE), (REPORT,), check),
+    Stage("run", "4-run", (MODEL, REFERENCE), (LOGITS, RUNNING, STEPS), execute),
+    Stage("check", "5-check", (MODEL, REFERENCE, LOGITS, RUNNING), (REPORT,), check),
     Stage("report", ".", (HISTORY, MODEL, REFERENCE, LOGITS, STEPS, REPORT), (PAGE,), report),
 )

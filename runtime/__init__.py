@@ -18,10 +18,13 @@ from .lazy import lazy
 
 if TYPE_CHECKING:
     from .proof.accuracy import check
+    from .proof.report import CheckReport
+    from .proof.tolerances import Tolerances
     from .session.session import InferenceSession
 
 __all__ = [
     "CheckFailed",
+    "CheckReport",
     "ConfigError",
     "DataError",
     "InferenceSession",
@@ -31,10 +34,19 @@ __all__ = [
     "ModelError",
     "RunDirError",
     "StorageError",
+    "Tolerances",
     "UnsupportedError",
     "check",
 ]
 
 
 # onnxruntime and the kernels take a second to import: only when used, so that the errors stay light.
-__getattr__, __dir__ = lazy(__name__, {"InferenceSession": "session", "check": "proof.accuracy"})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "CheckReport": "proof.report",
+        "InferenceSession": "session",
+        "Tolerances": "proof.tolerances",
+        "check": "proof.accuracy",
+    },
+)

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,12 @@ from .files import atomic_path, write_json
 from .proof.bench import bench, random_feeds
 from .proof.device import check_bundle
 from .proof.peers import PEERS
+from .proof.tolerances import Tolerances
 from .session.profile import chrome_trace, summed
 from .session.session import InferenceSession
 from .zoo.catalogue import find_model
 
 __all__ = ["main"]
-
-_TOLERANCES = {
-    "max_logit_difference": float,
-    "max_flipped_share": float,
-    "min_top1_agreement": float,
-    "max_accuracy_drop": float,
-    "oracle_samples": int,
-    "latency_runs": int,
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
 
     test = commands.add_parser("check", help="check this device against the answers recorded in a bundle")
     test.add_argument("bundle", type=Path, help="folder or .zip of pipeline bundle; its tolerances hold by default")
-    for name, kind in _TOLERANCES.items():
-        test.add_argument(f"--{name.replace('_', '-')}", type=kind)
+    for each in fields(Tolerances):
+        test.add_argument(f"--{each.name.replace('_', '-')}", type=type(each.default), metavar="VALUE")
     test.set_defaults(command=_check)
 
     labels = commands.add_parser("classify", help="name what is on image files: labels with their probabilities")
@@ -117,17 +110,17 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    given = {name: value for name in _TOLERANCES if (value := getattr(options, name)) is not None}
+    given = {each.name: value for each in fields(Tolerances) if (value := getattr(options, each.name)) is not None}
     report = check_bundle(options.bundle, num_threads=options.threads, **given)
     if options.json:
-        print(json.dumps(report, indent=2))
+        print(json.dumps(report.to_json(), indent=2))
     else:
-        _print_tree(report)
-    if not report["passed"]:
-        raise CheckFailed("; ".join(report["failures"]))
+        _print_tree(report.to_json())
+    if not report.check.passed:
+        raise CheckFailed("; ".join(report.check.failures))
     if not options.json:
-        compared = report["agreement"]["oracle_integers_compared"]
-        print(f"accuracy check passed: {report['samples']} images, none of {compared:,} compared integers differs")
+        compared = report.check.agreement.oracle_integers_compared
+        print(f"accuracy check passed: {report.check.samples} images, none of {compared:,} compared integers differs")
 
 
 def _classify(options: argparse.Namespace) -> None:
@@ -177,11 +170,11 @@ def _bench(options: argparse.Namespace) -> None:
     peers = [peer for peer in options.peers.split(",") if peer]
     report = bench(options.model, peers=peers, threads=threads, runs=options.runs, batch=options.batch)
     if options.json:
-        print(json.dumps(report, indent=2))
+        print(json.dumps(report.to_json(), indent=2))
         return
     print(f"{'engine':16} threads  median ms   p95 ms  ratio")
-    for row in report["results"]:
-        print(f"{row['engine']:16} {row['threads']:7} {row['median']:10.3f} {row['p95']:8.3f} {row['ratio']:6.2f}")
+    for row in report.results:
+        print(f"{row.engine:16} {row.threads:7} {row.times.median:10.3f} {row.times.p95:8.3f} {row.ratio:6.2f}")
 
 
 def _print_tree(value: dict[str, Any], indent: str = "") -> None:

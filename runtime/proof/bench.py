@@ -1,6 +1,7 @@
 """Benchmark of a user's model on a user's machine: this runtime beside others, by turns in one process."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,39 @@ from ..machine.environment import environment
 from ..session.session import InferenceSession
 from .oracle import layer_oracle
 from .peers import PEERS
-from .timing import interleaved, milliseconds
+from .report import Times
+from .timing import interleaved, times
 
-__all__ = ["bench", "random_feeds"]
+__all__ = ["BenchReport", "BenchRow", "bench", "random_feeds"]
+
+
+@dataclass(frozen=True)
+class BenchRow:
+    """The times of an engine with a number of threads; ``ratio`` is its median over that of latentbit."""
+
+    engine: str
+    threads: int
+    times: Times
+    ratio: float
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """What was timed (``model``: its path, or ``bytes``), how often, on how many images at a time, and where."""
+
+    model: str
+    batch: int
+    runs: int
+    results: tuple[BenchRow, ...]
+    environment: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; a result is ``{engine, threads, median, p95, best, ratio}``."""
+        rows = [
+            {"engine": row.engine, "threads": row.threads, **asdict(row.times), "ratio": row.ratio}
+            for row in self.results
+        ]
+        return {**asdict(self), "results": rows}
 
 
 def random_feeds(session: InferenceSession, batch: int = 1, seed: int = 0) -> dict[str, NDArray[Any]]:
@@ -40,12 +71,17 @@ def bench(
     threads: Sequence[int] = (1,),
     runs: int = 100,
     batch: int = 1,
-) -> dict[str, Any]:
+) -> BenchReport:
     """Time one batch of random data through the model, here and on every peer, for each number of threads.
 
-    The integers of every packed layer are compared with the oracle first. Returns ``results``, a list of ``{engine,
-    threads, median, p95, best, ratio}`` (milliseconds; ``ratio`` is the engine's median over ours), and
-    ``environment``. Raises ConfigError for a peer that is not known, CheckFailed where an integer differs.
+    model: path of a ``.onnx`` file, or its bytes; its inputs are float32 or uint8.
+    peers: names of :data:`.peers.PEERS`.
+    runs: timed runs of every engine, by turns, after a warm-up.
+    batch: size of a first axis that the model leaves free.
+
+    The integers of every packed layer are compared with the oracle first. Raises ConfigError for a peer that is not
+    known, a number below 1, or an input of another type; CheckFailed where an integer differs; ModelError for a file
+    that cannot be read or run.
     """
     for peer in peers:
         if peer not in PEERS:
@@ -54,19 +90,18 @@ def bench(
         raise ConfigError("runs, batch and threads must be 1 or more")
     data = model if isinstance(model, bytes) else _read(model)
     _verify(data)
-    results = []
+    results: list[BenchRow] = []
     for count in threads:
         session = InferenceSession(data, num_threads=count)
         feeds = random_feeds(session, batch)
         calls: dict[str, Callable[[], object]] = {"latentbit": _call(session, feeds)}
         for peer in peers:
             calls[peer] = PEERS[peer](data, feeds, count)
-        times = {name: milliseconds(values) for name, values in interleaved(calls, runs).items()}
-        ours = times["latentbit"]["median"]
-        for name, figures in times.items():
-            results.append({"engine": name, "threads": count, **figures, "ratio": figures["median"] / ours})
+        found = {name: times(values) for name, values in interleaved(calls, runs).items()}
+        ours = found["latentbit"].median
+        results += [BenchRow(name, count, figures, figures.median / ours) for name, figures in found.items()]
     shown = "bytes" if isinstance(model, bytes) else fspath(model)
-    return {"model": shown, "batch": batch, "runs": runs, "results": results, "environment": environment()}
+    return BenchReport(shown, batch, runs, tuple(results), environment())
 
 
 def _call(session: InferenceSession, feeds: dict[str, NDArray[Any]]) -> Callable[[], object]:

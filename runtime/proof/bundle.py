@@ -24,6 +24,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..files import sha256_file
+from .tolerances import Tolerances
 
 __all__ = ["BUNDLE_VERSION", "MANIFEST", "Bundle", "is_bundle", "manifest_bytes", "open_bundle"]
 
@@ -34,11 +35,11 @@ _REQUIRED = ("model.onnx", "reference.npz")
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle: ``tolerances`` are keywords of ``check``, ``kernels`` maps a class of CPU to its library."""
+    """A verified bundle: ``tolerances`` for ``check``, ``kernels`` maps a class of CPU to its library."""
 
     folder: Path
     manifest: Mapping[str, Any]
-    tolerances: Mapping[str, float]
+    tolerances: Tolerances
     kernels: Mapping[str, Path] = field(default_factory=dict)
 
     @property
@@ -121,7 +122,7 @@ def _verified(folder: Path, shown: Path | None = None) -> Bundle:
         if name not in files:
             raise DataError(f"{shown} has no {name}: make it again with pipeline bundle")
     kernels = {Path(name).stem: folder / name for name in files if name.startswith("kernels/")}
-    return Bundle(folder, manifest, manifest["tolerances"], kernels)
+    return Bundle(folder, manifest, Tolerances.from_json(manifest["tolerances"]), kernels)
 
 
 def _inside(name: str) -> bool:

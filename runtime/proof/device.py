@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,41 +12,65 @@ from ..errors import DataError
 from ..machine.library import cpu_class, cpu_classes, current_library, use_library
 from .accuracy import check
 from .bundle import Bundle, is_bundle, open_bundle
+from .report import CheckReport
+from .tolerances import Tolerances
 
-__all__ = ["check_bundle", "sensors"]
+__all__ = ["DeviceReport", "check_bundle", "sensors"]
 
 _THERMAL = "class/thermal/thermal_zone*"
 _FREQUENCY = "devices/system/cpu/cpu*/cpufreq/scaling_cur_freq"
 
 
-def check_bundle(path: str | PathLike[str], *, num_threads: int = 1, **tolerances: float) -> dict[str, Any]:
-    """Check a bundle (a folder or a ``.zip``, see :mod:`.bundle`) and return the report of :func:`.accuracy.check`.
+@dataclass(frozen=True)
+class DeviceReport:
+    """The report of a check, and the state of the device on which it was made.
 
-    tolerances: keywords of ``check`` that replace those of the bundle. Every digest is verified first. A plain folder
-    with ``model.onnx`` and ``reference.npz`` is checked as well; its files have no digests, and the report says so.
-    Kernels come from the bundle's library for this class of CPU, if it has one. The report gains ``bundle`` (its
-    manifest, or null), ``cpu_class``, ``kernel_library`` (its class, or null), ``jit`` (whether kernels compiled
-    here were loaded) and ``sensors``.
+    ``bundle`` is the manifest (None: a plain folder, whose files have no digests), ``cpu_class`` that of this CPU,
+    ``kernel_library`` the class of the library whose kernels ran (None: compiled here), ``jit`` whether kernels that
+    were compiled here are loaded, ``sensors`` as :func:`sensors` gives them.
+    """
+
+    check: CheckReport
+    bundle: Mapping[str, Any] | None
+    cpu_class: str | None
+    kernel_library: str | None
+    jit: bool
+    sensors: Mapping[str, Mapping[str, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys of ``report.json`` and those of the device side by side, as plain values."""
+        return {**self.check.to_json(), **{key: value for key, value in vars(self).items() if key != "check"}}
+
+
+def check_bundle(path: str | PathLike[str], *, num_threads: int = 1, **tolerances: float) -> DeviceReport:
+    """Check a bundle (a folder or a ``.zip``, see :mod:`.bundle`) with :func:`.accuracy.check`.
+
+    tolerances: fields of :class:`Tolerances` that replace those of the bundle. Every digest is verified first.
+    Kernels come from the bundle's library for this class of CPU, if it has one. A plain folder with ``model.onnx`` and
+    ``reference.npz`` is checked as well. Raises :class:`DataError` for anything else, and as :func:`.accuracy.check`.
     """
     folder = Path(path)
+    changed: Mapping[str, Any] = tolerances
     if is_bundle(folder):
         with open_bundle(folder) as bundle, _kernels_of(bundle):
-            wanted: Mapping[str, Any] = {**bundle.tolerances, **tolerances}
-            report = check(bundle.model, bundle.reference, num_threads=num_threads, **wanted)
-            report["bundle"] = dict(bundle.manifest)
-            library = current_library()
+            report = check(
+                bundle.model, bundle.reference, replace(bundle.tolerances, **changed), num_threads=num_threads
+            )
+            manifest, library = dict(bundle.manifest), current_library()
     elif (folder / "model.onnx").is_file():
-        given: Mapping[str, Any] = tolerances
-        report = check(folder / "model.onnx", folder / "reference.npz", num_threads=num_threads, **given)
-        report["bundle"] = None
-        library = current_library()
+        allowed = Tolerances(**changed)
+        report = check(folder / "model.onnx", folder / "reference.npz", allowed, num_threads=num_threads)
+        manifest, library = None, current_library()
     else:
         raise DataError(f"{folder} is no bundle: give the folder or .zip that pipeline bundle made")
-    report["cpu_class"] = cpu_class()
-    report["kernel_library"] = None if library is None else library.cpu_class
-    report["jit"] = "llvmlite" in sys.modules
-    report["sensors"] = sensors()
-    return report
+    return DeviceReport(
+        report,
+        bundle=manifest,
+        cpu_class=cpu_class(),
+        kernel_library=None if library is None else library.cpu_class,
+        jit="llvmlite" in sys.modules,
+        sensors=sensors(),
+    )
 
 
 def _kernels_of(bundle: Bundle) -> AbstractContextManager[None]:

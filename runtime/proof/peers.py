@@ -2,7 +2,7 @@
 
 A peer is a function ``(file bytes, feeds, threads) -> call``, the call running one inference on those feeds. All start
 from the plain form of the model, functions inlined and packed weights unpacked to float at load, as onnxruntime itself
-would do.
+would do. Importing this module imports none of them: command lines list the names.
 """
 
 import importlib
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ..errors import MissingExtraError
@@ -94,6 +93,8 @@ def _openvino(data: bytes, feeds: Feeds, threads: int) -> Callable[[], object]:
 
 def _plain(data: bytes) -> bytes:
     """Return the model in plain ONNX: functions inlined, constants folded (onnxruntime's basic optimisations)."""
+    import onnxruntime as ort
+
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "plain.onnx"
         options = ort.SessionOptions()

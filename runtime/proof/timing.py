@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from ..session.float_model import open_session
+from .report import Times
 
-__all__ = ["interleaved", "milliseconds", "stock_session"]
+__all__ = ["interleaved", "stock_session", "times"]
 
 _WARM_UP = 3
 
 
 def stock_session(data: bytes, num_threads: int) -> Any:
     """Return a plain onnxruntime session on the bytes of a model, all graph optimisations on."""
+    from ..session.float_model import open_session  # imports onnxruntime: command lines list peers without it
+
     return open_session(data, num_threads)
 
 
@@ -30,10 +32,6 @@ def interleaved(calls: Mapping[str, Callable[[], object]], runs: int) -> dict[st
     return times
 
 
-def milliseconds(values: list[float]) -> dict[str, float]:
-    """Return median, 95th percentile and best of wall times."""
-    return {
-        "median": float(np.median(values)),
-        "p95": float(np.percentile(values, 95)),
-        "best": float(np.min(values)),
-    }
+def times(values: list[float]) -> Times:
+    """Return median, 95th percentile and best of wall times in milliseconds."""
+    return Times(float(np.median(values)), float(np.percentile(values, 95)), float(np.min(values)))

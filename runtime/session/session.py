@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import InputError, ModelError
 from ..intake.feeds import check_feeds, input_specs, type_name
 from ..intake.reading import load
+from ..metrics import current_names
 from ..plan.segments import FloatSegment, make_plan
 from ..steps.conv import prepare
 from .context import Context
@@ -159,12 +160,15 @@ class InferenceSession:
         return list(self._steps)
 
     def get_metrics(self) -> dict[str, float | None]:
-        """Return the accuracies that training and folding wrote into the file (``latentbit.metrics``), if any."""
+        """Return the accuracies that training and folding wrote into the file (``latentbit.metrics``), if any.
+
+        Fractions under the names of :mod:`latentbit.runtime.metrics`, and ``folded``; None for what was not measured.
+        """
         try:
             metrics = json.loads(self._meta.custom_metadata_map.get("latentbit.metrics", "{}"))
         except ValueError:
             raise ModelError("the metadata latentbit.metrics of the model is no JSON; export it again") from None
-        return metrics if isinstance(metrics, dict) else {}
+        return current_names(metrics) if isinstance(metrics, dict) else {}
 
     def saved_bytes(self) -> int:
         """Return how many bytes larger the file would be with float32 instead of packed weights."""

@@ -30,8 +30,9 @@ class Card:
 
     ``data`` and ``data_sha256`` name the data set and the digest of its arrays, ``data_terms`` its licence (None: not
     known). The run is that of the file ``recipe`` with ``settings`` (``section.key=value``) changed. ``accuracy`` holds
-    fractions: ``latent_stream`` (None without one), ``training`` and ``folded`` on all ``test_images``, ``deployed`` on
-    ``reference_images`` of them. ``size_bytes``: ``packed`` is the file, ``float`` the same with float32 weights.
+    fractions: ``latent_test_accuracy`` (None without a latent stream), ``test_accuracy`` (the trained binary network)
+    and ``folded`` on all ``test_images``, ``deployed`` on ``reference_images`` of them. ``size_bytes``: ``packed`` is
+    the file, ``float`` the same with float32 weights.
     ``latency_ms``: ``median`` and ``p95`` for one image on ``cpu``, by engine (``latentbit``, ``onnxruntime_fp32``).
     """
 

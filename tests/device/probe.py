@@ -42,7 +42,7 @@ def conformance(folder: Path) -> dict[str, Any]:
 
 def answers(path: Path) -> dict[str, Any]:
     """Check a bundle, and add ``integers``, the sha256 of each layer's accumulators on all images, and ``logits``."""
-    report = check_bundle(path, oracle_samples=8, latency_runs=3)
+    report = check_bundle(path, oracle_samples=8, latency_runs=3).to_json()
     with open_bundle(path) as bundle:
         session = InferenceSession(bundle.model)
         with np.load(bundle.reference, allow_pickle=False) as reference:

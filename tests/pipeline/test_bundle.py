@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latentbit.pipeline.bundle import make_bundle, stratified
+from latentbit.pipeline.bundle import make_bundle
 from latentbit.pipeline.rundir import RunDir
+from latentbit.pipeline.sampling import stratified
 from latentbit.runtime.errors import InputError, StorageError
 from latentbit.runtime.files import sha256_file
 from latentbit.runtime.machine.library import cpu_class

@@ -12,9 +12,11 @@ from click.testing import CliRunner
 from latentbit.pipeline import cli as commands
 from latentbit.pipeline import config as configuration
 from latentbit.pipeline.cli import cli, main
+from latentbit.pipeline.paths import REPORT
 from latentbit.pipeline.rundir import RunDir
 from latentbit.pipeline.stages import STAGES
 from latentbit.runtime.errors import CheckFailed, LatentbitError
+from latentbit.runtime.proof.report import Accuracy, Agreement, CheckReport, Latency, Size, Times
 
 
 def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -114,34 +116,37 @@ def test_a_missing_package_of_the_extra_is_one_line(missing: str, tmp_path: Path
     assert "pip install 'latentbit[train]'" in done.stderr
 
 
-def report(passed: bool) -> dict[str, object]:
-    return {
-        "passed": passed,
-        "failures": [] if passed else ["top-1 agreement 0.5 is below 0.995"],
-        "samples": 4,
-        "accuracy": {"latent_stream": None, "training": 0.98, "folded": 0.98, "deployed": 0.5},
-        "agreement": {
-            "oracle_integer_mismatches": 0,
-            "top1_agreement": 0.5,
-            "max_abs_logit_difference": 0.3,
-            "max_abs_logit_difference_unflipped": 1e-6,
-            "flipped_signs": {"conv": 3, "hidden": 0},
-            "flipped_share": 2e-05,
-            "flipped_images": 1,
-        },
-        "size_bytes": {"packed": 1024, "float": 4096},
-        "latency_ms": {"latentbit": {"median": 0.5, "p95": 1.0}, "onnxruntime_fp32": {"median": 1.0, "p95": 2.0}},
-        "environment": {},
-    }
+def report(passed: bool) -> CheckReport:
+    return CheckReport(
+        failures=() if passed else ("top-1 agreement 0.5 is below 0.995",),
+        samples=4,
+        accuracy=Accuracy(None, 0.98, 0.98, folded_on_samples=0.98, deployed=0.5),
+        agreement=Agreement(
+            oracle_integer_mismatches=0,
+            oracle_integers_compared=100,
+            top1_agreement=0.5,
+            max_abs_logit_difference=0.3,
+            max_abs_logit_difference_unflipped=1e-6,
+            flipped_signs={"conv": 3, "hidden": 0},
+            flipped_share=2e-05,
+            flipped_images=1,
+        ),
+        size_bytes=Size(packed=1024, float=4096),
+        latency_ms=Latency(latentbit=Times(0.5, 1.0, 0.4), onnxruntime_fp32=Times(1.0, 2.0, 0.9)),
+        throughput=2000.0,
+        kernels={"conv": "ctp", "hidden": "ctp"},
+        peak_memory_bytes=1 << 20,
+        environment={},
+    )
 
 
 @pytest.mark.parametrize("passed", [True, False])
 def test_a_check_out_of_tolerance_is_exit_code_1_even_when_fresh(
     passed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    target = tmp_path / "5-check" / "report.json"
+    target = tmp_path / REPORT
     target.parent.mkdir()
-    target.write_text(json.dumps(report(passed)))
+    target.write_text(json.dumps(report(passed).to_json()))
     RunDir(tmp_path).save()
     monkeypatch.setattr(commands, "conduct", lambda *args, **options: None)
     code, out, err = run("run-all", "-o", str(tmp_path), capsys=capsys)
@@ -156,7 +161,7 @@ def test_an_existing_run_keeps_its_configuration_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     used = []
-    monkeypatch.setattr(commands, "conduct", lambda run, config, *args, **options: used.append(config))
+    monkeypatch.setattr(commands, "conduct", lambda run, stages, config, *args, **options: used.append(config))
     stored = RunDir(tmp_path)
     stored.config = configuration.read(None, ["train.epochs=3"])
     stored.save()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latentbit.pipeline.stages import MODEL
+from latentbit.pipeline.paths import MODEL
 from latentbit.runtime.machine.library import cpu_class, load_library
 
 from .conftest import pipeline
@@ -20,7 +20,10 @@ def test_bench_as_json_and_as_a_table(finished: Path) -> None:
     assert [(row["engine"], row["threads"]) for row in rows] == [
         (engine, threads) for threads in (1, 2) for engine in ("latentbit", "onnxruntime")
     ]
-    assert all(0 < row["best"] <= row["median"] <= row["p95"] for row in rows)
+    for ours, theirs in (rows[:2], rows[2:]):
+        assert ours["ratio"] == 1
+        assert theirs["ratio"] == theirs["median"] / ours["median"]
+        assert ours["best"] > 0
     shown = pipeline("bench", model, "--runs", "3")
     assert "times ours" in shown.stdout
     assert "latentbit" in shown.stdout

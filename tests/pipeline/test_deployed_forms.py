@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from latentbit.pipeline.stages import MODEL, PLAIN, REFERENCE, REPORT
+from latentbit.pipeline.paths import MODEL, PLAIN, REFERENCE, REPORT
 from latentbit.runtime import InferenceSession
 
 from .conftest import SHORT, pipeline

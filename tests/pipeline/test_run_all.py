@@ -15,38 +15,74 @@ import onnx
 import onnxruntime
 import pytest
 
+from latentbit.pipeline.paths import FOLDING, LOGITS, MODEL, NETWORK, REFERENCE, REPORT, RUNNING, TRAINING
 from latentbit.pipeline.rundir import RunDir
-from latentbit.pipeline.stages import LOGITS, MODEL, NETWORK, REFERENCE, REPORT, STAGES
+from latentbit.pipeline.sampling import stratified
+from latentbit.pipeline.stages import STAGES
 from latentbit.runtime.files import sha256_file
+from latentbit.runtime.proof.report import CheckReport
 
 from .conftest import SHORT, pipeline
 
-FIGURES = {
-    "accuracy": {"latent_stream", "training", "folded", "deployed"},
-    "agreement": {
-        "oracle_integer_mismatches",
-        "top1_agreement",
-        "max_abs_logit_difference",
-        "flipped_signs",
-        "flipped_share",
-    },
-    "size_bytes": {"packed", "float"},
-    "latency_ms": {"latentbit", "onnxruntime_fp32"},
-}
-
 
 def test_report_json_holds_the_figures(finished: Path) -> None:
-    report = json.loads((finished / REPORT).read_text(encoding="utf-8"))
-    assert {"passed", "samples", "environment"} <= set(report)
-    for group, names in FIGURES.items():
-        assert names <= set(report[group]), group
-    assert report["passed"] is True
-    assert report["failures"] == []
-    assert report["agreement"]["oracle_integer_mismatches"] == 0
-    assert report["size_bytes"]["packed"] == (finished / MODEL).stat().st_size
-    assert report["size_bytes"]["packed"] < report["size_bytes"]["float"]
-    for engine in report["latency_ms"].values():
-        assert 0 < engine["median"] <= engine["p95"]
+    stored = json.loads((finished / REPORT).read_text(encoding="utf-8"))
+    report = CheckReport.from_json(stored)
+    assert report.to_json() == stored
+    assert (report.passed, report.failures) == (True, ())
+    assert report.agreement.oracle_integer_mismatches == 0
+    assert report.size_bytes.packed == (finished / MODEL).stat().st_size
+    assert report.size_bytes.packed < report.size_bytes.float
+    trained = json.loads((finished / TRAINING).read_text(encoding="utf-8"))
+    assert report.accuracy.test_accuracy == trained["test_accuracy"]
+    assert report.accuracy.latent_test_accuracy == trained["latent_test_accuracy"]
+
+
+def test_what_the_stage_run_answered_is_what_check_judges(finished: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    logits = np.load(copy / LOGITS)
+    np.save(copy / LOGITS, logits + 1)
+    run = RunDir.open(copy)  # as if run had written these
+    record = run.stages["run"]
+    run.stages["run"] = replace(record, outputs={**record.outputs, LOGITS: sha256_file(copy / LOGITS)})
+    run.save()
+    done = pipeline("check", str(copy))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the accuracy check failed: the largest logit difference is 1")
+    figures = json.loads((copy / RUNNING).read_text(encoding="utf-8"))
+    assert figures["model_sha256"] == sha256_file(copy / MODEL)
+
+
+def test_a_smaller_reference_is_a_part_of_the_larger(finished: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    done = pipeline("fold", str(copy), "-s", "fold.samples=101")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with np.load(copy / REFERENCE) as part, np.load(finished / REFERENCE) as whole:
+        chosen = stratified(whole["labels"], 101)
+        assert len(chosen) == 101
+        for name in whole.files:
+            expected = whole[name] if name.startswith("shape/") else whole[name][chosen]
+            np.testing.assert_array_equal(part[name], expected)
+    figures, before = (json.loads((run / FOLDING).read_text(encoding="utf-8")) for run in (copy, finished))
+    assert figures == before | {"samples": 101}, "accuracy is that of all test images"
+
+
+def test_a_run_of_before_runs_its_model_again(finished: Path, tmp_path: Path) -> None:
+    """Its stage run wrote no digests, and its files have the former names."""
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    former = {"test_accuracy": "training", "latent_test_accuracy": "latent_stream"}
+    metrics = json.loads((copy / TRAINING).read_text(encoding="utf-8"))
+    (copy / TRAINING).write_text(json.dumps({former.get(name, name): value for name, value in metrics.items()}))
+    (copy / RUNNING).unlink()
+    run = RunDir.open(copy)
+    outputs = {name: sha256_file(copy / name) for name in run.stages["train"].outputs}
+    run.stages["train"] = replace(run.stages["train"], outputs=outputs)
+    run.save()
+    done = pipeline("run-all", "-o", str(copy))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "train   fresh" in done.stdout
+    assert "4-run/metrics.json is missing" in done.stdout
+    assert sha256_file(copy / MODEL) == sha256_file(finished / MODEL)
 
 
 def test_the_file_is_a_checked_onnx_model_that_stock_onnxruntime_runs(finished: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from latentbit.pipeline.cards import OVERVIEW, card_rows
 from latentbit.pipeline.cli import main
+from latentbit.pipeline.paths import MODEL
 from latentbit.pipeline.rundir import RunDir
-from latentbit.pipeline.stages import MODEL
+from latentbit.pipeline.summary import read_report
 from latentbit.runtime import zoo
 from latentbit.runtime.errors import ConfigError, LatentbitError, RunDirError
 from latentbit.runtime.proof.bundle import open_bundle
@@ -136,5 +137,8 @@ def test_what_does_not_belong_in_the_zoo_is_refused(
     with monkeypatch.context() as patch:
         patch.setattr(maker, "LARGEST", 1000)
         refused(RunDirError, "a model of the zoo at most 1,000")
-    monkeypatch.setattr(maker, "read_report", lambda run: {"passed": False})
+    report = read_report(RunDir.open(finished))
+    assert report is not None
+    failed = dataclasses.replace(report, failures=("too slow",))
+    monkeypatch.setattr(maker, "read_report", lambda run: failed)
     refused(RunDirError, "has not passed")

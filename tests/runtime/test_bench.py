@@ -1,6 +1,7 @@
 """Profile and benchmark: figures for every step and engine, and none for a model whose integers are wrong."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 
 from latentbit.runtime.__main__ import main
 from latentbit.runtime.errors import CheckFailed, ConfigError
+from latentbit.runtime.proof import timing
 from latentbit.runtime.proof.bench import bench, random_feeds
+from latentbit.runtime.proof.report import Times
+from latentbit.runtime.proof.timing import interleaved, times
 from latentbit.runtime.session.profile import chrome_trace, summed
 from latentbit.runtime.session.session import InferenceSession
 
@@ -42,11 +46,34 @@ def test_a_profiled_run_gives_the_same_result() -> None:
 
 def test_bench_times_every_engine() -> None:
     report = bench(chain().SerializeToString(), peers=["onnxruntime", "onnxruntime-int8"], threads=[1, 2], runs=3)
-    assert [(row["engine"], row["threads"]) for row in report["results"]] == [
+    assert [(row.engine, row.threads) for row in report.results] == [
         (engine, threads) for threads in (1, 2) for engine in ("latentbit", "onnxruntime", "onnxruntime-int8")
     ]
-    assert all(row["best"] <= row["median"] <= row["p95"] for row in report["results"])
-    assert report["results"][0]["ratio"] == 1
+    for row in report.results:
+        (ours,) = (each for each in report.results if (each.engine, each.threads) == ("latentbit", row.threads))
+        assert row.ratio == row.times.median / ours.times.median
+    rows = report.to_json()["results"]
+    assert list(rows[0]) == ["engine", "threads", "median", "p95", "best", "ratio"]
+    assert json.loads(json.dumps(report.to_json()))["runs"] == 3
+
+
+def test_engines_run_by_turns_and_the_warm_up_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, order = [0], []
+
+    def engine(name: str, milliseconds: list[float]) -> Callable[[], None]:
+        left = iter([900.0] * 3 + milliseconds)  # the first calls are slow, as those that compile are
+
+        def call() -> None:
+            order.append(name)
+            now[0] += int(next(left) * 1e6)
+
+        return call
+
+    monkeypatch.setattr(timing, "perf_counter_ns", lambda: now[0])
+    found = interleaved({"a": engine("a", [1.0, 9.0, 2.0]), "b": engine("b", [4.0, 4.0, 4.0])}, 3)
+    assert order == ["a", "b"] * 6
+    assert found == {"a": [1.0, 9.0, 2.0], "b": [4.0, 4.0, 4.0]}
+    assert times([float(value) for value in range(101, 0, -1)]) == Times(median=51.0, p95=96.0, best=1.0)
 
 
 def test_bench_takes_no_time_of_a_wrong_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from latentbit.runtime.errors import DataError
 from latentbit.runtime.proof.bundle import BUNDLE_VERSION, MANIFEST, is_bundle, manifest_bytes, open_bundle
+from latentbit.runtime.proof.tolerances import Tolerances
 
 FILES = {"model.onnx": b"model", "reference.npz": b"reference", "kernels/aarch64.so": b"code", "README.txt": b"text\n"}
 
@@ -45,7 +46,7 @@ def test_folder_and_zip_open_to_the_same(folder: Path) -> None:
         with open_bundle(source) as bundle:
             assert bundle.model.read_bytes() == b"model"
             assert bundle.reference.read_bytes() == b"reference"
-            assert bundle.tolerances == {"oracle_samples": 4}
+            assert bundle.tolerances == Tolerances(oracle_samples=4)
             assert {name: path.read_bytes() for name, path in bundle.kernels.items()} == {"aarch64": b"code"}
             unpacked = bundle.folder
     assert not unpacked.exists(), "an unpacked zip is removed again"

@@ -67,8 +67,10 @@ def test_a_wrong_answer_is_exit_code_1(folder: Path, capsys: pytest.CaptureFixtu
 
 def test_tolerances_given_replace_those_of_the_bundle() -> None:
     report = check_bundle(BUNDLE, max_logit_difference=0.0, min_top1_agreement=0.0, oracle_samples=1, latency_runs=1)
-    difference = report["agreement"]["max_abs_logit_difference"]
-    assert report["passed"] is (difference == 0.0)
+    assert report.bundle is not None
+    assert report.bundle["tolerances"]["max_logit_difference"] > 0
+    difference = report.check.agreement.max_abs_logit_difference
+    assert report.check.passed is (difference == 0.0)
 
 
 def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_description() -> None:
     assert (given_.name, given_.type, given_.shape) == ("input", "tensor(float)", ["N", 12, 8, 8])
     assert (result.name, result.type, result.shape) == ("logits", "tensor(float)", ["N", 10])
     assert session.get_modelmeta().custom_metadata_map == {"latentbit.metrics": '{"training": 0.5}'}
-    assert session.get_metrics() == {"training": 0.5}
+    assert session.get_metrics() == {"test_accuracy": 0.5}, "the name of before is read as that of today"
 
 
 @pytest.mark.slow

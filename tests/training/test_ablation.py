@@ -55,7 +55,7 @@ def test_an_ablation_pairs_seeds_and_resumes(tmp_path: Path, monkeypatch: pytest
     ]
     lines = [json.loads(line) for line in (tmp_path / "ablation.jsonl").read_text().splitlines()]
     assert len(lines) == 6
-    by_key = {(r["variant"], r["budget"], r["seed"]): 100 * r["training"] for r in lines}
+    by_key = {(r["variant"], r["budget"], r["seed"]): 100 * r["test_accuracy"] for r in lines}
     gains = [by_key["L1", "epochs", seed] - by_key["none", "epochs", seed] for seed in (0, 1)]
     assert result.rows[1].gain == pytest.approx(np.mean(gains))
     assert result.rows[1].gain_error == pytest.approx(np.std(gains, ddof=1) / math.sqrt(2))
@@ -81,8 +81,8 @@ def test_an_ablation_pairs_seeds_and_resumes(tmp_path: Path, monkeypatch: pytest
 def test_an_ablation_on_held_out_data_reports_validation(tmp_path: Path) -> None:
     settings = QUICK | {"epochs": 1, "holdout": 0.1}
     result = ablate(variants=["none", "learning_rate=0.02"], seeds=[0], out=tmp_path, equal_compute=False, **settings)
-    assert [r["training"] for r in result.records] == [None, None]
-    assert result.rows[1].accuracy == pytest.approx(100 * result.records[1]["validation"])
+    assert [r["test_accuracy"] for r in result.records] == [None, None]
+    assert result.rows[1].accuracy == pytest.approx(100 * result.records[1]["validation_accuracy"])
     assert math.isnan(result.rows[0].error)
 
 
@@ -93,14 +93,14 @@ def test_an_ablation_needs_something_to_compare(variants: list[str], seeds: list
 
 
 def test_the_table_shows_no_gain_as_no_gain() -> None:
-    record = {"budget": "epochs", "epochs": 3, "cost": 1.0, "seconds": 2.0, "latent_stream": None}
+    record = {"budget": "epochs", "epochs": 3, "cost": 1.0, "seconds": 2.0, "latent_test_accuracy": None}
     records = [
-        record | {"variant": name, "seed": seed, "training": value}
+        record | {"variant": name, "seed": seed, "test_accuracy": value}
         for name, values in (("none", (0.9, 0.92)), ("L1", (0.89, 0.91)))
         for seed, value in enumerate(values)
     ]
     for r in records:
-        r["validation_latent_stream"] = None
+        r["latent_validation_accuracy"] = None
     table = render(summarise(records, ["none", "L1"], ["epochs"]))
     assert "| L1 | epochs | 2 | 3 | 90.00 ± 1.00 | -1.00 ± 0.00 |" in table
 

@@ -72,7 +72,7 @@ def test_two_gloo_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
     for single, double in zip(one, two, strict=True):
         assert abs(single - double) < TOLERANCE * single
     metrics = json.loads((tmp_path / "run" / "1-train" / "metrics.json").read_text())
-    assert 0 < metrics["training"] <= 1
+    assert 0 < metrics["test_accuracy"] <= 1
     assert load_network(tmp_path / "run" / "1-train")(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
 
 

@@ -134,6 +134,17 @@ def test_the_record_holds_logits_and_the_signs_of_every_binary_layer() -> None:
     assert np.array_equal(first, sign(stem - threshold))
 
 
+def test_the_signs_of_a_sample_are_those_of_all() -> None:
+    folded = fold(scatter(build_model("digits_resnet")))
+    inputs = np.random.default_rng(0).normal(size=(10, 1, 8, 8)).astype(np.float32)
+    chosen = np.array([0, 3, 4, 9])  # no image of the batch 6 to 8 with its size 3
+    whole, part = record(folded, inputs, batch_size=3), record(folded, inputs, signs_of=chosen, batch_size=3)
+    assert set(whole) == set(part)
+    for name, values in whole.items():
+        expected = values[chosen] if name.startswith("signs/") else values
+        np.testing.assert_array_equal(part[name], expected)
+
+
 def test_folded_values_are_kept_and_checked(tmp_path: Path) -> None:
     network = scatter(build_model("digits_resnet"))
     save_folded(fold(network), tmp_path / "folded.pt")

@@ -43,7 +43,7 @@ def test_the_defaults_are_the_digits_recipe() -> None:
 
 @pytest.mark.slow
 def test_the_quick_start_reaches_its_accuracy(tmp_path: Path) -> None:
-    assert train(out=tmp_path).metrics["training"] >= 0.97
+    assert train(out=tmp_path).metrics["test_accuracy"] >= 0.97
 
 
 @pytest.mark.slow
@@ -61,5 +61,5 @@ def test_imagenet_recipes_run_on_a_small_folder_of_real_images(name: str, tmp_pa
         section["teacher"] = str(teacher.folder)
     metrics = train(out=tmp_path / "run", **section | small | {"device": "cpu", "precision": "float32"}).metrics
     assert metrics["images"] == 788
-    assert 0 < metrics["training"] <= 1
+    assert 0 < metrics["test_accuracy"] <= 1
     assert load_network(tmp_path / "run")(torch.zeros(1, 3, 32, 32)).shape == (1, 10)

@@ -148,7 +148,7 @@ def test_estimators_and_regulariser_are_chosen_by_name(tmp_path: Path) -> None:
     digits = load("digits")
     network = load_network(tmp_path)
     found_logits = network(torch.from_numpy(digits.normalise(digits.test_images))).argmax(1).numpy()
-    assert (found_logits == digits.test_labels).mean() == pytest.approx(metrics["training"])
+    assert (found_logits == digits.test_labels).mean() == pytest.approx(metrics["test_accuracy"])
 
 
 def test_a_teacher_replaces_its_share_of_the_loss(tmp_path: Path) -> None:

@@ -102,15 +102,15 @@ def test_other_settings_start_anew(unbroken: Path, tmp_path: Path) -> None:
 
 def test_metrics_and_network_files(unbroken: Path) -> None:
     metrics = checkpoints.read_json(unbroken / "metrics.json")
-    assert 0 < metrics["latent_stream"] <= 1
-    assert metrics["validation"] is None
+    assert 0 < metrics["latent_test_accuracy"] <= 1
+    assert metrics["validation_accuracy"] is None
     assert metrics["images"] == 539
     network = load_network(unbroken)
     assert not network.training
     images = load("digits")
     inputs = torch.from_numpy(images.normalise(images.test_images))
     right = (network(inputs).argmax(1).numpy() == images.test_labels).mean()
-    assert right == pytest.approx(metrics["training"])
+    assert right == pytest.approx(metrics["test_accuracy"])
 
 
 def test_with_a_holdout_the_test_images_are_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,9 +127,9 @@ def test_with_a_holdout_the_test_images_are_never_seen(tmp_path: Path, monkeypat
     metrics = train(out=tmp_path, **QUICK | {"epochs": 1, "holdout": 0.1, "augment": "none", "latent": "none"}).metrics
     assert len(seen) == 1258
     assert sum(seen) == 0
-    assert metrics["training"] is None
+    assert metrics["test_accuracy"] is None
     assert metrics["images"] == 126
-    assert 0 < metrics["validation"] <= 1
+    assert 0 < metrics["validation_accuracy"] <= 1
 
 
 def test_progress_counts_epochs_and_steps(tmp_path: Path) -> None:

@@ -58,12 +58,20 @@ class _SignRecorder(fx.Interpreter):
         return super().run_node(n)
 
 
-def record(folded: fx.GraphModule, inputs: NDArray[Any], *, batch_size: int = 256) -> dict[str, NDArray[Any]]:
-    """Run the reference over ``inputs`` ``[S, ...]`` (float32, or uint8 pixels) and return its arrays.
+def record(
+    folded: fx.GraphModule,
+    inputs: NDArray[Any],
+    *,
+    signs_of: NDArray[np.int64] | None = None,
+    batch_size: int = 256,
+) -> dict[str, NDArray[Any]]:
+    """Run the reference over ``inputs`` ``[N, ...]`` (float32, or uint8 pixels) and return its arrays.
 
-    ``logits`` float32 ``[S, classes]``; for every binary layer ``signs/<name>``, the ±1 input of that layer packed
-    along axis 1 (uint8, :mod:`latentbit.runtime.bits`), and ``shape/<name>``, int64, its shape without the batch.
+    ``logits`` float32 ``[N, classes]`` of all inputs. For every binary layer ``signs/<name>``, the ±1 input of that
+    layer packed along axis 1 (uint8 ``[S, ...]``, :mod:`latentbit.runtime.bits`), and ``shape/<name>``, its shape
+    without the batch (int64). Signs are kept of the inputs with the sorted indices ``signs_of``, ``[S]``; None: of all.
     """
+    wanted = np.arange(len(inputs)) if signs_of is None else signs_of
     logits: list[NDArray[Any]] = []
     signs: dict[str, list[NDArray[np.uint8]]] = {}
     shapes: dict[str, NDArray[np.int64]] = {}
@@ -72,8 +80,9 @@ def record(folded: fx.GraphModule, inputs: NDArray[Any], *, batch_size: int = 25
         with torch.no_grad():
             result = recorder.run(torch.from_numpy(np.ascontiguousarray(inputs[start : start + batch_size])))
         logits.append(array(result))
+        rows = wanted[(wanted >= start) & (wanted < start + batch_size)] - start
         for name, value in recorder.inputs.items():
-            signs.setdefault(name, []).append(pack_signs(array(value), axis=1))
+            signs.setdefault(name, []).append(pack_signs(array(value)[rows], axis=1))
             shapes[name] = np.array(value.shape[1:], np.int64)
     answers = {"logits": np.concatenate(logits)}
     answers |= {f"signs/{name}": np.concatenate(parts) for name, parts in signs.items()}

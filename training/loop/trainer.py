@@ -68,9 +68,9 @@ def train(*, out: str | Path, progress: Callable[[Progress], None] | None = None
     Writes into ``out``: network.json (model and options), network.pt (its weights), metrics.json, metrics.jsonl (a line
     an epoch), checkpoint.pt. A checkpoint of the same settings is resumed, of others replaced; with ``minutes`` a
     resumed run spends what is left of them.
-    metrics.json: ``training`` is the binary network's accuracy on the test images, evaluated once, at the end, and
-    ``latent_stream`` that of the latent stream or null. With ``holdout`` > 0 the two are null and ``validation`` and
-    ``validation_latent_stream`` are measured on the held-out training images instead.
+    metrics.json: ``test_accuracy`` is the binary network's on the test images, measured once, at the end, and
+    ``latent_test_accuracy`` that of the latent stream or null. With ``holdout`` > 0 the two are null, and
+    ``validation_accuracy`` and ``latent_validation_accuracy`` are measured on the held-out training images instead.
     """
     chosen = Settings.from_keywords(**settings)
     group, device = join(chosen.device)
@@ -203,7 +203,7 @@ class _Trainer:
         latent = None
         if objective.has_latent_stream:
             latent = accuracy(objective, lambda part: objective.latent_logits(batches.normalise(part)), images, labels)
-        names = ("training", "latent_stream", "validation", "validation_latent_stream")
+        names = ("test_accuracy", "latent_test_accuracy", "validation_accuracy", "latent_validation_accuracy")
         found: dict[str, Any] = dict.fromkeys(names)
         first = 2 if self.settings.holdout else 0
         found |= dict(zip(names[first : first + 2], (binary, latent), strict=True))

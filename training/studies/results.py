@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from ...runtime.metrics import current_names
+
 __all__ = ["Row", "accuracy_of", "render", "summarise"]
 
 
@@ -32,14 +34,18 @@ class Row:
 
 def accuracy_of(record: Mapping[str, Any]) -> float:
     """Return the percentage of right answers of a run: on the test images, or on those held out if it has none."""
-    value = record["training"] if record["training"] is not None else record["validation"]
-    return 100.0 * float(value)
+    return 100.0 * float(_either(record, "test_accuracy", "validation_accuracy"))
 
 
 def latent_accuracy_of(record: Mapping[str, Any]) -> float | None:
     """Return the same of the latent stream, None if the run has no such stream."""
-    value = record["latent_stream"] if record["latent_stream"] is not None else record["validation_latent_stream"]
+    value = _either(record, "latent_test_accuracy", "latent_validation_accuracy")
     return None if value is None else 100.0 * float(value)
+
+
+def _either(record: Mapping[str, Any], first: str, second: str) -> Any:
+    found = current_names(record)
+    return found[first] if found[first] is not None else found[second]
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float]:

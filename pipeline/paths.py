@@ -1,0 +1,38 @@
+"""Where the files of a run lie, relative to its directory; the folders are numbered in the order of the stages.
+
+TRAINING, FOLDING and RUNNING are the figures of their stages, each a ``metrics.json``.
+"""
+
+__all__ = [
+    "FOLDED",
+    "FOLDING",
+    "HISTORY",
+    "LOGITS",
+    "MODEL",
+    "NETWORK",
+    "PAGE",
+    "PLAIN",
+    "REFERENCE",
+    "REPORT",
+    "RUNNING",
+    "STEPS",
+    "STRUCTURE",
+    "TRAINED",
+    "TRAINING",
+]
+
+TRAINED = "1-train"
+NETWORK = "1-train/network.pt"
+STRUCTURE = "1-train/network.json"
+TRAINING = "1-train/metrics.json"
+HISTORY = "1-train/metrics.jsonl"
+FOLDED = "2-fold/folded.pt"
+FOLDING = "2-fold/metrics.json"
+REFERENCE = "2-fold/reference.npz"
+MODEL = "3-export/model.onnx"
+PLAIN = "3-export/plain.onnx"
+LOGITS = "4-run/logits.npy"
+RUNNING = "4-run/metrics.json"
+STEPS = "4-run/steps.json"
+REPORT = "5-check/report.json"
+PAGE = "report.html"

@@ -1,0 +1,116 @@
+"""What the accuracy check found, as the types that every page, table and command reads, and as ``report.json``."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import DataError
+from ..metrics import current_names
+
+__all__ = ["Accuracy", "Agreement", "CheckReport", "Latency", "Size", "Times"]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares of right answers, fractions; None where the model file does not state one.
+
+    ``latent_test_accuracy`` (the float latent stream), ``test_accuracy`` (the trained binary network) and ``folded``
+    are of all test images; ``folded_on_samples`` and ``deployed`` of the images of the reference.
+    """
+
+    latent_test_accuracy: float | None
+    test_accuracy: float | None
+    folded: float | None
+    folded_on_samples: float
+    deployed: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The runtime against the oracle (integers), and against the folded network (all else).
+
+    Differences of logits are the largest of all images, and of those without a flipped sign (``…_unflipped``); None
+    where one is no finite number. ``flipped_signs`` counts by layer, ``flipped_share`` is their fraction of all signs.
+    """
+
+    oracle_integer_mismatches: int
+    oracle_integers_compared: int
+    top1_agreement: float
+    max_abs_logit_difference: float | None
+    max_abs_logit_difference_unflipped: float | None
+    flipped_signs: Mapping[str, int]
+    flipped_share: float
+    flipped_images: int
+
+
+@dataclass(frozen=True)
+class Size:
+    """Bytes of the file (``packed``), and of the same with float32 weights (``float``)."""
+
+    packed: int
+    float: int
+
+
+@dataclass(frozen=True)
+class Times:
+    """Wall times of a call in milliseconds: median, 95th percentile and best."""
+
+    median: float
+    p95: float
+    best: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One image (or one batch of a model that fixes it) here, and on stock onnxruntime with the same file, in float."""
+
+    latentbit: Times
+    onnxruntime_fp32: Times
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """The verdict and its figures.
+
+    ``failures`` has a sentence for each figure out of tolerance; ``samples`` counts the images of the reference;
+    ``throughput`` is images a second; ``kernels`` names the kernel of each packed layer; ``environment`` says where.
+    """
+
+    failures: tuple[str, ...]
+    samples: int
+    accuracy: Accuracy
+    agreement: Agreement
+    size_bytes: Size
+    latency_ms: Latency
+    throughput: float
+    kernels: Mapping[str, str]
+    peak_memory_bytes: int
+    environment: Mapping[str, Any]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no figure is out of tolerance."""
+        return not self.failures
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of ``report.json``: the fields by their names, and ``passed``."""
+        return {"passed": self.passed, **asdict(self), "failures": list(self.failures)}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "CheckReport":
+        """Return the report that :meth:`to_json` gave. Raises :class:`DataError` for anything else."""
+        try:
+            entries = {key: entry for key, entry in value.items() if key != "passed"}
+            latency = {engine: Times(**times) for engine, times in entries["latency_ms"].items()}
+            return cls(
+                **entries
+                | {
+                    "failures": tuple(entries["failures"]),
+                    "accuracy": Accuracy(**current_names(entries["accuracy"])),
+                    "agreement": Agreement(**entries["agreement"]),
+                    "size_bytes": Size(**entries["size_bytes"]),
+                    "latency_ms": Latency(**latency),
+                }
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            raise DataError(f"this is no report of the accuracy check ({error}): run the check again") from None
