@@ -126,7 +126,7 @@ class Minutes:
         return self.share_before
 
     def steps_left(self, step: int) -> float:
-        """Return how many steps still fit, at least 1 until the schedule has ended; infinite while none was measured."""
+        """Return how many steps still fit, at least 1 until the schedule has ended; infinite before the first."""
         return max(self._fitting(), 1.0) if self.share < 1 else 0.0
 
     def _fitting(self) -> float:
