@@ -11,7 +11,7 @@ FOUNDATION = {"runtime.bits", "runtime.errors", "runtime.files", "runtime.lazy",
 INTAKE = {
     "runtime": set[str](),
     "export": FOUNDATION | {"runtime.intake.source"},
-    "training": FOUNDATION | {"export.builder", "export.folding", "export.readers", "export.writer"},
+    "training": FOUNDATION | {"export.builder", "export.folding", "export.writer"},
 }
 BASE = {"numpy", "onnx", "onnxruntime", "numba", "llvmlite"}
 THIRD_PARTY = {
