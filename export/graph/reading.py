@@ -98,4 +98,7 @@ def _guarded(call: Callable[[Source], Result], argument: Source) -> Result:
     try:
         return call(argument)
     except Exception as error:
-        raise ModelError(f"the graph of the model is broken: {first_line(error)}; export it again") from error
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # onnx-ir wraps an error once for every level of the graph
+            cause = cause.__cause__
+        raise ModelError(f"the graph of the model is broken: {first_line(cause)}; export it again") from error
