@@ -97,7 +97,7 @@ def _any(layer: BinaryLayer) -> None:
 
 
 def _images(layer: BinaryLayer) -> str | None:
-    return "a dense layer has no neighbouring pixels" if layer.op_type == "BinaryGemm" else None
+    return "a dense layer has no neighbouring pixels" if layer.dense else None
 
 
 def _whole_words(layer: BinaryLayer) -> str | None:

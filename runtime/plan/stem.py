@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ..intake.model import Model
 from ..intake.windows import Window, pool_window
-from .units import Graph, Unit, channel_constant
+from ..operators import channel_vector
+from .units import Graph, Unit
 
 __all__ = ["Stem", "find_stem"]
 
@@ -92,7 +93,7 @@ def _match(model: Model, graph: Graph, index: int) -> Stem | None:
     value, zero = conv.input[0], np.zeros(weight.shape[1], np.float32)
     if (centre := back(value, "Sub")) is not None:
         known = model.constants.get(centre.input[1])
-        found = None if known is None else channel_constant(known, 4, weight.shape[1])
+        found = channel_vector(known, 4, weight.shape[1])
         if found is None:
             return None
         value, zero = centre.input[0], found
@@ -110,7 +111,7 @@ def _match(model: Model, graph: Graph, index: int) -> Stem | None:
     for op_type in ("Mul", "Add"):
         step = None if step is None else ahead(step.output[0], op_type)
         known = None if step is None else model.constants.get(step.input[1])
-        per_channel = None if known is None else channel_constant(known, 4, weight.shape[0])
+        per_channel = channel_vector(known, 4, weight.shape[0])
         if per_channel is None:
             return None
         constants.append(per_channel)

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from ..bits import DOMAIN
 from ..intake.model import BinaryLayer, Model
 from ..intake.windows import Window, pool_window
+from ..operators import STANDARD_DOMAINS, channel_vector, sign_sources
 
-__all__ = ["Graph", "Unit", "channel_constant", "find_units", "is_sign_value", "read_values"]
+__all__ = ["Graph", "Unit", "find_units", "is_sign_value", "read_values"]
 
 _LARGEST_SCALE = 1e38
-_SIGN_KEEPING = {"MaxPool", "Concat", "Flatten", "Reshape", "Transpose", "Identity", "Squeeze", "Unsqueeze", "Slice"}
 
 
 @dataclass(eq=False)
@@ -58,7 +58,7 @@ class Unit:
     @property
     def dense(self) -> bool:
         """Whether values are [N, C] and not [N, C, H, W]."""
-        return self.layer.op_type == "BinaryGemm"
+        return self.layer.dense
 
     @property
     def groups(self) -> int:
@@ -103,10 +103,8 @@ def is_sign_value(model: Model, name: str, producer: dict[str, int]) -> bool:
     node = model.proto.graph.node[producer[name]]
     if node.domain == DOMAIN:
         return bool(node.op_type == "Binarize")
-    if node.op_type not in _SIGN_KEEPING:
-        return False
-    count = len(node.input) if node.op_type == "Concat" else 1
-    return all(is_sign_value(model, entry, producer) for entry in node.input[:count])
+    sources = sign_sources(node.op_type, node.domain, node.input)
+    return bool(sources) and all(is_sign_value(model, entry, producer) for entry in sources)
 
 
 def find_units(model: Model, graph: Graph) -> tuple[list[Unit], dict[int, str]]:
@@ -134,7 +132,7 @@ def _unit(model: Model, graph: Graph, index: int, layer: BinaryLayer) -> Unit:
     source, threshold = layer.input, np.zeros(layer.channels, np.float32)  # a ±1 float is packed by its sign
     signs, pool = _before_pool(graph, layer.input)
     if (found := model.binarizes.get(graph.producer[signs])) is not None and found.threshold is not None:
-        per_channel = channel_constant(found.threshold, _rank(layer), layer.channels)
+        per_channel = channel_vector(found.threshold, layer.rank, layer.channels)
         if per_channel is not None:
             source, threshold = found.input, per_channel
             if pool is None:
@@ -166,10 +164,6 @@ def _before_pool(graph: Graph, name: str) -> tuple[str, Window | None]:
     return str(graph.nodes[maker].input[0]), window
 
 
-def _rank(layer: BinaryLayer) -> int:
-    return 4 if layer.op_type == "BinaryConv2d" else 2
-
-
 def _next(model: Model, graph: Graph, unit: Unit, stage: int) -> tuple[int, int, str, Any] | None:
     """Return (next stage, node index, field, value) of the node that can be fused behind ``unit.output``, or None."""
     consumers = graph.consumers.get(unit.output, [])
@@ -179,7 +173,7 @@ def _next(model: Model, graph: Graph, unit: Unit, stage: int) -> tuple[int, int,
     node = graph.nodes[index]
     if index in graph.taken:
         return None
-    if node.domain not in ("", "ai.onnx") or len(node.input) > 2:
+    if node.domain not in STANDARD_DOMAINS or len(node.input) > 2:
         return None
     if node.op_type == "Relu" and stage <= 2:
         return 3, index, "slope", np.zeros(unit.channels_out, np.float32)
@@ -188,7 +182,7 @@ def _next(model: Model, graph: Graph, unit: Unit, stage: int) -> tuple[int, int,
     other = node.input[0] if node.input[1] == unit.output else node.input[1]
     constant = None
     if other in model.constants:
-        constant = channel_constant(model.constants[other], _rank(unit.layer), unit.channels_out)
+        constant = channel_vector(model.constants[other], unit.layer.rank, unit.channels_out)
         if constant is None:
             return None
     if node.op_type == "Add":
@@ -200,16 +194,6 @@ def _next(model: Model, graph: Graph, unit: Unit, stage: int) -> tuple[int, int,
     if node.op_type == "Sub":
         return (2, index, "shift_in", constant) if stage <= 1 else None
     return (3, index, "slope", constant) if stage <= 2 else None
-
-
-def channel_constant(value: NDArray[Any], rank: int, channels: int) -> NDArray[np.float32] | None:
-    """Return ``value`` as float32 ``[channels]`` if it broadcasts as one number per channel over NCHW or NC."""
-    if value.dtype != np.float32 or value.ndim > rank:
-        return None
-    full = value.reshape((1,) * (rank - value.ndim) + value.shape)
-    if full.size == 1 or full.shape == (1, channels, *(1,) * (rank - 2)):
-        return np.ascontiguousarray(np.broadcast_to(full.reshape(-1), (channels,)))
-    return None
 
 
 def _same_shape(model: Model, first: str, second: str) -> bool:

@@ -121,8 +121,7 @@ class InferenceSession:
             self._give_back(context, arrays)
         traces = []
         for unit, (signs, sums) in found.items():
-            dense = unit.layer.op_type == "BinaryGemm"
-            flat = (signs[:, :, 0, 0], sums[:, :, 0, 0]) if dense else (signs, sums)
+            flat = (signs[:, :, 0, 0], sums[:, :, 0, 0]) if unit.dense else (signs, sums)
             traces.append(LayerTrace(unit.layer.name, unit.layer.op_type, *flat))
         return traces
 
