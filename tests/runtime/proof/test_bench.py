@@ -13,7 +13,7 @@ from latentbit.runtime.proof.bench import bench, random_feeds
 from latentbit.runtime.session.profile import chrome_trace, summed
 from latentbit.runtime.session.session import InferenceSession
 
-from .graphs import chain
+from ...support.graphs import chain
 
 
 def test_a_profile_has_every_step() -> None:

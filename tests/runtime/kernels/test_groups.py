@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from latentbit.runtime.layout.images import SLICES
 from latentbit.runtime.session.session import InferenceSession
 
-from .graphs import USABLE, GraphMaker
+from ...support.graphs import USABLE, GraphMaker
 from .test_operators import Case, integers
 
 

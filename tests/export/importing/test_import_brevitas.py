@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from latentbit.export.importing.conversion import convert
 from latentbit.runtime import InferenceSession
 
-from .import_graphs import run
+from ...support.import_graphs import run
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of their imports, about other packages

@@ -25,7 +25,7 @@ from latentbit.runtime.machine.library import (
     use_library,
 )
 
-BUNDLE = Path(__file__).resolve().parents[1] / "data" / "digits.zip"
+BUNDLE = Path(__file__).resolve().parents[2] / "data" / "digits.zip"
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from latentbit.runtime.plan import shortcut as projections
 from latentbit.runtime.plan.segments import FloatSegment, make_plan
 from latentbit.runtime.session.session import InferenceSession
 
-from .graphs import GraphMaker
+from ...support.graphs import GraphMaker
 
 pytestmark = pytest.mark.skipif(
     not projections.can_project(usable_features()), reason="this CPU has no fused multiply-add: onnxruntime does it"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from latentbit.runtime.session.session import InferenceSession
 
-from .graphs import STORED, USABLE, GraphMaker, chain
+from ...support.graphs import STORED, USABLE, GraphMaker, chain
 
 
 def same(model: onnx.ModelProto, feeds: dict[str, Any], **options: Any) -> InferenceSession:

@@ -12,7 +12,7 @@ from onnx import TensorProto
 from latentbit.export.importing.conversion import ConversionReport, convert
 from latentbit.runtime.bits import DOMAIN
 
-from .import_graphs import Source, run, sign_form
+from ...support.import_graphs import Source, run, sign_form
 
 RNG = np.random.default_rng(7)
 

@@ -14,7 +14,7 @@ from latentbit.runtime.__main__ import main
 from latentbit.runtime.errors import InputError, LatentbitError, ModelError
 from latentbit.runtime.session.session import InferenceSession
 
-from .graphs import GraphMaker, chain
+from ...support.graphs import GraphMaker, chain
 
 GOOD = np.zeros((1, 12, 8, 8), np.float32)
 

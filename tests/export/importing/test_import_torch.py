@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from latentbit.export.importing.conversion import ConversionReport, convert
 from latentbit.runtime import InferenceSession
 
-from .import_graphs import run
+from ...support.import_graphs import run
 
 
 class BitorchSign(nn.Module):

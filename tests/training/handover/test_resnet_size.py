@@ -10,7 +10,7 @@ from latentbit.export import export_onnx
 from latentbit.training.models.catalogue import build_model
 
 FLOAT_MB = 46.8
-DOCS = Path(__file__).parents[2] / "docs" / "export.md"
+DOCS = Path(__file__).parents[3] / "docs" / "export.md"
 
 
 @pytest.fixture(scope="module")

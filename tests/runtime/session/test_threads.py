@@ -9,7 +9,7 @@ import numpy as np
 from latentbit.runtime.session.pace import Pace
 from latentbit.runtime.session.session import InferenceSession
 
-from .graphs import GraphMaker, chain
+from ...support.graphs import GraphMaker, chain
 
 
 def helpers() -> int:

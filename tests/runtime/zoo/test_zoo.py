@@ -20,7 +20,7 @@ from latentbit.runtime.proof.accuracy import load_reference
 from latentbit.runtime.proof.bundle import open_bundle
 from latentbit.runtime.zoo import catalogue
 
-SAMPLES = Path(__file__).resolve().parents[1] / "data" / "zoo"
+SAMPLES = Path(__file__).resolve().parents[2] / "data" / "zoo"
 LARGEST = 4 * 2**20
 NAMES = zoo.names()
 SAMPLED = [name for name in NAMES if (SAMPLES / f"{name}.zip").exists()]

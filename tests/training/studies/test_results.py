@@ -7,7 +7,7 @@ import pytest
 
 from latentbit.training.studies.ablation import render, summarise
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 LOGS = sorted((DOCS / "results").glob("*.jsonl"))
 
 pytestmark = pytest.mark.skipif(not LOGS, reason="docs/ is no part of the installed package")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from latentbit.export.importing.conversion import convert
 from latentbit.runtime.bits import DOMAIN
 
-from .import_graphs import SIGN_FORMS, Source, run, sign_form
+from ...support.import_graphs import SIGN_FORMS, Source, run, sign_form
 
 TINY = np.float32(1e-45)  # the smallest subnormal
 EDGES = np.array([0.0, -0.0, TINY, -TINY, 1e-38, -1e-38, 1.0, -1.0, np.inf, -np.inf], np.float32)

@@ -14,7 +14,7 @@ from onnx.reference import ReferenceEvaluator
 
 from latentbit.runtime.session.session import InferenceSession
 
-from .graphs import USABLE, GraphMaker
+from ...support.graphs import USABLE, GraphMaker
 
 
 @dataclass(frozen=True)

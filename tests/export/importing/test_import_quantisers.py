@@ -9,7 +9,7 @@ import pytest
 from latentbit.export.importing.conversion import convert
 from latentbit.runtime.errors import ModelError
 
-from .import_graphs import Source, run
+from ...support.import_graphs import Source, run
 
 QONNX = "qonnx.custom_op.general"
 RNG = np.random.default_rng(31)

@@ -15,7 +15,7 @@ from latentbit.runtime.errors import DataError
 from latentbit.runtime.proof.accuracy import check, load_reference
 from latentbit.runtime.session.session import InferenceSession
 
-from .graphs import GraphMaker, chain
+from ...support.graphs import GraphMaker, chain
 
 SAMPLES = 70
 

@@ -11,7 +11,7 @@ from latentbit.runtime.plan.segments import make_plan
 from latentbit.runtime.plan.thresholds import falling_channels, integer_thresholds
 from latentbit.runtime.session.session import InferenceSession
 
-from .graphs import GraphMaker
+from ...support.graphs import GraphMaker
 
 CHANNELS = 40
 

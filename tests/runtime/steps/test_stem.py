@@ -18,7 +18,7 @@ from latentbit.runtime.plan.segments import make_plan
 from latentbit.runtime.session.session import InferenceSession
 from latentbit.runtime.steps import stem as stem_steps
 
-from .graphs import GraphMaker
+from ...support.graphs import GraphMaker
 
 SIZE = st.integers(1, 4)
 

@@ -12,7 +12,7 @@ from latentbit.export.importing.conversion import convert
 from latentbit.runtime.bits import DOMAIN
 from latentbit.runtime.errors import ModelError, StorageError
 
-from .import_graphs import Source, run, sign_form
+from ...support.import_graphs import Source, run, sign_form
 
 QONNX = "qonnx.custom_op.general"
 RNG = np.random.default_rng(3)

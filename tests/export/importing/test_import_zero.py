@@ -8,7 +8,7 @@ import pytest
 
 from latentbit.export.importing.conversion import convert
 
-from .import_graphs import Source, run, sign_form
+from ...support.import_graphs import Source, run, sign_form
 
 RNG = np.random.default_rng(29)
 

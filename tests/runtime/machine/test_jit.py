@@ -12,7 +12,7 @@ import pytest
 
 from latentbit.runtime.machine.library import VARIABLE
 
-BUNDLE = Path(__file__).resolve().parents[1] / "data" / "digits.zip"
+BUNDLE = Path(__file__).resolve().parents[2] / "data" / "digits.zip"
 CODE = (
     "import sys; from latentbit.runtime.__main__ import main\n"
     "code = main(['check', sys.argv[1], '--json', '--oracle-samples', '2', '--latency-runs', '3'])\n"

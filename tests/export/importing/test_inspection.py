@@ -12,7 +12,7 @@ from latentbit.export.importing.conversion import convert
 from latentbit.export.importing.inspection import inspect
 from latentbit.runtime.errors import InputError, ModelError
 
-from .import_graphs import Source, sign_form
+from ...support.import_graphs import Source, sign_form
 
 RNG = np.random.default_rng(23)
 
