@@ -1,6 +1,6 @@
 """Put the tables of bench/results into README.md, docs/performance.md and docs/results.md (or the pages named).
 
-    python bench/write_docs.py [PAGE …]
+    python tools/write_docs.py [PAGE …]
 
 A mark is a pair of comments, ``<!-- table NAME -->`` and ``<!-- end NAME -->``; what stands between them is replaced by
 bench/results/NAME.md.
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results"
+RESULTS = ROOT / "bench" / "results"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "performance.md", ROOT / "docs" / "results.md")
 
 

@@ -11,7 +11,16 @@ import numpy as np
 
 from latentbit.runtime.machine.environment import environment
 
+RESULTS = Path(__file__).parents[1] / "results"
 Times = dict[str, dict[str, list[float]]]
+
+
+def command_line() -> str:
+    """Return the command that started this program, as one types it in the checkout."""
+    under = os.environ.get("BENCH_UNDER", "")  # tools/older_cpu.py
+    spec = sys.modules["__main__"].__spec__  # of a module started with -m, whose argv[0] is a path of this machine
+    program = ["-m", spec.name] if spec is not None else sys.argv[:1]
+    return " ".join(["python", *filter(None, [under]), *program, *sys.argv[1:]])
 
 
 def write_report(
@@ -32,8 +41,7 @@ def write_report(
     for package in ("openvino", "torch", "tensorflow", "larq", "larq_compute_engine"):
         if package in sys.modules:
             around["versions"][package] = importlib.metadata.version(package)  # type: ignore[index]
-    under = os.environ.get("BENCH_UNDER", "")  # older_cpu.py
-    command = " ".join(["python", *filter(None, [under]), *sys.argv])
+    command = command_line()
     date = datetime.date.today().isoformat()
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = {"title": title, "date": date, "command": command, "environment": around, "figures": figures}

@@ -1,10 +1,10 @@
 """Larq Compute Engine beside latentbit: single binary convolutions, and a binary ResNet-18 at 224².
 
     tox -e larq-models,larq                               # both environments, one after the other
-    python bench/lce.py [--runs 20] [--models runs/larq]  # the second alone
+    python -m bench.larq.lce [--runs 20] [--models runs/larq]  # the second alone
 
 Two environments, for latentbit's exporter and tensorflow exclude each other (they ask for different ml-dtypes): the
-first writes the models (bench/lce_files.py). The runtime and tensorflow get along, so both engines run by turns in one
+first writes the models (bench/larq/files.py). The runtime and tensorflow get along, so both engines run by turns in one
 process, after a warm-up, one thread, in CPU time of that thread, from floats to floats.
 
 Before any time is taken: latentbit's integers are compared with the oracle; the engine's convolution with numpy's on
@@ -13,19 +13,20 @@ floats of larq.
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
-from lce_twins import TUNED, chain_twin, engine, lone_twin, resnet18
 from onnx import numpy_helper
-from report import Times, write_report
 
 from latentbit.runtime.bits import sign, unpack_conv_weight
 from latentbit.runtime.proof.oracle import layer_oracle
 from latentbit.runtime.session.session import InferenceSession
+
+from ..harness.report import RESULTS, Times, write_report
+from ..harness.timing import by_turns
+from .twins import TUNED, chain_twin, engine, lone_twin, resnet18
 
 NETWORKS = {"7×7 float stem": "resnet18-float-stem.onnx", "exact": "resnet18-exact.onnx"}
 ENGINE = "Larq Compute Engine"
@@ -50,19 +51,6 @@ def integers(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
     signs = np.pad(sign(x).astype(np.int32), pad, constant_values=1)
     taps = [(row, column) for row in range(side) for column in range(side)]
     return sum(signs[:, i : i + height, j : j + width] @ weight[:, :, i, j].T for i, j in taps)
-
-
-def by_turns(calls: dict[str, Callable[[], np.ndarray]], runs: int) -> dict[str, list[float]]:
-    """Return the milliseconds of every call by name, of CPU time of this thread."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(-3, runs):
-        for name, call in calls.items():
-            call()
-            start = time.thread_time_ns()
-            call()
-            if turn >= 0:
-                times[name].append((time.thread_time_ns() - start) / 1e6)
-    return times
 
 
 def chains(folder: Path, runs: int) -> Times:
@@ -109,10 +97,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--models", type=Path, default=Path("runs/larq"))
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     if not list(options.models.glob("*.onnx")):
-        parser.error(f"no models in {options.models}: write them with tox -e larq-models, or bench/lce_files.py")
+        parser.error(f"no models in {options.models}: write them with tox -e larq-models, or bench/larq/files.py")
     rows = chains(options.models, options.runs)
     title = "One convolution of a chain of four, one thread, microseconds"
     write_report(options.out / "larq-convolutions", title, rows, "latentbit")

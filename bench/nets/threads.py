@@ -1,6 +1,6 @@
 """What a second thread gains on the binary ResNet-18, beside what the second core is worth at that moment.
 
-    python bench/threads.py [--runs 300] [--out bench/results]
+    python -m bench.nets.threads [--runs 300] [--out bench/results]
 
 By turns, in wall time: a run alone, a run shared by two threads (always: no pace that would give up), and one run each
 by two sessions at once, which share nothing. On two free cores the last takes as long as the first; on a machine that
@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from networks import binary_resnet18
-from report import write_report
-from resnet18 import NETWORKS
-
 from latentbit.runtime.proof.bench import random_feeds
 from latentbit.runtime.session import pace
 from latentbit.runtime.session.session import InferenceSession
+
+from ..harness.networks import binary_resnet18
+from ..harness.report import RESULTS, write_report
+from ..harness.timing import by_turns
+from .resnet18 import NETWORKS
 
 
 class Twin:
@@ -58,23 +59,14 @@ def measure(path: Path, runs: int) -> dict[str, list[float]]:
         "one thread": alone,
         "two sessions at once": lambda: other.beside(alone),
     }
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(-5, runs):
-        for name, call in ways.items():
-            for _ in range(2):  # the second run finds its caches as it left them
-                start = time.perf_counter()
-                call()
-                taken = time.perf_counter() - start
-            if turn >= 0:
-                times[name].append(1e3 * taken)
-    return times
+    return by_turns(ways, runs, lambda name: time.perf_counter_ns, warm_up=5)
 
 
 def main() -> None:
     """Measure every form of both networks, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=300)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     pace.Pace.shared = lambda self: True  # type: ignore[method-assign]
     rows = {}

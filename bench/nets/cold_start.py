@@ -1,4 +1,6 @@
-"""Cold start to the first inference, by processor seconds and memory: ``python bench/cold_start.py MODEL [--runs 5]``.
+"""Cold start to the first inference, by processor seconds and memory.
+
+    python -m bench.nets.cold_start MODEL [--runs 5]
 
 Each run is a process of its own that imports the runtime, opens the model and runs one batch of zeros: with a kernel
 library built ahead of time, with kernels compiled here before, and with an empty cache. Prints a Markdown table of

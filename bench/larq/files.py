@@ -1,11 +1,12 @@
-"""Write the models of latentbit that bench/lce.py measures, in an environment with the exporter and without tensorflow.
+"""Write the models of latentbit that bench/larq/lce.py measures: with the exporter, so without tensorflow.
 
-    python bench/lce_files.py [--out runs/larq]
+    python -m bench.larq.files [--out runs/larq]
 
-Two binary ResNet-18, and chains of four convolutions for every shape of bench/convolutions.py in two forms: the sign of
-each goes into the next (bits between), or a shortcut goes around each as in Bi-Real Net, which needs the floats. Pads
-are ones, the rule under which Larq Compute Engine needs no correction. All numbers are small multiples of powers of
-two: float32 holds every sum exactly, so two engines must agree to the last bit however they order the arithmetic.
+Two binary ResNet-18, and chains of four convolutions for every shape of bench/kernels/convolutions.py in two forms: the
+sign of each goes into the next (bits between), or a shortcut goes around each as in Bi-Real Net, which needs the
+floats. Pads are ones, the rule under which Larq Compute Engine needs no correction. All numbers are small multiples of
+powers of two: float32 holds every sum exactly, so two engines must agree to the last bit however they order the
+arithmetic.
 """
 
 import argparse
@@ -13,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from convolutions import CHAIN, SHAPES
-from networks import binary_resnet18
 from onnx import helper, numpy_helper
 
 from latentbit.export.opset import functions
 from latentbit.runtime.bits import DOMAIN, pack_conv_weight
+
+from ..harness.networks import binary_resnet18
+from ..kernels.convolutions import CHAIN, SHAPES
 
 FORMS = {"bits between": False, "a shortcut around each": True}
 FLOAT = onnx.TensorProto.FLOAT

@@ -1,6 +1,6 @@
 """The popcount peak of this core, and what size costs: latency over channels, resolution and depth.
 
-    python bench/limits.py [--runs 40] [--out bench/results]
+    python -m bench.kernels.limits [--runs 40] [--out bench/results]
 
 The peak is the best rate at which the kernel counts without its epilogue, over a small, a middle and a large layer:
 what no layer can pass. The best run of every layer is then told in per cent of it. One thread, CPU time.
@@ -12,14 +12,16 @@ import time
 from pathlib import Path
 
 import numpy as np
-from convolutions import binary_model
-from networks import binary_resnet18
-from report import write_report
 
 from latentbit.runtime.intake.reading import load
 from latentbit.runtime.kernels.registry import choose
 from latentbit.runtime.layout.words import ConvWord
 from latentbit.runtime.session.session import InferenceSession
+
+from ..harness.networks import binary_resnet18
+from ..harness.report import RESULTS, write_report
+from ..harness.timing import milliseconds
+from .convolutions import binary_model
 
 
 def peak(channels: int, size: int, runs: int) -> float:
@@ -31,14 +33,8 @@ def peak(channels: int, size: int, runs: int) -> float:
     steps = [step for program in context._programs for step in getattr(program, "steps", []) if step.name == "conv"]
     step = steps[-1]
     step.words[ConvWord.FLAGS] = 0  # no variant of the epilogue
-    best = min(_nanoseconds(lambda: step.run(0)) for _ in range(runs))
+    best = min(1e6 * milliseconds(lambda: step.run(0)) for _ in range(runs))
     return 9 * channels * channels * size * size / best
-
-
-def _nanoseconds(call: object) -> int:
-    start = time.thread_time_ns()
-    call()  # type: ignore[operator]
-    return time.thread_time_ns() - start
 
 
 def layer(channels: int, size: int, runs: int) -> list[float]:
@@ -60,14 +56,14 @@ def network(size: int, width: int, runs: int) -> list[float]:
         session = InferenceSession(path)
     feeds = {"input": np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)}
     session.run(None, feeds)
-    return [_nanoseconds(lambda: session.run(None, feeds)) / 1e6 for _ in range(runs)]
+    return [milliseconds(lambda: session.run(None, feeds)) for _ in range(runs)]
 
 
 def main() -> None:
     """Measure, print and write three tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=40)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     ceiling = max(peak(c, s, options.runs) for _ in range(3) for c, s in ((128, 8), (256, 14), (512, 28)))
     kernel, _ = choose(next(iter(load(binary_model(64, 16, 3, "bits")).layers.values())))

@@ -1,6 +1,6 @@
 """Whole networks: the binary ResNet-18 beside the float and the int8 one of the same architecture, and OpenVINO's.
 
-    python bench/resnet18.py [--runs 30] [--threads 1] [--batch 1] [--out bench/results]
+    python -m bench.nets.resnet18 [--runs 30] [--threads 1] [--batch 1] [--out bench/results]
 
 By turns in one process after a warm-up; with one thread in CPU time of the thread (OpenVINO, which has threads of its
 own, in wall time), with more in wall time. A batch is divided by its images. latentbit's integers are compared with
@@ -14,12 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from networks import FloatResNet18, binary_resnet18, openvino_binary_resnet18
-from report import write_report
 
 from latentbit.runtime.proof.oracle import layer_oracle
 from latentbit.runtime.proof.peers import PEERS
 from latentbit.runtime.session.session import InferenceSession
+
+from ..harness.networks import FloatResNet18, binary_resnet18, openvino_binary_resnet18
+from ..harness.report import RESULTS, write_report
+from ..harness.timing import by_turns, clock_of
 
 NETWORKS = {
     "ResNet-18 224²": (224, 1000, {"7×7 float stem": {"stem": "imagenet"}, "exact": {"stem": "imagenet", "exact": True},
@@ -54,16 +56,8 @@ def measure(name: str, runs: int, threads: int, batch: int, folder: Path) -> dic
     calls["onnxruntime int8"] = PEERS["onnxruntime-int8"](data, {"input": x}, threads)
     if size == 224 and (openvino := openvino_binary_resnet18(x, threads)) is not None:
         calls["OpenVINO binary"] = openvino
-    times: dict[str, list[float]] = {engine: [] for engine in calls}
-    for turn in range(-2, runs):
-        for engine, call in calls.items():
-            clock = time.perf_counter_ns if threads > 1 or engine.startswith("OpenVINO") else time.thread_time_ns
-            call()
-            start = clock()
-            call()
-            if turn >= 0:
-                times[engine].append((clock() - start) / 1e6 / batch)
-    return times
+    times = by_turns(calls, runs, clock_of if threads == 1 else lambda engine: time.perf_counter_ns, warm_up=2)
+    return {engine: [value / batch for value in values] for engine, values in times.items()}
 
 
 def main() -> None:
@@ -72,7 +66,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         for name in NETWORKS:

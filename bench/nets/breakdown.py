@@ -1,6 +1,6 @@
 """Where the time of the binary ResNet-18 goes, and what is left once it only counts.
 
-    python bench/breakdown.py [--runs 40] [--out bench/results]
+    python -m bench.nets.breakdown [--runs 40] [--out bench/results]
 
 Every step is timed on its own (one thread, CPU time, caches warm from the run before) and put into a group: the
 stem, float shortcuts, packing of floats, binary layers, head. The binary layers run once more without their epilogue,
@@ -13,13 +13,15 @@ import time
 from pathlib import Path
 
 import numpy as np
-from networks import binary_resnet18
-from report import write_report
-from resnet18 import NETWORKS
 
 from latentbit.runtime.layout.words import ConvWord
 from latentbit.runtime.proof.bench import random_feeds
 from latentbit.runtime.session.session import InferenceSession
+
+from ..harness.networks import binary_resnet18
+from ..harness.report import RESULTS, write_report
+from ..harness.timing import milliseconds
+from .resnet18 import NETWORKS
 
 GROUPS = ("stem", "float shortcuts", "packing", "binary layers", "head")
 
@@ -42,13 +44,7 @@ def counting(session: InferenceSession, feeds: dict[str, np.ndarray], runs: int)
     steps = [step for step in steps if len(step.words) == ConvWord.SIZE and "pair_image" not in step.name]
     for step in steps:
         step.words[ConvWord.FLAGS] = 0  # no variant of the epilogue
-    return [sum(_milliseconds(lambda step=step: step.run(0)) for step in steps) for _ in range(runs)]
-
-
-def _milliseconds(call: object) -> float:
-    start = time.thread_time_ns()
-    call()  # type: ignore[operator]
-    return (time.thread_time_ns() - start) / 1e6
+    return [sum(milliseconds(lambda step=step: step.run(0)) for step in steps) for _ in range(runs)]
 
 
 def measure(path: Path, runs: int) -> dict[str, list[float]]:
@@ -58,7 +54,7 @@ def measure(path: Path, runs: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in (*GROUPS, "counting alone", "whole run")}
     for turn in range(-3, runs):
         steps = session.profile(feeds, clock=time.thread_time_ns)
-        whole = _milliseconds(lambda: session.run(None, feeds))
+        whole = milliseconds(lambda: session.run(None, feeds))
         if turn < 0:
             continue
         sums, before = dict.fromkeys(GROUPS, 0.0), True
@@ -77,7 +73,7 @@ def main() -> None:
     """Measure every form of both networks, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=40)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     rows = {}
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,6 +1,6 @@
 """Single convolutions: latentbit beside onnxruntime (fp32, int8 U8S8) and OpenVINO's BinaryConvolution.
 
-    python bench/convolutions.py [--runs 40] [--out bench/results]
+    python -m bench.kernels.convolutions [--runs 40] [--out bench/results]
 
 Every engine runs the same convolution, one thread, by turns in one process, after a warm-up, in CPU time of its thread.
 latentbit's integers are compared with the oracle before any time is taken. Ours is timed in three forms, float out,
@@ -18,13 +18,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from report import write_report
 
 from latentbit.export.opset import functions
 from latentbit.runtime.bits import DOMAIN, pack_conv_weight
 from latentbit.runtime.proof.oracle import layer_oracle
 from latentbit.runtime.proof.peers import PEERS
 from latentbit.runtime.session.session import InferenceSession
+
+from ..harness.report import RESULTS, write_report
+from ..harness.timing import clock_of, milliseconds
 
 SHAPES = [  # name, channels, image, kernel
     ("3×3 64@56²", 64, 56, 3),
@@ -168,13 +170,10 @@ def measure(
                 names = ("conv", "conv:pair_image", "conv:turned_image", "conv:spread_image")
                 times[f"latentbit {form}"].append(sum(step.duration for step in steps if step.name in names))
         for name, call in peers.items():
-            # OpenVINO works in a thread of its own, so its time is that of the wall.
-            clock = time.perf_counter_ns if name.startswith("OpenVINO") else time.thread_time_ns
             call()
-            start = clock()
-            call()
+            taken = milliseconds(call, clock_of(name))
             if turn >= 0:
-                times[name].append((clock() - start) / 1e3 / length)
+                times[name].append(1e3 * taken / length)
     return times
 
 
@@ -182,7 +181,7 @@ def main() -> None:
     """Measure all shapes, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=40)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     rows = {name: measure(channels, size, kernel, options.runs) for name, channels, size, kernel in SHAPES}
     write_report(options.out / "convolutions", "One convolution, one thread, microseconds", rows, "latentbit bits")

@@ -1,4 +1,4 @@
-"""What Larq Compute Engine runs in bench/lce.py, built with larq and converted by its own converter.
+"""What Larq Compute Engine runs in bench/larq/lce.py, built with larq and converted by its own converter.
 
 Its files are NHWC. A chain of convolutions is read from the file of latentbit, so both engines hold the same weights;
 the network has random ones. Pads are ones throughout: zero pads would cost its kernels a correction.
@@ -58,7 +58,7 @@ def _binary(value: Any, outputs: int, kernel: int, stride: int = 1) -> Any:
 
 
 def chain_twin(model: onnx.ModelProto) -> bytes:
-    """Return the same chain of convolutions, scales, biases and shortcuts as in a file of bench/lce_files.py."""
+    """Return the same chain of convolutions, scales, biases and shortcuts as in a file of bench/larq/files.py."""
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     first = value = layers.Input(_image(model), batch_size=1)
     shortcut = any(node.op_type == "Add" for node in model.graph.node)
@@ -112,8 +112,8 @@ def _packed(model: Any, convolutions: int) -> bytes:
 def resnet18(size: int) -> tuple[bytes, Callable[[Array], Array]]:
     """Return a binary ResNet-18 with random weights, and what larq itself, in floats, answers to [1, size, size, 3].
 
-    Bi-Real Net (arXiv 1808.00278), the nearest to bench/networks.py that its layers give: the same stem, widths,
-    strides, shortcuts (average pool, float 1×1, batch norm) and head, without RSign and RPReLU.
+    Bi-Real Net (arXiv 1808.00278), the nearest to bench/harness/networks.py that its layers give: the same stem,
+    widths, strides, shortcuts (average pool, float 1×1, batch norm) and head, without RSign and RPReLU.
     """
     tensorflow.keras.utils.set_random_seed(0)
     spread = tensorflow.keras.initializers

@@ -1,7 +1,7 @@
 """Publish a finished run in the zoo, and write docs/zoo.md from the cards.
 
-    python bench/zoo.py runs/digits configs/digits.toml [--name NAME]     # publish: model, card, sample, page
-    python bench/zoo.py                                                   # the page alone
+    python tools/publish.py runs/digits configs/digits.toml [--name NAME]     # publish: model, card, sample, page
+    python tools/publish.py                                                   # the page alone
 
 Publishing copies the model to runtime/zoo/NAME.onnx, writes its card NAME.json beside it, and for the tests a bundle
 with a sample of the run's test images, tests/data/zoo/NAME.zip; without a sample where the images have no licence, and
@@ -53,7 +53,7 @@ HEAD = """\
 
 Trained networks that ship with the package: a packed `.onnx` file and a card each, loaded by name. Tests run every one
 on a stored sample of real test images, and where the data set is at hand on all of them. This page is written from the
-cards by `python bench/zoo.py`.
+cards by `python tools/publish.py`.
 
 {overview}
 
@@ -78,7 +78,7 @@ Command lines take `zoo:NAME` in the place of a path:
 
 To publish a run (a finished one, trained without `holdout`), one command in a checkout:
 
-    python bench/zoo.py runs/digits configs/digits.toml
+    python tools/publish.py runs/digits configs/digits.toml
 
 ## Cards
 
@@ -182,7 +182,7 @@ def main() -> int:
     parser.add_argument("--name", help="name in the zoo (default: that of the run directory)")
     options = parser.parse_args()
     if options.run is not None and options.recipe is None:
-        parser.error("a run needs its recipe: python bench/zoo.py RUN configs/NAME.toml")
+        parser.error("a run needs its recipe: python tools/publish.py RUN configs/NAME.toml")
     try:
         if options.run is not None:
             card = publish(RunDir.open(options.run), options.recipe, options.name or options.run.resolve().name)

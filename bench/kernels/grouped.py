@@ -1,6 +1,6 @@
 """Depthwise and grouped convolutions: latentbit beside onnxruntime (fp32, int8 U8S8).
 
-    python bench/grouped.py [--runs 40] [--out bench/results]
+    python -m bench.kernels.grouped [--runs 40] [--out bench/results]
 
 By the rules of convolutions.py, which measures; OpenVINO's binary convolution knows no groups.
 """
@@ -8,8 +8,8 @@ By the rules of convolutions.py, which measures; OpenVINO's binary convolution k
 import argparse
 from pathlib import Path
 
-from convolutions import measure
-from report import write_report
+from ..harness.report import RESULTS, write_report
+from .convolutions import measure
 
 SHAPES = [  # name, groups, inputs and outputs of a group, image, kernel
     ("depthwise 3×3 64@56²", 64, 1, 1, 56, 3),
@@ -38,7 +38,7 @@ def main() -> None:
     """Measure all shapes, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=40)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     rows = {
         name: measure(groups * inputs, size, kernel, options.runs, groups, groups * outputs)

@@ -1,6 +1,6 @@
 """What storing float layers as int8 costs in onnxruntime, by the operators that say so in the file.
 
-    python bench/int8_storage.py
+    python -m bench.nets.int8_storage
 
 A 1×1 convolution of 256 to 512 channels at 7×7, a global pool and a dense layer of 512 to 1,000: the float layers at
 the end of a ResNet-18. The three models run interleaved in one process; microseconds, median and best.
@@ -8,11 +8,14 @@ the end of a ResNet-18. The three models run interleaved in one process; microse
 
 import platform
 import time
+from functools import partial
 
 import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+
+from ..harness.timing import by_turns
 
 RUNS = 200
 
@@ -54,17 +57,13 @@ def main() -> None:
     forms = ("float32", "DequantizeLinear", "Cast, Mul")
     sessions = {form: onnxruntime.InferenceSession(model(form), options) for form in forms}
     x = np.random.default_rng(1).normal(size=(1, 256, 7, 7)).astype(np.float32)
-    samples: dict[str, list[float]] = {form: [] for form in forms}
-    for run in range(RUNS + 10):
-        for form, session in sessions.items():
-            start = time.perf_counter_ns()
-            session.run(None, {"x": x})
-            if run >= 10:
-                samples[form].append((time.perf_counter_ns() - start) / 1e3)
+    calls = {form: partial(session.run, None, {"x": x}) for form, session in sessions.items()}
+    samples = by_turns(calls, RUNS, lambda form: time.perf_counter_ns, warm_up=10)
     print(f"onnxruntime {onnxruntime.__version__}, onnx {onnx.__version__}, {platform.machine()}, one thread")
     print("| weights | median µs | best µs | bytes |\n|---|---|---|---|")
     for form in forms:
-        print(f"| {form} | {np.median(samples[form]):.0f} | {min(samples[form]):.0f} | {len(model(form)):,} |")
+        median, best = 1e3 * np.median(samples[form]), 1e3 * min(samples[form])
+        print(f"| {form} | {median:.0f} | {best:.0f} | {len(model(form)):,} |")
 
 
 if __name__ == "__main__":
