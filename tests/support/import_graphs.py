@@ -3,40 +3,28 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+
+from .graph import Graph
 
 __all__ = ["SIGN_FORMS", "Source", "run", "sign_form"]
 
 
-class Source:
-    """A graph written node by node; every method returns the name of a value."""
+class Source(Graph):
+    """A graph of one input ``x`` in somebody else's operators, written as calls: ``g("Relu", "x")``."""
 
     def __init__(self, shape: list[int | str], dtype: int = TensorProto.FLOAT) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[onnx.TensorProto] = []
+        super().__init__()
         self.input = helper.make_tensor_value_info("x", dtype, shape)
 
-    def constant(self, array: Any, name: str | None = None) -> str:
-        value = np.asarray(array)
-        value = value.astype(np.float32) if value.dtype == np.float64 else value
-        name = name or f"c{len(self.initializers)}"
-        self.initializers.append(numpy_helper.from_array(value, name))
-        return name
-
     def __call__(self, op_type: str, *inputs: str, name: str | None = None, domain: str = "", **attributes: Any) -> str:
-        name = name or f"{op_type.lower()}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op_type, list(inputs), [f"{name}.y"], name, domain=domain, **attributes))
-        return f"{name}.y"
+        return self.node(op_type, inputs, domain, name=name, **attributes)
 
     def model(self, output: str, rank: int, *, opset: int = 18, **domains: int) -> onnx.ModelProto:
-        info = helper.make_tensor_value_info(output, TensorProto.FLOAT, [None] * rank)
-        graph = helper.make_graph(self.nodes, "g", [self.input], [info], self.initializers)
-        imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, v) for d, v in domains.items())]
-        return helper.make_model(graph, opset_imports=imports, ir_version=8)
+        return self.build([self.input], {output: [None] * rank}, domains={"": opset, **domains})
 
     def save(self, path: Path, output: str, rank: int, **options: Any) -> Path:
         onnx.save(self.model(output, rank, **options), path)

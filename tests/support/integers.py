@@ -33,21 +33,19 @@ def accumulate_conv(
     """
     top, left, bottom, right = pads
     x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=pad_value)
-    batch, channels, height, width = x.shape
+    _, _, height, width = x.shape
     outputs, depth, rows, columns = weight.shape
     out_h = (height - dilations[0] * (rows - 1) - 1) // strides[0] + 1
     out_w = (width - dilations[1] * (columns - 1) - 1) // strides[1] + 1
-    acc = np.zeros((batch, outputs, out_h, out_w), x.dtype)
-    for o in range(outputs):
-        first = (o // (outputs // group)) * depth
-        for r in range(rows):
-            for c in range(columns):
-                ys = slice(r * dilations[0], r * dilations[0] + (out_h - 1) * strides[0] + 1, strides[0])
-                xs = slice(c * dilations[1], c * dilations[1] + (out_w - 1) * strides[1] + 1, strides[1])
-                window = x[:, first : first + depth, ys, xs]
-                acc[:, o] += (window * weight[o, :, r, c].astype(x.dtype)[:, None, None]).sum(axis=1)
-    assert channels == depth * group
-    return acc
+    x = x.reshape(-1, group, depth, height, width)
+    weight = weight.reshape(group, outputs // group, depth, rows, columns).astype(x.dtype)
+    acc = np.zeros((len(x), group, outputs // group, out_h, out_w), x.dtype)
+    for r in range(rows):
+        for c in range(columns):
+            ys = slice(r * dilations[0], r * dilations[0] + (out_h - 1) * strides[0] + 1, strides[0])
+            xs = slice(c * dilations[1], c * dilations[1] + (out_w - 1) * strides[1] + 1, strides[1])
+            acc += np.einsum("ngdyx,god->ngoyx", x[..., ys, xs], weight[..., r, c])
+    return acc.reshape(-1, outputs, out_h, out_w)
 
 
 def accumulate_gemm(x: Array, weight: Array) -> Array:

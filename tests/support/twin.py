@@ -1,21 +1,19 @@
 """A graph and its answer, built together: every call writes a node and computes the value from its definition."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
-from latentbit.runtime.bits import DOMAIN, OPSET_VERSION, pack_conv_weight, pack_signs
+from latentbit.runtime.bits import DOMAIN
 
 from . import integers
+from .graph import Graph
 
 __all__ = ["Twin", "Value"]
 
-OPERATORS = Path(__file__).parents[1] / "data" / "operators.onnx"
 Array = NDArray[Any]
 
 
@@ -36,8 +34,7 @@ class Twin:
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
+        self._graph = Graph()
         self.inputs: list[Value] = []
         self.outputs: list[Value] = []
 
@@ -89,23 +86,20 @@ class Twin:
         scale, bias = self.scales(outputs), self.shifts(outputs)
         x_exact = x.array.astype(np.float64 if real else np.int64)
         acc = integers.accumulate_conv(x_exact, weight, strides, pads, dilations, group, pad_value)
-        names = [x.name, *map(self._constant, (pack_conv_weight(weight), scale, bias))]
-        attributes: dict[str, Any] = {"weight_shape": list(weight.shape), "strides": list(strides), "pads": list(pads)}
-        attributes |= {"dilations": list(dilations), "group": group}
+        attributes: dict[str, Any] = {"strides": strides, "pads": pads, "dilations": dilations, "group": group}
         if not real:
             attributes["pad_value"] = float(pad_value)
         op_type = "BinaryWeightConv2d" if real else "BinaryConv2d"
-        return self._node(op_type, names, integers.affine(acc, scale, bias), DOMAIN, **attributes)
+        name = self._graph.binary(op_type, x.name, weight, scale, bias, **attributes)
+        return Value(name, integers.affine(acc, scale, bias))
 
     def gemm(self, x: Value, outputs: int, *, real: bool = False) -> Value:
         """BinaryGemm, or with ``real`` BinaryWeightGemm."""
         weight = self.signs(outputs, x.channels)
         scale, bias = self.scales(outputs), self.shifts(outputs)
         acc = integers.accumulate_gemm(x.array.astype(np.float64 if real else np.int64), weight)
-        names = [x.name, *map(self._constant, (pack_signs(weight), scale, bias))]
-        op_type = "BinaryWeightGemm" if real else "BinaryGemm"
-        shape = list(weight.shape)
-        return self._node(op_type, names, integers.affine(acc, scale, bias), DOMAIN, weight_shape=shape)
+        name = self._graph.binary("BinaryWeightGemm" if real else "BinaryGemm", x.name, weight, scale, bias)
+        return Value(name, integers.affine(acc, scale, bias))
 
     def rprelu(self, x: Value) -> Value:
         """Sub, PRelu, Add; some slopes are negative, which no threshold can stand for."""
@@ -136,37 +130,18 @@ class Twin:
     def model(self, symbolic_image: bool = False) -> onnx.ModelProto:
         """The graph so far, with a symbolic batch."""
 
-        def info(value: Value, is_input: bool) -> onnx.ValueInfoProto:
+        def shape(value: Value, is_input: bool) -> list[int | str | None]:
             sizes: list[int | str | None] = ["N", *value.array.shape[1:]]
             if symbolic_image and len(sizes) == 4:
                 sizes[2:] = ["H", "W"] if is_input else [None, None]
-            return helper.make_tensor_value_info(value.name, TensorProto.FLOAT, sizes)
+            return sizes
 
-        graph = helper.make_graph(
-            self._nodes,
-            "case",
-            [info(value, True) for value in self.inputs],
-            [info(value, False) for value in self.outputs],
-            self._constants,
-        )
-        used = {node.op_type for node in self._nodes if node.domain == DOMAIN}
-        return helper.make_model(
-            graph,
-            ir_version=8,
-            opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, OPSET_VERSION)],
-            functions=[f for f in onnx.load(OPERATORS).functions if f.name in used],
-            producer_name="latentbit",
-        )
+        inputs = {value.name: shape(value, True) for value in self.inputs}
+        outputs = {value.name: shape(value, False) for value in self.outputs}
+        return self._graph.build(inputs, outputs, name="case", producer_name="latentbit")
 
     def _node(self, op_type: str, inputs: list[str], array: Array, domain: str = "", **attributes: Any) -> Value:
-        name = f"{op_type.lower()}{len(self._nodes)}"
-        self._nodes.append(helper.make_node(op_type, inputs, [f"{name}.out"], name, domain=domain, **attributes))
-        return Value(f"{name}.out", array)
-
-    def _constant(self, array: Array) -> str:
-        name = f"c{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
+        return Value(self._graph.node(op_type, inputs, domain, **attributes), array)
 
     def _per_channel(self, values: Array, x: Value) -> str:
-        return self._constant(values.reshape(-1, *[1] * (x.array.ndim - 2)))
+        return self._graph.constant(values.reshape(-1, *[1] * (x.array.ndim - 2)))

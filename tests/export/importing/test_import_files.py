@@ -158,7 +158,7 @@ def test_weights_listed_as_inputs_become_constants(tmp_path: Path) -> None:
 
 def test_a_weight_that_is_an_input_alone_stays_one(tmp_path: Path) -> None:
     g, y = network()
-    del g.initializers[-1]
+    del g.constants[-1]
     model = g.model(y, 4)
     model.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [6, 8, 3, 3]))
     onnx.save(model, tmp_path / "source.onnx")

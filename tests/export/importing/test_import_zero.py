@@ -91,4 +91,4 @@ def test_a_tie_that_the_source_rounds_is_noted(tmp_path: Path) -> None:
     y = g("Conv", sign_form(g, "where >=", y), g.constant(signs(3, 4, 1, 1)))
     report = convert(g.save(tmp_path / "source.onnx", y, 4), tmp_path / "target.onnx")
     assert [layer.exact for layer in report.layers] == [False, True]
-    assert report.layers[1].notes[0].startswith("conv2.y can be exactly 0 here")
+    assert report.layers[1].notes[0].startswith("conv2.out can be exactly 0 here")

@@ -165,6 +165,14 @@ def test_a_kernel_that_does_not_exist() -> None:
         InferenceSession(chain().SerializeToString(), kernel="gpu")
 
 
+def test_a_damaged_name_that_is_no_text() -> None:
+    """onnxruntime quotes the name in its message, which then cannot be decoded."""
+    data = chain().SerializeToString()
+    assert b"AveragePool" in data
+    with pytest.raises(LatentbitError):
+        InferenceSession(data.replace(b"AveragePool", b"AveragePo\x8al"))
+
+
 def test_random_damage_is_an_error_or_a_model(tmp_path: Path) -> None:
     data = chain().SerializeToString()
     rng = np.random.default_rng(0)

@@ -12,8 +12,8 @@ from onnx.reference import ReferenceEvaluator
 from latentbit.runtime.layout.images import SLICES
 from latentbit.runtime.session.session import InferenceSession
 
+from ...support.convolutions import Case
 from ...support.graphs import USABLE, GraphMaker
-from .test_operators import Case, integers
 
 
 @st.composite
@@ -48,10 +48,6 @@ def kernel_for(case: Case) -> str:
     return "slice" if case.inputs == case.outputs else "spread"
 
 
-def geometry(case: Case) -> dict[str, Any]:
-    return {name: getattr(case, name) for name in ("strides", "pads", "dilations", "group", "pad_value")}
-
-
 @given(cases(), st.integers(0, 2**31), st.integers(1, 2), st.booleans())
 @settings(max_examples=200, deadline=None)
 def test_convolution(case: Case, seed: int, threads: int, spread: bool) -> None:
@@ -59,7 +55,7 @@ def test_convolution(case: Case, seed: int, threads: int, spread: bool) -> None:
     channels = case.group * case.inputs
     w = maker.signs(case.group * case.outputs, case.inputs, *case.kernel)
     signs = maker.node("Binarize", ["input", maker.constant(np.zeros((1, 1, 1), np.float32))], "ai.latentbit")
-    sums, scaled = maker.conv(signs, w, unit=True, **geometry(case)), maker.conv(signs, w, **geometry(case))
+    sums, scaled = maker.conv(signs, w, unit=True, **case.geometry), maker.conv(signs, w, **case.geometry)
     model = maker.model({"input": ["N", channels, *case.size]}, [sums, scaled])
     x = maker.signs(case.batch, channels, *case.size)
     feeds = {"input": x.astype(np.float32)}
@@ -69,12 +65,12 @@ def test_convolution(case: Case, seed: int, threads: int, spread: bool) -> None:
     assert {step.kernel for step in session.get_steps() if step.kind == "binary"} == {asked or kernel_for(case)}
     for _ in range(2 * threads):  # threads take turns with one alone
         found = session.run(None, feeds)
-        np.testing.assert_array_equal(found[0], integers(case, x, w))
+        np.testing.assert_array_equal(found[0], case.sums(x, w))
     for ours, theirs in zip(found, ReferenceEvaluator(model).run(None, feeds), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     trace = session.trace(feeds)[0]
     np.testing.assert_array_equal(trace.signs, x)
-    np.testing.assert_array_equal(trace.accumulators, integers(case, x, w))
+    np.testing.assert_array_equal(trace.accumulators, case.sums(x, w))
 
 
 @given(cases(), st.integers(0, 2**31), st.integers(1, 2), st.booleans())
@@ -85,7 +81,7 @@ def test_thresholds_in_bit_planes(case: Case, seed: int, threads: int, residual:
     channels = case.group * case.inputs
     signs = maker.binarize("input", channels)
     outputs = case.group * case.outputs
-    value = maker.conv(signs, maker.signs(outputs, case.inputs, *case.kernel), **geometry(case))
+    value = maker.conv(signs, maker.signs(outputs, case.inputs, *case.kernel), **case.geometry)
     if residual:
         value = maker.node("Add", [value, value])
     again = maker.binarize(value, outputs)

@@ -1,6 +1,5 @@
 """Every operator against plain integers, onnx.reference and onnxruntime, on the very file, bit for bit."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,26 +8,12 @@ import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from latentbit.runtime.session.session import InferenceSession
 
+from ...support.convolutions import Case
 from ...support.graphs import USABLE, GraphMaker
-
-
-@dataclass(frozen=True)
-class Case:
-    batch: int
-    group: int
-    inputs: int  # channels per group
-    outputs: int  # channels per group
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
-    pads: tuple[int, int, int, int]
-    dilations: tuple[int, int]
-    size: tuple[int, int]
-    pad_value: int
 
 
 @st.composite
@@ -54,23 +39,6 @@ def cases(draw: Any) -> Case:
     )
 
 
-def integers(case: Case, x: NDArray[Any], w: NDArray[Any]) -> NDArray[np.int64]:
-    """The definition: pad, then sum products tap by tap."""
-    top, left, bottom, right = case.pads
-    x = np.pad(x.astype(np.int64), ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=case.pad_value)
-    (kh, kw), (sh, sw), (dh, dw) = case.kernel, case.strides, case.dilations
-    height, width = (x.shape[2] - dh * (kh - 1) - 1) // sh + 1, (x.shape[3] - dw * (kw - 1) - 1) // sw + 1
-    total = np.zeros((len(x), len(w), height, width), np.int64)
-    for g in range(case.group):
-        outs = slice(g * case.outputs, (g + 1) * case.outputs)
-        part = x[:, g * case.inputs : (g + 1) * case.inputs]
-        for ky in range(kh):
-            for kx in range(kw):
-                window = part[:, :, ky * dh :, kx * dw :][:, :, : sh * height : sh, : sw * width : sw]
-                total[:, outs] += np.einsum("nchw,oc->nohw", window, w[outs, :, ky, kx].astype(np.int64))
-    return total
-
-
 @pytest.mark.parametrize("kernel", USABLE)
 @given(case=cases(), seed=st.integers(0, 2**31))
 @settings(max_examples=40, deadline=None)
@@ -78,17 +46,14 @@ def test_convolution(kernel: str, case: Case, seed: int) -> None:
     maker = GraphMaker(seed)
     channels = case.group * case.inputs
     w = maker.signs(case.group * case.outputs, case.inputs, *case.kernel)
-    options: dict[str, Any] = {
-        name: getattr(case, name) for name in ("strides", "pads", "dilations", "group", "pad_value")
-    }
     signs = maker.node("Binarize", ["input", maker.constant(np.zeros((1, 1, 1), np.float32))], "ai.latentbit")
-    sums, scaled = maker.conv(signs, w, unit=True, **options), maker.conv(signs, w, **options)
+    sums, scaled = maker.conv(signs, w, unit=True, **case.geometry), maker.conv(signs, w, **case.geometry)
     model = maker.model({"input": ["N", channels, *case.size]}, [sums, scaled])
     x = maker.signs(case.batch, channels, *case.size)
     feeds = {"input": x.astype(np.float32)}
     session = InferenceSession(model.SerializeToString(), kernel=kernel)
     found = session.run(None, feeds)
-    np.testing.assert_array_equal(found[0], integers(case, x, w))
+    np.testing.assert_array_equal(found[0], case.sums(x, w))
     for other in (ReferenceEvaluator(model), ort.InferenceSession(model.SerializeToString())):
         for ours, theirs in zip(found, other.run(None, feeds), strict=True):
             np.testing.assert_array_equal(ours, theirs)
