@@ -6,13 +6,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from onnx import helper, numpy_helper
 
 from latentbit.export import export_onnx
 from latentbit.training.handover.pixels import Pixels
 from latentbit.training.models.catalogue import build_model
-
-FLOAT = onnx.TensorProto.FLOAT
+from tests.support.graph import Graph
 
 
 def binary_resnet18(path: Path, size: int, *, exact: bool = False, **options: object) -> Path:
@@ -87,54 +85,36 @@ class FloatResNet18:
     """Builds the float ResNet-18 (He et al., arXiv 1512.03385), batch norms folded, as every float user deploys it."""
 
     def __init__(self, size: int, classes: int, cifar: bool, batch: int = 1) -> None:
-        self.rng = np.random.default_rng(0)
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[onnx.TensorProto] = []
+        self.rng, self.graph = np.random.default_rng(0), Graph()
         self.size, self.classes, self.cifar, self.batch = size, classes, cifar, batch
 
     def _weight(self, *shape: int) -> str:
-        name = f"w{len(self.weights)}"
         spread = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.0
-        self.weights.append(
-            numpy_helper.from_array((self.rng.standard_normal(shape) * spread).astype(np.float32), name)
-        )
-        return name
-
-    def _node(self, op_type: str, inputs: list[str], **attributes: object) -> str:
-        name = f"v{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op_type, inputs, [name], **attributes))
-        return name
+        return self.graph.constant(self.rng.standard_normal(shape) * spread)
 
     def _conv(self, value: str, inputs: int, outputs: int, kernel: int, stride: int) -> str:
         weights = [self._weight(outputs, inputs, kernel, kernel), self._weight(outputs)]
         pads = [kernel // 2] * 4
-        return self._node("Conv", [value, *weights], kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=pads)
+        return self.graph.node("Conv", [value, *weights], kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=pads)
 
     def model(self) -> onnx.ModelProto:
-        """Return the model: input ``input``, output ``logits``."""
+        """Return the model: input ``input``, output ``logits.out``."""
         if self.cifar:
-            value = self._node("Relu", [self._conv("input", 3, 64, 3, 1)])
+            value = self.graph.node("Relu", [self._conv("input", 3, 64, 3, 1)])
         else:
-            value = self._node("Relu", [self._conv("input", 3, 64, 7, 2)])
-            value = self._node("MaxPool", [value], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+            value = self.graph.node("Relu", [self._conv("input", 3, 64, 7, 2)])
+            value = self.graph.node("MaxPool", [value], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
         width = 64
         for stage, outputs in enumerate((64, 128, 256, 512)):
             for block in range(2):
                 stride = 2 if stage and not block else 1
-                inner = self._node("Relu", [self._conv(value, width, outputs, 3, stride)])
+                inner = self.graph.node("Relu", [self._conv(value, width, outputs, 3, stride)])
                 inner = self._conv(inner, outputs, outputs, 3, 1)
                 shortcut = value if stride == 1 else self._conv(value, width, outputs, 1, stride)
-                value = self._node("Relu", [self._node("Add", [inner, shortcut])])
+                value = self.graph.node("Relu", [self.graph.node("Add", [inner, shortcut])])
                 width = outputs
-        value = self._node("Flatten", [self._node("GlobalAveragePool", [value])])
+        value = self.graph.node("Flatten", [self.graph.node("GlobalAveragePool", [value])])
         weights = [self._weight(self.classes, 512), self._weight(self.classes)]
-        self.nodes.append(helper.make_node("Gemm", [value, *weights], ["logits"], transB=1))
+        value = self.graph.node("Gemm", [value, *weights], name="logits", transB=1)
         shape, result = [self.batch, 3, self.size, self.size], [self.batch, self.classes]
-        graph = helper.make_graph(
-            self.nodes,
-            "float_resnet18",
-            [helper.make_tensor_value_info("input", FLOAT, shape)],
-            [helper.make_tensor_value_info("logits", FLOAT, result)],
-            self.weights,
-        )
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        return self.graph.build({"input": shape}, {value: result}, domains={})

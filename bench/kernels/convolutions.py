@@ -17,13 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
 
-from latentbit.export.opset import functions
-from latentbit.runtime.bits import DOMAIN, pack_conv_weight
+from latentbit.runtime.bits import DOMAIN
 from latentbit.runtime.proof.oracle import layer_oracle
 from latentbit.runtime.proof.peers import PEERS
 from latentbit.runtime.session.session import InferenceSession
+from tests.support.graph import Graph
 
 from ..harness.report import RESULTS, write_report
 from ..harness.timing import clock_of, milliseconds
@@ -41,57 +40,32 @@ SHAPES = [  # name, channels, image, kernel
 ]
 FORMS = ("float", "bits", "residual")
 CHAIN = 4
-FLOAT = onnx.TensorProto.FLOAT
 
 
 def binary_model(channels: int, size: int, kernel: int, form: str, group: int = 1, outputs: int | None = None) -> bytes:
     """Return a model whose node ``conv`` is the convolution in this form; what reads its bits is a 1×1."""
     made = outputs or channels
-    rng = np.random.default_rng(0)
-    constants: dict[str, np.ndarray] = {
-        "zero": np.zeros((channels, 1, 1), np.float32),
-        "zero2": np.zeros((made, 1, 1), np.float32),
-    }
-    nodes = [helper.make_node("Binarize", ["input", "zero"], ["signs"], domain=DOMAIN)]
+    rng, graph = np.random.default_rng(0), Graph()
+
+    def sign(value: str, width: int) -> str:
+        return graph.node("Binarize", [value, graph.constant(np.zeros((width, 1, 1), np.float32))], DOMAIN)
 
     def conv(name: str, value: str, inputs: int, side: int, group: int) -> str:
         weight = rng.choice(np.array([-1, 1], np.int8), (made, inputs // group, side, side))
-        constants[f"{name}.w"] = pack_conv_weight(weight)
-        constants[f"{name}.s"] = rng.uniform(0.01, 0.1, made).astype(np.float32)
-        constants[f"{name}.b"] = rng.normal(0, 0.1, made).astype(np.float32)
-        reads = [value, *(f"{name}.{part}" for part in "wsb")]
+        scale, bias = rng.uniform(0.01, 0.1, made), rng.normal(0, 0.1, made)
         geometry = {"strides": [1, 1], "pads": [side // 2] * 4, "dilations": [1, 1], "group": group, "pad_value": 0.0}
-        shape = list(weight.shape)
-        nodes.append(
-            helper.make_node("BinaryConv2d", reads, [name], name, domain=DOMAIN, weight_shape=shape, **geometry)
-        )
-        return name
+        return graph.binary("BinaryConv2d", value, weight, scale, bias, name, **geometry)
 
-    value, results = conv("conv", "signs", channels, kernel, group), []
+    value, results = conv("conv", sign("input", channels), channels, kernel, group), []
     if form == "residual":
-        for name in ("in", "slope", "out"):
-            constants[name] = rng.uniform(0, 0.5, (channels, 1, 1)).astype(np.float32)
-        nodes += [
-            helper.make_node("Add", [value, "input"], ["sum"]),
-            helper.make_node("Sub", ["sum", "in"], ["shifted"]),
-            helper.make_node("PRelu", ["shifted", "slope"], ["bent"]),
-            helper.make_node("Add", ["bent", "out"], ["stored"]),
-        ]
-        value = "stored"
+        shift, slope, back = (graph.constant(rng.uniform(0, 0.5, (channels, 1, 1))) for _ in range(3))
+        value = graph.node("Sub", [graph.node("Add", [value, "input"]), shift])
+        value = graph.node("Add", [graph.node("PRelu", [value, slope]), back])
         results.append(value)
     if form in ("bits", "residual"):
-        nodes.append(helper.make_node("Binarize", [value, "zero2"], ["signs2"], domain=DOMAIN))
-        value = conv("next", "signs2", made, 1, 1)
+        value = conv("next", sign(value, made), made, 1, 1)
     results.append(value)
-    graph = helper.make_graph(
-        nodes,
-        "convolution",
-        [helper.make_tensor_value_info("input", FLOAT, [1, channels, size, size])],
-        [helper.make_tensor_value_info(name, FLOAT, None) for name in results],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    imports = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, 1)]
-    model = helper.make_model(graph, opset_imports=imports, ir_version=8, functions=functions())
+    model = graph.build({"input": [1, channels, size, size]}, dict.fromkeys(results))
     return onnx.shape_inference.infer_shapes(model).SerializeToString()
 
 
@@ -100,24 +74,14 @@ def float_chain(
 ) -> bytes:
     """Return a chain of float convolutions."""
     made = outputs or channels
-    rng = np.random.default_rng(0)
-    nodes, weights, value = [], [], "input"
-    for index in range(length):
+    rng, graph, value = np.random.default_rng(0), Graph(), "input"
+    for _ in range(length):
         inputs = channels // group
         weight = rng.standard_normal((made, inputs, kernel, kernel)) / np.sqrt(inputs * kernel * kernel)
-        weights.append(numpy_helper.from_array(weight.astype(np.float32), f"w{index}"))
-        weights.append(numpy_helper.from_array(np.zeros(made, np.float32), f"b{index}"))
-        reads, geometry = [value, f"w{index}", f"b{index}"], {"kernel_shape": [kernel] * 2, "pads": [kernel // 2] * 4}
-        nodes.append(helper.make_node("Conv", reads, [f"v{index}"], group=group, **geometry))
-        value = f"v{index}"
-    graph = helper.make_graph(
-        nodes,
-        "chain",
-        [helper.make_tensor_value_info("input", FLOAT, [1, channels, size, size])],
-        [helper.make_tensor_value_info(value, FLOAT, [1, made, size, size])],
-        weights,
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+        reads = [value, graph.constant(weight), graph.constant(np.zeros(made))]
+        value = graph.node("Conv", reads, group=group, kernel_shape=[kernel] * 2, pads=[kernel // 2] * 4)
+    model = graph.build({"input": [1, channels, size, size]}, {value: [1, made, size, size]}, domains={})
+    return model.SerializeToString()
 
 
 def openvino_chain(channels: int, size: int, kernel: int, x: np.ndarray) -> Callable[[], object] | None:

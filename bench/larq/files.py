@@ -14,49 +14,29 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
 
-from latentbit.export.opset import functions
-from latentbit.runtime.bits import DOMAIN, pack_conv_weight
+from latentbit.runtime.bits import DOMAIN, sign
+from tests.support.graph import Graph
 
 from ..harness.networks import binary_resnet18
 from ..kernels.convolutions import CHAIN, SHAPES
 
 FORMS = {"bits between": False, "a shortcut around each": True}
-FLOAT = onnx.TensorProto.FLOAT
 
 
 def chain(name: str, channels: int, size: int, kernel: int, shortcut: bool) -> bytes:
     """Return a chain of CHAIN binary convolutions, floats in and floats out; ``name`` becomes that of the graph."""
-    rng = np.random.default_rng(0)
-    constants: dict[str, np.ndarray] = {"zero": np.zeros((channels, 1, 1), np.float32)}
-    nodes, value = [], "input"
-    shape = [channels, channels, kernel, kernel]
+    rng, graph, value = np.random.default_rng(0), Graph(), "input"
+    zero = graph.constant(np.zeros((channels, 1, 1), np.float32))
     geometry = {"strides": [1, 1], "pads": [kernel // 2] * 4, "dilations": [1, 1], "group": 1, "pad_value": 1.0}
-    for index in range(CHAIN):
-        constants[f"w{index}"] = pack_conv_weight(rng.standard_normal(shape))
-        constants[f"s{index}"] = np.exp2(rng.integers(-6, -3, channels)).astype(np.float32)
-        constants[f"b{index}"] = (rng.integers(-64, 65, channels) / 256).astype(np.float32)
-        inputs = [f"signs{index}", f"w{index}", f"s{index}", f"b{index}"]
-        nodes += [
-            helper.make_node("Binarize", [value, "zero"], [f"signs{index}"], domain=DOMAIN),
-            helper.make_node(
-                "BinaryConv2d", inputs, [f"y{index}"], f"conv{index}", domain=DOMAIN, weight_shape=shape, **geometry
-            ),
-        ]
-        if shortcut:
-            nodes.append(helper.make_node("Add", [f"y{index}", value], [f"sum{index}"]))
-        value = f"sum{index}" if shortcut else f"y{index}"
+    for _ in range(CHAIN):
+        weight = sign(rng.standard_normal((channels, channels, kernel, kernel)))
+        scale, bias = np.exp2(rng.integers(-6, -3, channels)), rng.integers(-64, 65, channels) / 256
+        signs = graph.node("Binarize", [value, zero], DOMAIN)
+        result = graph.binary("BinaryConv2d", signs, weight, scale, bias, **geometry)
+        value = graph.node("Add", [result, value]) if shortcut else result
     image = [1, channels, size, size]
-    graph = helper.make_graph(
-        nodes,
-        name,
-        [helper.make_tensor_value_info("input", FLOAT, image)],
-        [helper.make_tensor_value_info(value, FLOAT, image)],
-        [numpy_helper.from_array(array, key) for key, array in constants.items()],
-    )
-    imports = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, 1)]
-    model = helper.make_model(graph, opset_imports=imports, ir_version=8, functions=functions())
+    model = graph.build({"input": image}, {value: image}, name=name)
     return onnx.shape_inference.infer_shapes(model).SerializeToString()
 
 
