@@ -32,7 +32,9 @@ def spoken(found: Iterable[Module]) -> set[tuple[str, str]]:
     return {
         (module.name, re.split(r"[:.]", node.value)[-1])
         for module in found
-        for node in ast.walk(module.tree)
+        for statement in module.tree.body
+        if not (isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__")
+        for node in ast.walk(statement)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"[\w.:]+", node.value)
     }
 
