@@ -1,16 +1,22 @@
 """Silent weights: the scaling of gradients, the decay, and their state in a checkpoint."""
 
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from latentbit.training.layers.binary import BinaryLinear
+from latentbit.training.loop import silent
 from latentbit.training.loop.checkpoints import load_tensors, save_tensors
+from latentbit.training.loop.loading import load_network
 from latentbit.training.loop.run import TrainingRun
 from latentbit.training.loop.silent import MOMENTUM, SILENT, SilentWeights
 from latentbit.training.loop.trainer import train
 from latentbit.training.settings import Settings
+
+from ...support.trained import accuracy_of
 
 
 def layer_with(weight: list[list[float]], gradient: list[list[float]]) -> BinaryLinear:
@@ -57,6 +63,17 @@ def test_the_watch_is_part_of_a_checkpoint(tmp_path: Path) -> None:
     assert torch.equal(first, second)
 
 
-def test_a_run_with_both_parts_trains(tmp_path: Path) -> None:
-    settings = {"width": 4, "batch_size": 128, "epochs": 1, "silent_scale": 0.01, "silent_decay": 1e-3}
-    assert 0 < train(out=tmp_path, **settings).metrics["training"] <= 1
+def test_each_part_changes_what_a_run_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silent, "SILENT", 2.0)  # every weight counts as silent from the first step
+    parts: dict[str, dict[str, Any]] = {
+        "none": {},
+        "scale": {"silent_scale": 0.5},
+        "decay": {"silent_decay": 0.1},
+        "both": {"silent_scale": 0.5, "silent_decay": 0.1},
+    }
+    learnt = []
+    for name, options in parts.items():
+        trained = train(out=tmp_path / name, width=4, batch_size=128, epochs=1, **options)
+        assert trained.metrics["training"] == pytest.approx(accuracy_of(trained.folder))
+        learnt.append(load_network(trained.folder).state_dict()["blocks.0.conv.weight"])
+    assert not [pair for pair in combinations(learnt, 2) if torch.equal(*pair)]
