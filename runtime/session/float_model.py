@@ -21,10 +21,11 @@ from ..plan.units import read_values
 
 __all__ = ["ENGINE_ERRORS", "channel_last", "make_session", "open_session", "plain_output", "segment_model"]
 
-ENGINE_ERRORS: tuple[type[Exception], ...] = tuple(
-    value for value in vars(states).values() if isinstance(value, type) and issubclass(value, Exception)
+ENGINE_ERRORS: tuple[type[Exception], ...] = (
+    *(value for value in vars(states).values() if isinstance(value, type) and issubclass(value, Exception)),
+    UnicodeDecodeError,
 )
-"""The exceptions of onnxruntime, which have no common root of their own."""
+"""The exceptions of onnxruntime, which have no common root; its message may quote damaged bytes that are no text."""
 
 _TO_CHANNEL_LAST, _TO_CHANNEL_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
