@@ -73,8 +73,8 @@ _gather: Any = intrinsic(_emit_gather)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def turned_image(step: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the copies: bit i of a group in copy r is bit (i + r) modulo its size."""
-    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
-    copies, copy_bytes = load_i64(step, ConvWord.SCRATCH), load_i64(step, ConvWord.SCRATCH_STEP)
+    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STRIDE)
+    copies, copy_bytes = load_i64(step, ConvWord.SCRATCH), load_i64(step, ConvWord.SCRATCH_STRIDE)
     width, inputs = load_i64(step, ConvWord.ACT_ROW), load_i64(step, ConvWord.INPUTS)
     low, period = load_i64(step, ConvWord.TABLE), max(64, load_i64(step, ConvWord.ACT_PIXEL))
     for turn in range(inputs):
@@ -89,7 +89,7 @@ def turned_image(step: int, image: int, begin: int, end: int) -> None:
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def spread_image(step: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the copies, byte by byte as the table says (slices.gathers)."""
-    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
+    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STRIDE)
     table, copies = load_i64(step, ConvWord.TABLE), load_i64(step, ConvWord.SCRATCH)
     pixel_bytes, copy_pixel = load_i64(step, ConvWord.ACT_PIXEL), load_i64(step, ConvWord.SCRATCH_PIXEL)
     count, width = load_i64(step, ConvWord.GATHERS), load_i64(step, ConvWord.ACT_ROW) // pixel_bytes

@@ -128,7 +128,7 @@ _epilogue = make_epilogue(PIXELS, 16 * VECTORS, width=16, counts=I32)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def conv_csa(step: int, image: int, begin: int, end: int) -> None:
     """Run units ``begin … end − 1`` of the convolution step at address ``step`` on one image of the batch."""
-    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
+    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STRIDE)
     pieces, piece_count = load_i64(step, ConvWord.PIECES), load_i64(step, ConvWord.PIECE_COUNT)
     tile = scratch(_TILE_BYTES)
     unit = begin

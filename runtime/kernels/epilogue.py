@@ -182,8 +182,8 @@ def make_epilogue(pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = 
             def moved(start: ConvWord, stride: ConvWord) -> Any:
                 return b.add(words[start], b.mul(image, words[stride]))
 
-            residual = moved(ConvWord.RESIDUAL, ConvWord.RESIDUAL_STEP)
-            out, bits = moved(ConvWord.OUT, ConvWord.OUT_STEP), moved(ConvWord.BITS, ConvWord.BITS_STEP)
+            residual = moved(ConvWord.RESIDUAL, ConvWord.RESIDUAL_STRIDE)
+            out, bits = moved(ConvWord.OUT, ConvWord.OUT_STRIDE), moved(ConvWord.BITS, ConvWord.BITS_STRIDE)
             limits = b.icmp_signed("==", words[ConvWord.FLAGS], const(int(Flag.LIMITS)))
             by_class = b.select(limits, words[ConvWord.LIMITS], words[ConvWord.BASE])
             first, channels, constants = (emit_load(b, b.add(block, const(8 * word)), I64) for word in (2, 3, 4))

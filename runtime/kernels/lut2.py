@@ -101,8 +101,8 @@ _epilogue = make_epilogue(_PIXELS, 32 * VECTORS)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def pair_image(step: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the pair image: entry i = byte i + 17 · byte (i + shift)."""
-    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
-    pairs, shift = load_i64(step, ConvWord.SCRATCH), load_i64(step, ConvWord.SCRATCH_STEP)
+    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STRIDE)
+    pairs, shift = load_i64(step, ConvWord.SCRATCH), load_i64(step, ConvWord.SCRATCH_STRIDE)
     width = load_i64(step, ConvWord.ACT_ROW)
     for index in range(begin * width, end * width, 32):  # the last turn may reach over: it writes what is right there
         _pair(act + index, act + index + shift, pairs + 2 * index)

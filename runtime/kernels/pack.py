@@ -69,8 +69,8 @@ _any_eight: Any = intrinsic(_emit_any_eight)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def pack_floats(step: int, image: int, begin: int, end: int) -> None:
     """Pack rows ``begin … end − 1`` of one image by ``value >= threshold[c]`` (NaN gives 0)."""
-    source = load_i64(step, PackWord.SOURCE) + image * load_i64(step, PackWord.SOURCE_STEP)
-    target = load_i64(step, PackWord.TARGET) + image * load_i64(step, PackWord.TARGET_STEP)
+    source = load_i64(step, PackWord.SOURCE) + image * load_i64(step, PackWord.SOURCE_STRIDE)
+    target = load_i64(step, PackWord.TARGET) + image * load_i64(step, PackWord.TARGET_STRIDE)
     threshold = load_i64(step, PackWord.THRESHOLD)
     row_stride, pixel_stride = load_i64(step, PackWord.ROW_STRIDE), load_i64(step, PackWord.PIXEL_STRIDE)
     channel_stride, width = load_i64(step, PackWord.CHANNEL_STRIDE), load_i64(step, PackWord.WIDTH)
@@ -101,8 +101,8 @@ def pack_floats(step: int, image: int, begin: int, end: int) -> None:
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def pack_pooled(step: int, image: int, begin: int, end: int) -> None:
     """Pack rows of the max-pool of one image: a bit is 1 where any value of the window reaches the threshold."""
-    source = load_i64(step, PackWord.SOURCE) + image * load_i64(step, PackWord.SOURCE_STEP)
-    target = load_i64(step, PackWord.TARGET) + image * load_i64(step, PackWord.TARGET_STEP)
+    source = load_i64(step, PackWord.SOURCE) + image * load_i64(step, PackWord.SOURCE_STRIDE)
+    target = load_i64(step, PackWord.TARGET) + image * load_i64(step, PackWord.TARGET_STRIDE)
     threshold = load_i64(step, PackWord.THRESHOLD)
     row_stride, pixel_stride = load_i64(step, PackWord.ROW_STRIDE), load_i64(step, PackWord.PIXEL_STRIDE)
     groups, channels = load_i64(step, PackWord.GROUPS), load_i64(step, PackWord.GROUP_CHANNELS)

@@ -106,7 +106,7 @@ _wide_tile: Any = _make_tile(2)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def mean_rows(step: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the means of one image."""
-    source = load_i64(step, ShortcutWord.SOURCE) + image * load_i64(step, ShortcutWord.SOURCE_STEP)
+    source = load_i64(step, ShortcutWord.SOURCE) + image * load_i64(step, ShortcutWord.SOURCE_STRIDE)
     channels, height, width = (
         load_i64(step, ShortcutWord.CHANNELS),
         load_i64(step, ShortcutWord.HEIGHT),
@@ -126,8 +126,8 @@ def mean_rows(step: int, image: int, begin: int, end: int) -> None:
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def project_blocks(step: int, image: int, begin: int, end: int) -> None:
     """Do blocks ``begin … end − 1`` of 16 output channels, all pixels of one image; :func:`mean_rows` ran before."""
-    means = load_i64(step, ShortcutWord.MEANS) + image * load_i64(step, ShortcutWord.MEANS_STEP)
-    out = load_i64(step, ShortcutWord.OUT) + image * load_i64(step, ShortcutWord.OUT_STEP)
+    means = load_i64(step, ShortcutWord.MEANS) + image * load_i64(step, ShortcutWord.MEANS_STRIDE)
+    out = load_i64(step, ShortcutWord.OUT) + image * load_i64(step, ShortcutWord.OUT_STRIDE)
     channels, outputs = load_i64(step, ShortcutWord.CHANNELS), load_i64(step, ShortcutWord.OUTPUTS)
     pixels, pixel = load_i64(step, ShortcutWord.OUT_PIXELS), 4 * channels
     for block in range(begin, end):
@@ -142,8 +142,8 @@ def project_blocks(step: int, image: int, begin: int, end: int) -> None:
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def project_blocks_wide(step: int, image: int, begin: int, end: int) -> None:
     """Do pairs ``begin … end − 1`` of such blocks."""
-    means = load_i64(step, ShortcutWord.MEANS) + image * load_i64(step, ShortcutWord.MEANS_STEP)
-    out = load_i64(step, ShortcutWord.OUT) + image * load_i64(step, ShortcutWord.OUT_STEP)
+    means = load_i64(step, ShortcutWord.MEANS) + image * load_i64(step, ShortcutWord.MEANS_STRIDE)
+    out = load_i64(step, ShortcutWord.OUT) + image * load_i64(step, ShortcutWord.OUT_STRIDE)
     channels, outputs = load_i64(step, ShortcutWord.CHANNELS), load_i64(step, ShortcutWord.OUTPUTS)
     pixels, pixel = load_i64(step, ShortcutWord.OUT_PIXELS), 4 * channels
     for block in range(begin, end):

@@ -116,7 +116,7 @@ class _Tile:
 
     def below(self, first: Any) -> Any:
         """Emit the bits of the cells, 1 where the count is below the limit of its pixel's border class."""
-        b, step = self.b, self.word(ConvWord.LIMITS_STEP)
+        b, step = self.b, self.word(ConvWord.LIMITS_STRIDE)
         limits = b.add(self.word(ConvWord.LIMITS), b.mul(self.of_block(0), const(self.plane_count)))
         found = cg.alloca_once(b, CELLS)
         planes = [b.load(plane) for plane in self.planes]
@@ -138,7 +138,7 @@ class _Tile:
     def write(self, first: Any, bits: Any) -> None:
         """Emit the store of the bits of eight cells, in one where they are whole and lie side by side."""
         b, nibbles = self.b, self.word(ConvWord.NIBBLES)
-        base = b.add(self.word(ConvWord.BITS), b.mul(self.image, self.word(ConvWord.BITS_STEP)))
+        base = b.add(self.word(ConvWord.BITS), b.mul(self.image, self.word(ConvWord.BITS_STRIDE)))
         channel, channels = self.of_block(2), self.of_block(3)
 
         def target(cell: Any) -> Any:
@@ -197,7 +197,7 @@ def conv_slice(step: int, image: int, begin: int, end: int) -> None:
     """Run units ``begin … end − 1`` of the convolution step at address ``step``; its copies were made before."""
     act = load_i64(step, ConvWord.SCRATCH)
     if act == 0:
-        act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
+        act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STRIDE)
     few, limits = load_i64(step, ConvWord.PIECE_COUNT) <= FEW_TAPS, load_i64(step, ConvWord.FLAGS) == _LIMITS
     tile = scratch(_TILE_BYTES)
     unit = begin

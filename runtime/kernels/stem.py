@@ -93,7 +93,7 @@ def stem_rows(step: int, image: int, begin: int, end: int) -> None:
     width, height = load_i64(step, StemWord.WIDTH), load_i64(step, StemWord.HEIGHT)  # of the sums
     sums_pixel, sums_row = load_i64(step, StemWord.SUMS_PIXEL), load_i64(step, StemWord.SUMS_ROW)
     taps_y, taps_x = load_i64(step, StemWord.POOL_HEIGHT), load_i64(step, StemWord.POOL_WIDTH)
-    ring = load_i64(step, StemWord.RING) + begin * load_i64(step, StemWord.RING_STEP)  # a ring for each caller
+    ring = load_i64(step, StemWord.RING) + begin * load_i64(step, StemWord.RING_STRIDE)  # a ring for each caller
     done = 0  # rows of sums before this one are computed, or never needed
     out_width = load_i64(step, StemWord.OUT_WIDTH)
     for y in range(begin, end):
@@ -103,17 +103,17 @@ def stem_rows(step: int, image: int, begin: int, end: int) -> None:
             corner = load_i64(step, StemWord.IMAGE) + sums_y * load_i64(step, StemWord.STRIDE_Y) * row
             target = ring + sums_y % taps_y * sums_row
             for block in range(blocks):
-                weights = load_i64(step, StemWord.WEIGHT) + block * load_i64(step, StemWord.WEIGHT_STEP)
+                weights = load_i64(step, StemWord.WEIGHT) + block * load_i64(step, StemWord.WEIGHT_STRIDE)
                 call_kernel(
                     load_i64(step, StemWord.SUMS), step, corner, weights, target + block * (sums_pixel // blocks)
                 )
         done = bottom
         out = load_i64(step, StemWord.OUT)
         if out != 0:
-            out += image * load_i64(step, StemWord.OUT_STEP) + y * out_width * load_i64(step, StemWord.CHANNELS) * 4
+            out += image * load_i64(step, StemWord.OUT_STRIDE) + y * out_width * load_i64(step, StemWord.CHANNELS) * 4
         bits = load_i64(step, StemWord.BITS)
         if bits != 0:
-            bits += image * load_i64(step, StemWord.BITS_STEP) + y * load_i64(step, StemWord.BITS_ROW)
+            bits += image * load_i64(step, StemWord.BITS_STRIDE) + y * load_i64(step, StemWord.BITS_ROW)
         for x in range(out_width):
             start = x * load_i64(step, StemWord.POOL_STRIDE_X) - load_i64(step, StemWord.POOL_LEFT)
             left, right = max(0, start), min(width, start + taps_x)

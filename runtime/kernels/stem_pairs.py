@@ -120,7 +120,7 @@ _tile: Any = intrinsic(_emit_tile)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def centre_pixels(step: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the centred image."""
-    source = load_i64(step, StemWord.SOURCE) + image * load_i64(step, StemWord.SOURCE_STEP)
+    source = load_i64(step, StemWord.SOURCE) + image * load_i64(step, StemWord.SOURCE_STRIDE)
     count, row = load_i64(step, StemWord.SOURCE_ROW), load_i64(step, StemWord.ROW)
     for y in range(begin, end):
         _centre(source + y * count, load_i64(step, StemWord.ZERO), load_i64(step, StemWord.INSIDE) + y * row, count)

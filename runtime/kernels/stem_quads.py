@@ -93,7 +93,7 @@ _tile: Any = intrinsic(_emit_tile)
 @cfunc("void(int64, int64, int64, int64)", error_model="numpy")
 def place_pixels(step: int, image: int, begin: int, end: int) -> None:
     """Copy rows ``begin … end − 1`` of the pixels into their border."""
-    source = load_i64(step, StemWord.SOURCE) + image * load_i64(step, StemWord.SOURCE_STEP)
+    source = load_i64(step, StemWord.SOURCE) + image * load_i64(step, StemWord.SOURCE_STRIDE)
     count, row = load_i64(step, StemWord.SOURCE_ROW), load_i64(step, StemWord.ROW)
     for y in range(begin, end):
         _copy(source + y * count, load_i64(step, StemWord.INSIDE) + y * row, count)

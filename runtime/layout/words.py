@@ -1,7 +1,7 @@
 """The words of a step's descriptor: an int64 array that holds everything a kernel needs, by address.
 
 Every kernel is one function ``kernel(descriptor, image, begin, end)``: it does units ``begin … end − 1`` of the work on
-image ``image`` of the batch. ``*_STEP`` words are bytes from one image to the next, 0 where a buffer is used again.
+image ``image`` of the batch. ``*_STRIDE`` words are bytes from one image to the next, 0 where a buffer is used again.
 """
 
 from enum import IntEnum, IntFlag
@@ -25,7 +25,7 @@ class ConvWord(IntEnum):
     """Words of a convolution step. A unit is one tile of pixels × one block of channels, pixels running fastest."""
 
     ACT = 0  # packed input image, at the corner of the window of output pixel (0, 0)
-    ACT_STEP = 1
+    ACT_STRIDE = 1
     PIXELS = 2  # pixel table, PIXEL_WORDS words a row; see layout.py
     TILES = 3  # tiles of pixels per block
     PIECES = 4  # runs of bytes under the window: (offset, length) each
@@ -33,22 +33,22 @@ class ConvWord(IntEnum):
     BLOCKS = 6  # BLOCK_WORDS words each
     BASE = 7  # float32 [classes, O]: accumulator / 2 = base − mismatches
     RESIDUAL = 8
-    RESIDUAL_STEP = 9
+    RESIDUAL_STRIDE = 9
     OUT = 10  # float32 NHWC
-    OUT_STEP = 11
+    OUT_STRIDE = 11
     BITS = 12  # packed output image, at its pixel (0, 0)
-    BITS_STEP = 13
+    BITS_STRIDE = 13
     LIMITS = 14  # int32 [classes, O], or bit planes (slices.py): bit = mismatches < limit
     CHANNELS = 15  # O
     FLAGS = 16
     TABLE = 17  # look-up table of the kernel, or GATHER_WORDS words for each byte of a pixel of the copies
     SCRATCH = 18  # image that the kernel makes of its input before, or 0
-    SCRATCH_STEP = 19  # bytes: from one pixel of a pair to the other, or from one copy to the next
+    SCRATCH_STRIDE = 19  # bytes: from one pixel of a pair to the other, or from one copy to the next
     ACT_ROW = 20  # bytes of a row of the packed image
     INPUTS = 21  # input channels of a group
     CELLS = 22  # logarithm of the cells of 64 channels that a pixel has in a vector
     NIBBLES = 23  # of the packed output image, as in Pack
-    LIMITS_STEP = 24  # bytes from the limits of one class to the next, divided by O
+    LIMITS_STRIDE = 24  # bytes from the limits of one class to the next, divided by O
     ACT_PIXEL = 25  # bytes of a pixel of the packed image
     SCRATCH_PIXEL = 26  # bytes of a pixel of a copy
     GATHERS = 27  # bytes that are gathered for a pixel, all copies
@@ -70,13 +70,13 @@ class PackWord(IntEnum):
     """Words of a packing step, float32 → bits. A unit is one row of pixels."""
 
     SOURCE = 0
-    SOURCE_STEP = 1
+    SOURCE_STRIDE = 1
     ROW_STRIDE = 2  # strides of the source in elements
     PIXEL_STRIDE = 3
     CHANNEL_STRIDE = 4
     THRESHOLD = 5
     TARGET = 6  # packed image, at its pixel (0, 0)
-    TARGET_STEP = 7
+    TARGET_STRIDE = 7
     WIDTH = 8
     ROW_BYTES = 9
     PIXEL_BYTES = 10
@@ -99,7 +99,7 @@ class StemWord(IntEnum):
     """Words of the exact stem (kernels/stem.py). A unit is a row: of the source at first, then of the output."""
 
     SOURCE = 0  # uint8 NHWC
-    SOURCE_STEP = 1
+    SOURCE_STRIDE = 1
     SOURCE_ROW = 2  # numbers in a row: W · C
     ZERO = 3  # int16, the zero points of a row
     INSIDE = 4  # image with its border, at its pixel (0, 0)
@@ -110,12 +110,12 @@ class StemWord(IntEnum):
     KERNEL_HEIGHT = 9
     KERNEL_STEPS = 10  # pairs, or fours, of numbers in a row of a window
     WEIGHT = 11
-    WEIGHT_STEP = 12  # bytes of a block of channels
+    WEIGHT_STRIDE = 12  # bytes of a block of channels
     BLOCKS = 13  # blocks of output channels
     WIDTH = 14  # of the image of sums
     HEIGHT = 15
     RING = 16  # rows of sums
-    RING_STEP = 17  # bytes of a ring
+    RING_STRIDE = 17  # bytes of a ring
     POOL_HEIGHT = 18
     POOL_WIDTH = 19
     POOL_STRIDE_Y = 20
@@ -127,10 +127,10 @@ class StemWord(IntEnum):
     THRESHOLD = 26
     CHANNELS = 27
     OUT = 28  # float32 NHWC, or 0
-    OUT_STEP = 29
+    OUT_STRIDE = 29
     OUT_WIDTH = 30
     BITS = 31  # packed output image, at its pixel (0, 0), or 0
-    BITS_STEP = 32
+    BITS_STRIDE = 32
     BITS_ROW = 33
     BITS_PIXEL = 34
     NIBBLES = 35
@@ -144,7 +144,7 @@ class ShortcutWord(IntEnum):
     """Words of a float shortcut (kernels/shortcut.py). A unit is a row of means, then a block of output channels."""
 
     SOURCE = 0  # float32 NHWC
-    SOURCE_STEP = 1
+    SOURCE_STRIDE = 1
     HEIGHT = 2  # of the source
     WIDTH = 3
     CHANNELS = 4
@@ -153,11 +153,11 @@ class ShortcutWord(IntEnum):
     STRIDE_Y = 7
     STRIDE_X = 8
     MEANS = 9  # float32 [output height, output width, CHANNELS]: scratch, or the source itself without a pool
-    MEANS_STEP = 10
+    MEANS_STRIDE = 10
     WEIGHT = 11  # float32 [O / 16, CHANNELS, 16]
     BIAS = 12
     OUT = 13  # float32 NHWC
-    OUT_STEP = 14
+    OUT_STRIDE = 14
     OUT_WIDTH = 15
     OUT_PIXELS = 16
     OUTPUTS = 17  # O

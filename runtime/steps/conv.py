@@ -168,24 +168,24 @@ def conv_steps(
     pixels = pixel_table(seen, classes, target, kernel.order, kernel.pixels, rows)
     pixels = tables.setdefault(pixels.tobytes(), pixels)
     words = np.zeros(ConvWord.SIZE, np.int64)
-    words[ConvWord.ACT], words[ConvWord.ACT_STEP] = _place(image.data)
+    words[ConvWord.ACT], words[ConvWord.ACT_STRIDE] = _place(image.data)
     words[ConvWord.PIXELS], words[ConvWord.TILES] = pixels.ctypes.data, len(pixels) // kernel.pixels
     words[ConvWord.PIECES], words[ConvWord.PIECE_COUNT] = window.ctypes.data, len(window)
     halves = (base / 2).astype(np.float32)
     words[ConvWord.BLOCKS], words[ConvWord.BASE] = ready.blocks.ctypes.data, halves.ctypes.data
     if residual is not None:
-        words[ConvWord.RESIDUAL], words[ConvWord.RESIDUAL_STEP] = _place(residual)
+        words[ConvWord.RESIDUAL], words[ConvWord.RESIDUAL_STRIDE] = _place(residual)
     if out is not None:
-        words[ConvWord.OUT], words[ConvWord.OUT_STEP] = _place(out)
+        words[ConvWord.OUT], words[ConvWord.OUT_STRIDE] = _place(out)
     if target is not None:
-        words[ConvWord.BITS], words[ConvWord.BITS_STEP] = _place(target.data)
+        words[ConvWord.BITS], words[ConvWord.BITS_STRIDE] = _place(target.data)
         words[ConvWord.BITS] += target.origin
         words[ConvWord.NIBBLES] = target.format.per_byte == 4
     words[ConvWord.CHANNELS], words[ConvWord.FLAGS] = unit.channels_out, int(flags)
     keep = [ready, image, target, out, residual, halves, window, pixels, limits]
     if limits is not None:
         words[ConvWord.LIMITS] = limits.ctypes.data
-        words[ConvWord.LIMITS_STEP] = limits.strides[0] // unit.channels_out
+        words[ConvWord.LIMITS_STRIDE] = limits.strides[0] // unit.channels_out
     if kernel.table is not None:
         words[ConvWord.TABLE] = kernel.table().ctypes.data
     words[ConvWord.INPUTS] = unit.layer.shape[1]
@@ -194,7 +194,7 @@ def conv_steps(
     if kernel.before is not None and size:
         made = aligned(size)
         keep.append(made)
-        words[ConvWord.SCRATCH], words[ConvWord.SCRATCH_STEP] = made.ctypes.data, step
+        words[ConvWord.SCRATCH], words[ConvWord.SCRATCH_STRIDE] = made.ctypes.data, step
         words[ConvWord.ACT_ROW], words[ConvWord.ACT_PIXEL] = image.row_bytes, image.pixel_bytes
         words[ConvWord.SCRATCH_PIXEL] = seen.pixel_bytes
         if kernel.before.table is not None:
@@ -217,7 +217,7 @@ def identity_step(ready: PreparedUnit, step: Step, out: NDArray[np.float32]) -> 
     blocks = block_table(layer, kernel.format, kernel.lanes, ready.weights, constants)
     words = step.words.copy()
     words[ConvWord.BLOCKS] = blocks.ctypes.data
-    words[ConvWord.OUT], words[ConvWord.OUT_STEP] = out.ctypes.data, 0
+    words[ConvWord.OUT], words[ConvWord.OUT_STRIDE] = out.ctypes.data, 0
     words[ConvWord.FLAGS] = int(Flag.STORE)
     return Step(step.name, step.call, words, step.units, [step, constants, blocks, out])
 
@@ -227,10 +227,10 @@ def pack_step(unit: Unit, source: NDArray[np.float32], image: PackedImage) -> St
     layer, threshold = unit.layer, _copy(unit.threshold)
     height, row, pixel, channel = source.shape[1], *(stride // 4 for stride in source.strides[1:])
     words = np.zeros(PackWord.SIZE, np.int64)
-    words[PackWord.SOURCE], words[PackWord.SOURCE_STEP] = _place(source)
+    words[PackWord.SOURCE], words[PackWord.SOURCE_STRIDE] = _place(source)
     words[PackWord.ROW_STRIDE], words[PackWord.PIXEL_STRIDE], words[PackWord.CHANNEL_STRIDE] = row, pixel, channel
     words[PackWord.THRESHOLD] = threshold.ctypes.data
-    words[PackWord.TARGET], words[PackWord.TARGET_STEP] = _place(image.data)
+    words[PackWord.TARGET], words[PackWord.TARGET_STRIDE] = _place(image.data)
     words[PackWord.TARGET] += image.origin
     words[PackWord.WIDTH], words[PackWord.ROW_BYTES], words[PackWord.PIXEL_BYTES] = (
         image.width,
@@ -260,11 +260,11 @@ def project_steps(projection: Projection, source: NDArray[np.float32], out: NDAr
     bias, (height, width), pool = _copy(projection.bias), out.shape[1:3], projection.pool
     means = source if pool is None else aligned(height * width * channels, np.float32).reshape(1, -1)
     words = np.zeros(ShortcutWord.SIZE, np.int64)
-    words[ShortcutWord.SOURCE], words[ShortcutWord.SOURCE_STEP] = _place(source)
+    words[ShortcutWord.SOURCE], words[ShortcutWord.SOURCE_STRIDE] = _place(source)
     words[ShortcutWord.HEIGHT], words[ShortcutWord.WIDTH], words[ShortcutWord.CHANNELS] = source.shape[1:]
-    words[ShortcutWord.MEANS], words[ShortcutWord.MEANS_STEP] = _place(means)
+    words[ShortcutWord.MEANS], words[ShortcutWord.MEANS_STRIDE] = _place(means)
     words[ShortcutWord.WEIGHT], words[ShortcutWord.BIAS] = weight.ctypes.data, bias.ctypes.data
-    words[ShortcutWord.OUT], words[ShortcutWord.OUT_STEP] = _place(out)
+    words[ShortcutWord.OUT], words[ShortcutWord.OUT_STRIDE] = _place(out)
     words[ShortcutWord.OUT_WIDTH], words[ShortcutWord.OUT_PIXELS], words[ShortcutWord.OUTPUTS] = (
         width,
         height * width,

@@ -122,16 +122,16 @@ def stem_steps(
     ring = aligned(out_height * ring_step)
     words = np.zeros(StemWord.SIZE, np.int64)
     values: dict[StemWord, Any] = {
-        StemWord.SOURCE: pixels.ctypes.data, StemWord.SOURCE_STEP: pixels.strides[0],
+        StemWord.SOURCE: pixels.ctypes.data, StemWord.SOURCE_STRIDE: pixels.strides[0],
         StemWord.SOURCE_ROW: width * channels,
         StemWord.ZERO: zero.ctypes.data, StemWord.IMAGE: image.ctypes.data, StemWord.ROW: size * row,
         StemWord.INSIDE: image.ctypes.data + size * (top * row + left * channels),
         StemWord.PIXEL: size * stem.window.strides[1] * channels, StemWord.STRIDE_Y: stem.window.strides[0],
         StemWord.KERNEL_HEIGHT: stem.window.kernel[0], StemWord.KERNEL_STEPS: ready.steps,
-        StemWord.WEIGHT: ready.weights.ctypes.data, StemWord.WEIGHT_STEP: ready.weights.shape[1],
+        StemWord.WEIGHT: ready.weights.ctypes.data, StemWord.WEIGHT_STRIDE: ready.weights.shape[1],
         StemWord.BLOCKS: blocks,
         StemWord.WIDTH: sums_width, StemWord.HEIGHT: sums_height,
-        StemWord.RING: ring.ctypes.data, StemWord.RING_STEP: ring_step,
+        StemWord.RING: ring.ctypes.data, StemWord.RING_STRIDE: ring_step,
         StemWord.SUMS: entry_address(entry_point(kernel.module, kernel.symbol)),
         StemWord.SUMS_PIXEL: sums_pixel, StemWord.SUMS_ROW: sums_row,
         StemWord.POOL_HEIGHT: pool.kernel[0], StemWord.POOL_WIDTH: pool.kernel[1],
@@ -141,11 +141,11 @@ def stem_steps(
     }  # fmt: skip
     values |= {word: value.ctypes.data for word, value in ready.constants.items()}
     if out is not None:
-        values |= {StemWord.OUT: out.ctypes.data, StemWord.OUT_STEP: out.strides[0]}
+        values |= {StemWord.OUT: out.ctypes.data, StemWord.OUT_STRIDE: out.strides[0]}
     if target is not None:
         values |= {
             StemWord.BITS: target.data.ctypes.data + target.origin,
-            StemWord.BITS_STEP: 0 if len(target.data) == 1 else target.data.strides[0],
+            StemWord.BITS_STRIDE: 0 if len(target.data) == 1 else target.data.strides[0],
             StemWord.BITS_ROW: target.row_bytes,
             StemWord.BITS_PIXEL: target.pixel_bytes,
             StemWord.NIBBLES: target.format.per_byte == 4,
