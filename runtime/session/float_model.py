@@ -16,10 +16,11 @@ from onnx import helper, numpy_helper
 from ..bits import DOMAIN
 from ..errors import ModelError
 from ..intake.model import Model, ValueType
+from ..plan.graph import read_values
 from ..plan.segments import FloatSegment
-from ..plan.units import read_values
+from ..steps.buffers import channel_last
 
-__all__ = ["ENGINE_ERRORS", "channel_last", "make_session", "open_session", "plain_output", "segment_model"]
+__all__ = ["ENGINE_ERRORS", "make_session", "open_session", "plain_output", "segment_model"]
 
 ENGINE_ERRORS: tuple[type[Exception], ...] = tuple(
     value for value in vars(states).values() if isinstance(value, type) and issubclass(value, Exception)
@@ -27,11 +28,6 @@ ENGINE_ERRORS: tuple[type[Exception], ...] = tuple(
 """The exceptions of onnxruntime, which have no common root of their own."""
 
 _TO_CHANNEL_LAST, _TO_CHANNEL_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
-
-
-def channel_last(name: str) -> str:
-    """Return the name under which the NHWC form of a value crosses a border."""
-    return f"{name}·nhwc"
 
 
 def segment_model(model: Model, segment: FloatSegment) -> onnx.ModelProto:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentbit.runtime.session.session import InferenceSession
+from latentbit.runtime.session import InferenceSession
 
 from .graphs import STORED, USABLE, GraphMaker, chain
 

@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 
+from latentbit.runtime.session import InferenceSession
 from latentbit.runtime.session.pace import Pace
-from latentbit.runtime.session.session import InferenceSession
 
 from .graphs import GraphMaker, chain
 
