@@ -20,7 +20,6 @@ from report import write_report
 from resnet18 import NETWORKS
 
 from latentbit.runtime.proof.bench import random_feeds
-from latentbit.runtime.session import pace
 from latentbit.runtime.session.session import InferenceSession
 
 
@@ -48,7 +47,7 @@ def measure(path: Path, runs: int) -> dict[str, list[float]]:
     """Return milliseconds by way of running."""
 
     def runner(threads: int) -> Callable[[], object]:
-        session = InferenceSession(path, num_threads=threads)
+        session = InferenceSession(path, num_threads=threads, share="always" if threads > 1 else "auto")
         feeds = random_feeds(session)
         return lambda: session.run(None, feeds)
 
@@ -76,7 +75,6 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
-    pace.Pace.shared = lambda self: True  # type: ignore[method-assign]
     rows = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name, (size, classes, forms) in NETWORKS.items():
