@@ -185,7 +185,7 @@ def entry_point(module: str, symbol: str) -> Callable[..., None]:
 
 @cache
 def _entry_point(built: Library | None, module: str, symbol: str) -> Callable[..., None]:
-    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * (5 if symbol == "run_shared" else 4))
+    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)
     return prototype(kernel_address(module, symbol) if built is None else built.address(symbol))
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..bits import pack_signs
 from ..intake.model import BinaryLayer
-from .words import PIXEL_WORDS, Constant
+from .words import Constant, PixelWord
 
 __all__ = [
     "BYTES", "NIBBLES", "SLICES", "VECTOR", "WORDS", "ImageFormat", "PackedImage", "aligned", "block_table",
@@ -201,7 +201,7 @@ def pack_weights(
 def block_table(
     layer: BinaryLayer, form: ImageFormat, lanes: int, weights: NDArray[np.uint8], constants: NDArray[np.float32]
 ) -> NDArray[np.int64]:
-    """Return the blocks of output channels, int64 ``[blocks, BLOCK_WORDS]`` (descriptor.py)."""
+    """Return the blocks of output channels, int64 ``[blocks, BlockWord.SIZE]``."""
     groups, channels = form.groups(layer)
     per_group = layer.shape[0] // groups
     blocks = weights.shape[0] // groups
@@ -269,7 +269,7 @@ def pixel_table(
     tile: int,
     rows: int = 1,
 ) -> NDArray[np.int32]:
-    """Return the pixel table int32 ``[pixels, PIXEL_WORDS]`` (descriptor.py), ``tile`` pixels a tile.
+    """Return the pixel table int32 ``[pixels, PixelWord.SIZE]``, ``tile`` pixels a tile.
 
     The counts of a pixel take ``rows`` rows of a tile.
     ``order(height, width)`` gives the output pixels in the order in which tiles hold them, −1 for an empty place.
@@ -280,10 +280,10 @@ def pixel_table(
     place = np.maximum.accumulate(np.where(index >= 0, np.arange(tile), 0), axis=1)  # the last pixel at or before it
     live = np.take_along_axis(index, place, axis=1).reshape(-1)
     y, x = live // width, live % width
-    table = np.empty((live.size, PIXEL_WORDS), np.int32)
-    table[:, 0] = y * layer.strides[0] * image.row_bytes + x * layer.strides[1] * image.pixel_bytes
-    table[:, 1] = index.reshape(-1)
-    table[:, 2] = 0 if target is None else y * target.row_bytes + x * target.pixel_bytes
-    table[:, 3] = classes[y, x] * layer.shape[0]
-    table[:, 4] = place.reshape(-1) * rows
+    table = np.empty((live.size, PixelWord.SIZE), np.int32)
+    table[:, PixelWord.INPUT] = y * layer.strides[0] * image.row_bytes + x * layer.strides[1] * image.pixel_bytes
+    table[:, PixelWord.OUTPUT] = index.reshape(-1)
+    table[:, PixelWord.TARGET] = 0 if target is None else y * target.row_bytes + x * target.pixel_bytes
+    table[:, PixelWord.CLASS] = classes[y, x] * layer.shape[0]
+    table[:, PixelWord.COUNTS] = place.reshape(-1) * rows
     return table

@@ -225,10 +225,10 @@ def identity_step(ready: PreparedUnit, step: Step, out: NDArray[np.float32]) -> 
 def pack_step(unit: Unit, source: NDArray[np.float32], image: PackedImage) -> Step:
     """Bind the packing of a float32 buffer ``[count, H, W, C]``, max-pooled if the unit says so, to its input."""
     layer, threshold = unit.layer, _copy(unit.threshold)
-    height, row, pixel, channel = source.shape[1], *(stride // 4 for stride in source.strides[1:])
+    height, row, pixel = source.shape[1], *(stride // 4 for stride in source.strides[1:3])
     words = np.zeros(PackWord.SIZE, np.int64)
     words[PackWord.SOURCE], words[PackWord.SOURCE_STRIDE] = _place(source)
-    words[PackWord.ROW_STRIDE], words[PackWord.PIXEL_STRIDE], words[PackWord.CHANNEL_STRIDE] = row, pixel, channel
+    words[PackWord.ROW_STRIDE], words[PackWord.PIXEL_STRIDE] = row, pixel
     words[PackWord.THRESHOLD] = threshold.ctypes.data
     words[PackWord.TARGET], words[PackWord.TARGET_STRIDE] = _place(image.data)
     words[PackWord.TARGET] += image.origin
