@@ -50,7 +50,9 @@ I1, I8, I16, I32, I64, F32 = (
     ir.FloatType(),
 )
 
-kernel: Callable[[Callable[[int, int, int, int], None]], Any] = cfunc("void(int64, int64, int64, int64)", error_model="numpy")
+kernel: Callable[[Callable[[int, int, int, int], None]], Any] = cfunc(
+    "void(int64, int64, int64, int64)", error_model="numpy"
+)
 """Decorator of a kernel: a C function of four int64, the address of its words first, compiled at import."""
 
 

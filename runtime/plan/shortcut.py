@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 
 from ..intake.model import Model
 from ..intake.windows import Window, pool_window
+from ..kernels.registry import SHORTCUT_LANES, can_project
 from ..machine.library import usable_features
 from .stem import Stem
 from .units import Graph, Unit
 
-__all__ = ["LANES", "Projection", "can_project", "find_projections"]
-
-LANES = 16
-"""Output channels come in multiples of this; see kernels/shortcut.py."""
+__all__ = ["Projection", "find_projections"]
 
 
 @dataclass(eq=False)
@@ -50,11 +48,6 @@ class Projection:
     def channels_out(self) -> int:
         """Output channels O."""
         return int(self.weight.shape[0])
-
-
-def can_project(features: frozenset[str]) -> bool:
-    """Tell whether a CPU with these features has a fused multiply-add of vectors."""
-    return bool(features & {"asimd", "fma"})
 
 
 def find_projections(model: Model, graph: Graph, units: Sequence[Unit], stem: Stem | None) -> list[Projection]:
@@ -84,7 +77,11 @@ def _match(model: Model, graph: Graph, index: int, in_units: set[int]) -> Projec
     if len(conv.input) > 2 and (bias is None or bias.dtype != np.float32):
         return None
     output = conv.output[0]
-    if weight.shape[0] % LANES or output in graph.outputs or not set(graph.consumers.get(output, [])) <= in_units:
+    if (
+        weight.shape[0] % SHORTCUT_LANES
+        or output in graph.outputs
+        or not set(graph.consumers.get(output, [])) <= in_units
+    ):
         return None
     source, pool, nodes, ops = str(conv.input[0]), None, [index], ["Conv"]
     maker = graph.producer.get(source)

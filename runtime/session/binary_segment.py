@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..layout.images import aligned, decode_image, new_image
+from ..layout.images import decode_image, new_image
+from ..layout.memory import aligned
 from ..layout.words import ConvWord, PackWord, StemWord
 from ..plan.segments import BinarySegment
 from ..plan.shortcut import Projection

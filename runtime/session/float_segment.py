@@ -7,7 +7,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..layout.images import aligned
+from ..layout.memory import aligned
 from ..plan.segments import FloatSegment
 from .buffers import Arrays, Buffers
 from .float_model import channel_last, plain_output

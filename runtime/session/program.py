@@ -9,8 +9,8 @@ from time import perf_counter
 
 import numpy as np
 
-from ..kernels.registry import entry_point
-from ..layout.images import aligned
+from ..kernels.entry import entry_point
+from ..layout.memory import aligned
 from ..layout.words import SHARED_HEAD
 from ..steps.conv import Step
 from .pace import Pace

@@ -8,21 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..intake.model import BinaryLayer
-from ..kernels.registry import Kernel, choose, entry_address, entry_point
-from ..layout.images import (
-    PackedImage,
-    aligned,
-    block_table,
-    border_bases,
-    pack_constants,
-    pack_weights,
-    pieces,
-    pixel_table,
-)
+from ..kernels.entry import entry_address, entry_point
+from ..kernels.registry import SHORTCUT_LANES, Kernel, choose
+from ..layout.images import PackedImage
+from ..layout.memory import aligned
 from ..layout.slices import cells, limit_planes, one_bit_an_output, slice_weights, taps
+from ..layout.tables import block_table, border_bases, pieces, pixel_table
+from ..layout.weights import pack_constants, pack_weights
 from ..layout.words import Constant, ConvWord, Flag, PackWord, ShortcutWord
 from ..machine.library import usable_features
-from ..plan.shortcut import LANES, Projection
+from ..plan.shortcut import Projection
 from ..plan.stem import Stem
 from ..plan.thresholds import falling_channels, integer_thresholds, negated
 from ..plan.units import Unit
@@ -105,7 +100,7 @@ def _prepare(unit: Unit, kernel: Kernel, reason: str) -> PreparedUnit:
     if kernel.format.sliced:
         weights = slice_weights(layer)
     else:
-        weights = pack_weights(layer, kernel.format, kernel.lanes, kernel.lane_order, kernel.unit)
+        weights = pack_weights(layer, kernel.format, kernel.lanes, kernel.lane_order, kernel.turn_bytes)
     values = {
         Constant.SCALE: np.float32(2) * unit.layer.scale,
         Constant.BIAS: unit.layer.bias,
@@ -117,7 +112,7 @@ def _prepare(unit: Unit, kernel: Kernel, reason: str) -> PreparedUnit:
         values[Constant.THRESHOLD] = unit.bits_for.threshold
     constants = pack_constants(kernel.format.groups(layer)[0], kernel.lanes, kernel.width, values)
     blocks = block_table(layer, kernel.format, kernel.lanes, weights, constants)
-    error = kernel.format.pad_error(layer.weight, layer.pad_value)
+    error = kernel.format.pad_error(layer)
     return PreparedUnit(unit, layer, kernel, reason, falling, thresholds, weights, blocks, constants, error)
 
 
@@ -255,8 +250,8 @@ def pack_step(unit: Unit, source: NDArray[np.float32], image: PackedImage) -> St
 def project_steps(projection: Projection, source: NDArray[np.float32], out: NDArray[np.float32]) -> list[Step]:
     """Bind a float shortcut from one float32 buffer ``[count, H, W, C]`` to another."""
     outputs, channels = projection.weight.shape
-    weight = aligned(outputs * channels, np.float32).reshape(outputs // LANES, channels, LANES)
-    weight[:] = projection.weight.reshape(outputs // LANES, LANES, channels).transpose(0, 2, 1)
+    weight = aligned(outputs * channels, np.float32).reshape(outputs // SHORTCUT_LANES, channels, SHORTCUT_LANES)
+    weight[:] = projection.weight.reshape(outputs // SHORTCUT_LANES, SHORTCUT_LANES, channels).transpose(0, 2, 1)
     bias, (height, width), pool = _copy(projection.bias), out.shape[1:3], projection.pool
     means = source if pool is None else aligned(height * width * channels, np.float32).reshape(1, -1)
     words = np.zeros(ShortcutWord.SIZE, np.int64)
@@ -276,9 +271,9 @@ def project_steps(projection: Projection, source: NDArray[np.float32], out: NDAr
         words[ShortcutWord.POOL_HEIGHT], words[ShortcutWord.POOL_WIDTH] = pool.kernel
         words[ShortcutWord.STRIDE_Y], words[ShortcutWord.STRIDE_X] = pool.strides
         steps.append(Step(f"{projection.name}:mean", entry_point("shortcut", "mean_rows"), words, height, keep))
-    wide = "avx512f" in usable_features() and outputs % (2 * LANES) == 0
+    wide = "avx512f" in usable_features() and outputs % (2 * SHORTCUT_LANES) == 0
     call = entry_point("shortcut", "project_blocks_wide" if wide else "project_blocks")
-    return [*steps, Step(projection.name, call, words, outputs // LANES // (2 if wide else 1), keep)]
+    return [*steps, Step(projection.name, call, words, outputs // SHORTCUT_LANES // (2 if wide else 1), keep)]
 
 
 def _place(buffer: NDArray[Any]) -> tuple[int, int]:

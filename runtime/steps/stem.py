@@ -1,6 +1,5 @@
 """Binding the exact stem to buffers: the choice of its kernel, the tables, and the two steps."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,52 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..intake.windows import Window
-from ..kernels.registry import entry_address, entry_point
-from ..layout.images import PackedImage, aligned
+from ..kernels.entry import entry_address, entry_point
+from ..kernels.registry import SUMS, SumsKernel
+from ..layout.images import PackedImage
+from ..layout.memory import aligned
 from ..layout.words import StemWord
 from ..machine.library import usable_features
 from ..plan.stem import Stem
 from .conv import Step
 
-__all__ = ["SUMS", "PreparedStem", "SumsKernel", "choose_sums", "prepare_stem", "stem_size", "stem_steps"]
+__all__ = ["PreparedStem", "choose_sums", "prepare_stem", "stem_size", "stem_steps"]
 
 _NO_POOL = Window((1, 1), (1, 1), (0, 0, 0, 0))
-
-
-@dataclass(frozen=True)
-class SumsKernel:
-    """A kernel of the stem's sums: ``before`` fills the image with its border, ``symbol`` makes a row of sums.
-
-    ``run`` numbers of a window row, of type ``dtype``, are a step; a tile is ``pixels`` × ``lanes`` channels. The image
-    holds pixels as they are (``raw``), and then each lane starts at −Σ w·zero point, or it holds them centred.
-    """
-
-    name: str
-    module: str
-    before: str
-    symbol: str
-    features: frozenset[str]
-    takes: Callable[[Stem], bool]
-    dtype: Any
-    weight_dtype: Any
-    run: int
-    pixels: int
-    lanes: int
-    raw: bool
-
-
-def _bytes(stem: Stem) -> bool:
-    return bool(stem.weight.min(initial=0) >= -128 and stem.weight.max(initial=0) <= 127)  # a negated −128 is no int8
-
-
-_VNNI = frozenset({"avx512f", "avx512_vnni"})
-SUMS = (
-    SumsKernel("quads", "stem_quads", "place_pixels", "sums_quads", _VNNI, _bytes, np.uint8, np.int8, 4, 4, 64,
-               raw=True),
-    SumsKernel("pairs", "stem_pairs", "centre_pixels", "sums_pairs", frozenset(), lambda stem: True, np.int16,
-               np.int16, 2, 2, 32, raw=False),
-)  # fmt: skip
-"""The first that fits the CPU and the stem is taken; all give the same integers."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +34,7 @@ class PreparedStem:
 
 def choose_sums(stem: Stem) -> SumsKernel:
     """Return the kernel of the stem's sums."""
-    return next(kernel for kernel in SUMS if kernel.features <= usable_features() and kernel.takes(stem))
+    return next(kernel for kernel in SUMS if kernel.features <= usable_features() and kernel.takes(stem.weight))
 
 
 def prepare_stem(stem: Stem) -> PreparedStem:

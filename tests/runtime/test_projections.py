@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from latentbit.runtime.intake.reading import load
+from latentbit.runtime.kernels.registry import can_project
 from latentbit.runtime.machine.library import usable_features
-from latentbit.runtime.plan import shortcut as projections
 from latentbit.runtime.plan.segments import FloatSegment, make_plan
 from latentbit.runtime.session.session import InferenceSession
 
 from .graphs import GraphMaker
 
 pytestmark = pytest.mark.skipif(
-    not projections.can_project(usable_features()), reason="this CPU has no fused multiply-add: onnxruntime does it"
+    not can_project(usable_features()), reason="this CPU has no fused multiply-add: onnxruntime does it"
 )
 POOL: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
 
