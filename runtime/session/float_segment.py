@@ -7,7 +7,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..layout.images import aligned
+from ..layout.memory import aligned
 from ..plan.segments import FloatSegment
 from ..steps.buffers import Buffers, channel_last
 from .binary_segment import Traced

@@ -9,8 +9,8 @@ from time import perf_counter
 
 import numpy as np
 
-from ..kernels.registry import entry_point
-from ..layout.images import aligned
+from ..kernels.entry import entry_point
+from ..layout.memory import aligned
 from ..layout.words import SHARED_HEAD
 from ..steps.step import Step
 from .pace import Pace
@@ -33,10 +33,10 @@ class Program:
     def __init__(self, steps: Sequence[Step], images: int, threads: int) -> None:
         self._table = np.array([(step.address, step.words.ctypes.data, step.work) for step in steps], np.int64)
         self._keep = list(steps)
-        self._count, self._images, self._threads = len(steps), images, threads
+        self._count, self._images = len(steps), images
         self._alone = entry_point("program", "run_alone")
         self._shared = aligned(SHARED_HEAD + 2 * images * len(steps), np.int64)
-        self._shared[2] = _yield_address()
+        self._shared[2], self._shared[3] = _yield_address(), threads
         self._pace = Pace()
         self._help = entry_point("program", "run_shared") if threads > 1 else None
 
@@ -68,7 +68,7 @@ class Program:
     def help(self) -> None:
         """Take part in a run."""
         assert self._help is not None
-        self._help(self._table.ctypes.data, self._count, self._images, self._shared.ctypes.data, self._threads)
+        self._help(self._table.ctypes.data, self._count, self._images, self._shared.ctypes.data)
 
 
 @dataclass

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..layout.images import PackedImage, aligned, new_image
+from ..layout.images import PackedImage, new_image
+from ..layout.memory import aligned
 from ..plan.parts import Part, Planned
 from ..plan.units import Unit
 

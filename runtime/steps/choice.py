@@ -1,62 +1,17 @@
 """The choice of kernels, by CPU and layer alone; the plan is made from it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..intake.model import BinaryLayer, Model
-from ..kernels.registry import Kernel, choose
+from ..kernels.registry import SHORTCUT_LANES, SUMS, Kernel, can_project, choose
 from ..machine.library import usable_features
 from ..plan.parts import Chosen
 
-__all__ = ["LANES", "SUMS", "KernelChoice", "ShortcutKernel", "SumsKernel", "can_project", "choose_kernels"]
-
-LANES = 16
-"""Output channels come in multiples of this; see kernels/shortcut.py."""
-
-
-@dataclass(frozen=True)
-class SumsKernel:
-    """A kernel of the stem's sums: ``before`` fills the image with its border, ``symbol`` makes a row of sums.
-
-    ``run`` numbers of a window row, of type ``dtype``, are a step; a tile is ``pixels`` × ``lanes`` channels. The image
-    holds pixels as they are (``raw``), and then each lane starts at −Σ w·zero point, or it holds them centred.
-    """
-
-    name: str
-    module: str
-    before: str
-    symbol: str
-    features: frozenset[str]
-    takes: Callable[[NDArray[np.int16]], bool]
-    dtype: Any
-    weight_dtype: Any
-    run: int
-    pixels: int
-    lanes: int
-    raw: bool
-
-
-def _bytes(weight: NDArray[np.int16]) -> bool:
-    return bool(weight.min(initial=0) >= -128 and weight.max(initial=0) <= 127)  # a negated −128 is no int8
-
-
-_VNNI = frozenset({"avx512f", "avx512_vnni"})
-SUMS = (
-    SumsKernel("quads", "stem_quads", "place_pixels", "sums_quads", _VNNI, _bytes, np.uint8, np.int8, 4, 4, 64,
-               raw=True),
-    SumsKernel("pairs", "stem_pairs", "centre_pixels", "sums_pairs", frozenset(), lambda stem: True, np.int16,
-               np.int16, 2, 2, 32, raw=False),
-)  # fmt: skip
-"""The first that fits the CPU and the stem is taken; all give the same integers."""
-
-
-def can_project(features: frozenset[str]) -> bool:
-    """Tell whether a CPU with these features has a fused multiply-add of vectors."""
-    return bool(features & {"asimd", "fma"})
+__all__ = ["KernelChoice", "ShortcutKernel", "choose_kernels"]
 
 
 @dataclass(frozen=True)
@@ -91,10 +46,12 @@ class KernelChoice:
         as fast.
         """
         features, outputs = usable_features(), len(weight)
-        if not can_project(features) or outputs % LANES:
+        if not can_project(features) or outputs % SHORTCUT_LANES:
             return None
-        wide = "avx512f" in features and outputs % (2 * LANES) == 0
-        kernel = ShortcutKernel("project_blocks_wide", 2 * LANES) if wide else ShortcutKernel("project_blocks", LANES)
+        if "avx512f" in features and outputs % (2 * SHORTCUT_LANES) == 0:
+            kernel = ShortcutKernel("project_blocks_wide", 2 * SHORTCUT_LANES)
+        else:
+            kernel = ShortcutKernel("project_blocks", SHORTCUT_LANES)
         return Chosen(kernel, "a shortcut between binary layers")
 
     def bits_fit(self, maker: BinaryLayer | None, reader: BinaryLayer) -> bool:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.registry import entry_point
-from ..layout.images import PackedImage, aligned, border_bases, decode_image, pieces, pixel_table
+from ..kernels.entry import entry_point
+from ..layout.images import PackedImage, decode_image
+from ..layout.memory import aligned
 from ..layout.slices import cells, limit_planes, one_bit_an_output, taps
+from ..layout.tables import border_bases, pieces, pixel_table
 from ..layout.words import Constant, ConvWord, Flag
 from .buffers import Buffers
 from .step import Step, descriptor, image_stride

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.registry import entry_point
+from ..kernels.entry import entry_point
 from ..layout.images import new_image
 from ..layout.words import PackWord
 from ..plan.parts import Planned
@@ -22,14 +22,13 @@ def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
     image = new_image(unit.layer, planned.kernel.format, height, width, 1)
     buffers.images[planned] = image, len(source)
     threshold = np.ascontiguousarray(unit.threshold, np.float32)
-    row, pixel, channel = (stride // 4 for stride in source.strides[1:])
+    row, pixel = (stride // 4 for stride in source.strides[1:3])
     groups, channels = image.format.groups(unit.layer)
     values: dict[PackWord, int | NDArray[np.float32]] = {
         PackWord.SOURCE: source,
         PackWord.SOURCE_STRIDE: image_stride(source),
         PackWord.ROW_STRIDE: row,
         PackWord.PIXEL_STRIDE: pixel,
-        PackWord.CHANNEL_STRIDE: channel,
         PackWord.THRESHOLD: threshold,
         PackWord.TARGET: image.data.ctypes.data + image.origin,
         PackWord.TARGET_STRIDE: image_stride(image.data),

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.registry import entry_point
-from ..layout.images import aligned
+from ..kernels.entry import entry_point
+from ..kernels.registry import SHORTCUT_LANES as LANES
+from ..layout.memory import aligned
 from ..layout.words import ShortcutWord
 from ..plan.parts import Planned
 from ..plan.shortcut import Shortcut
 from .buffers import Buffers
-from .choice import LANES
 from .step import Bound, Step, descriptor, image_stride
 
 __all__ = ["PreparedShortcut"]

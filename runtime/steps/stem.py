@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..intake.windows import Window
-from ..kernels.registry import entry_address, entry_point
-from ..layout.images import PackedImage, aligned
+from ..kernels.entry import entry_address, entry_point
+from ..layout.images import PackedImage
+from ..layout.memory import aligned
 from ..layout.words import StemWord
 from ..plan.parts import Planned
 from ..plan.stem import Stem

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.registry import entry_address
+from ..kernels.entry import entry_address
 
 __all__ = ["Bound", "Step", "descriptor", "image_stride"]
 

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from ..bits import pack_conv_weight
 from ..intake.model import BinaryLayer
 from ..kernels.registry import Kernel
-from ..layout.images import block_table, pack_constants, pack_weights
 from ..layout.slices import slice_weights
+from ..layout.tables import block_table
+from ..layout.weights import pack_constants, pack_weights
 from ..layout.words import Constant
 from ..plan.parts import Planned
 from ..plan.units import Unit
@@ -58,7 +59,7 @@ def pack_layer(planned: Planned[Unit]) -> PackedLayer:
     if kernel.format.sliced:
         weights = slice_weights(layer)
     else:
-        weights = pack_weights(layer, kernel.format, kernel.lanes, kernel.lane_order, kernel.unit)
+        weights = pack_weights(layer, kernel.format, kernel.lanes, kernel.lane_order, kernel.turn_bytes)
     values = {
         Constant.SCALE: np.float32(2) * unit.layer.scale,
         Constant.BIAS: unit.layer.bias,
@@ -68,7 +69,7 @@ def pack_layer(planned: Planned[Unit]) -> PackedLayer:
     }
     if planned.bits_for is not None:
         values[Constant.THRESHOLD] = planned.bits_for.part.threshold
-    error = kernel.format.pad_error(layer.weight, layer.pad_value)
+    error = kernel.format.pad_error(layer)
     nothing = np.zeros(0, np.float32)
     return PackedLayer(planned, layer, weights, nothing, np.zeros(0, np.int64), error).with_constants(values)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from latentbit.runtime.intake.reading import load
+from latentbit.runtime.kernels.registry import can_project
 from latentbit.runtime.machine.library import usable_features
 from latentbit.runtime.plan import Shortcut, make_plan
 from latentbit.runtime.session import InferenceSession
@@ -19,7 +20,7 @@ from latentbit.runtime.steps import choice, choose_kernels
 from .graphs import GraphMaker
 
 pytestmark = pytest.mark.skipif(
-    not choice.can_project(usable_features()), reason="this CPU has no fused multiply-add: onnxruntime does it"
+    not can_project(usable_features()), reason="this CPU has no fused multiply-add: onnxruntime does it"
 )
 POOL: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
 

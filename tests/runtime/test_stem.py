@@ -13,6 +13,7 @@ from onnx import helper
 
 from latentbit.runtime.intake.reading import load
 from latentbit.runtime.intake.windows import Window
+from latentbit.runtime.kernels.registry import SUMS
 from latentbit.runtime.machine.library import usable_features
 from latentbit.runtime.plan import Stem, make_plan
 from latentbit.runtime.session import InferenceSession
@@ -78,10 +79,10 @@ def stems(data: bytes) -> list[Stem]:
     return [planned.part for planned in plan.parts if isinstance(planned.part, Stem)]
 
 
-@pytest.fixture(params=[kernel.name for kernel in choice.SUMS])
+@pytest.fixture(params=[kernel.name for kernel in SUMS])
 def sums(request: pytest.FixtureRequest) -> Iterator[str]:
     """Let this kernel alone make the sums; skips where the CPU cannot run it."""
-    (kernel,) = (kernel for kernel in choice.SUMS if kernel.name == request.param)
+    (kernel,) = (kernel for kernel in SUMS if kernel.name == request.param)
     if missing := kernel.features - usable_features():
         pytest.skip(f"this CPU has no {', '.join(sorted(missing))}")
     with pytest.MonkeyPatch.context() as patch:
