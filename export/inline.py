@@ -17,9 +17,10 @@ import onnx.version_converter
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 
-from ..runtime.errors import ModelError, UnsupportedError
+from ..runtime.errors import ConfigError, ModelError, UnsupportedError, first_line
+from ..runtime.operators import STANDARD_DOMAINS
 from .graph.constants import Constants, add_constant, fold_constants
-from .graph.reading import first_line, load_onnx
+from .graph.reading import load_onnx, standard_opset
 from .opset import ONNX_OPSET
 from .writer import write_model
 
@@ -40,7 +41,7 @@ def inline_file(
     weights: Weights = "float",
 ) -> Path:
     """Write the model of the file ``source`` in plain ONNX to ``target`` and return its path; see :func:`inline`."""
-    return write_model(inline(load_onnx(source), opset=opset, weights=weights), target)
+    return write_model(inline(load_onnx(source).model, opset=opset, weights=weights), target)
 
 
 def inline(model: onnx.ModelProto, *, opset: int = ONNX_OPSET, weights: Weights = "float") -> onnx.ModelProto:
@@ -49,11 +50,12 @@ def inline(model: onnx.ModelProto, *, opset: int = ONNX_OPSET, weights: Weights 
     weights: how the signs of the binary layers are stored. "float": as float32 ±1, 32 bits a weight, the plainest
     graph; "int8": as int8 ±1 behind a Cast, 8 bits; "packed": as bits with the nodes that unpack them, opset >= 18.
 
-    Outputs are equal bit for bit. Raises UnsupportedError where an operator cannot be brought to ``opset``.
+    Outputs are equal bit for bit. Raises ConfigError for another word, UnsupportedError where an operator cannot be
+    brought to ``opset``, ModelError for an operator without a body.
     """
     if weights not in ("float", "int8", "packed"):
-        raise ValueError(f"weights is 'float', 'int8' or 'packed', not {weights!r}")
-    version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+        raise ConfigError(f"weights is 'float', 'int8' or 'packed', not {weights!r}")
+    version = standard_opset(model)
     if weights == "packed" and opset < ONNX_OPSET:
         raise UnsupportedError(
             f"packed weights need BitwiseAnd, which opset {opset} has not: opset >= 18, or weights=int8"
@@ -66,9 +68,9 @@ def inline(model: onnx.ModelProto, *, opset: int = ONNX_OPSET, weights: Weights 
         raise ModelError(f"operators without a body in the file cannot be inlined: {', '.join(left)}")
     if weights != "packed":
         before = {node.name for node in model.graph.node}
-        fold_constants(
-            plain, lambda node, _: node.name not in before
-        )  # what the file computes itself it goes on computing
+        # Only what the bodies compute is folded. Constants that the file's own nodes compute, such as int8 weights
+        # behind a Cast, stay computed: folding them would make the file larger.
+        fold_constants(plain, lambda node, _: node.name not in before)
     _drop_zero_subtractions(plain)
     if weights == "int8":
         _store_signs_as_int8(plain)
@@ -99,7 +101,7 @@ def _name_after_calls(model: onnx.ModelProto, plain: ir.Model) -> None:
 
 
 def _is_foreign(node: ir.Node) -> bool:
-    return node.domain not in ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
+    return node.domain not in (*STANDARD_DOMAINS, "ai.onnx.ml", "com.microsoft")
 
 
 def _drop_zero_subtractions(model: ir.Model) -> None:
@@ -130,7 +132,7 @@ def _store_signs_as_int8(model: ir.Model) -> None:
 def _at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     """Convert a model that has no functions any more (the converter would lose them)."""
     assert not proto.functions
-    version = next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
+    version = standard_opset(proto)
     try:
         converted = onnx.version_converter.convert_version(proto, opset)
         _drop_unknown_defaults(converted, version, opset)
@@ -147,7 +149,7 @@ def _at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 def _drop_unknown_defaults(proto: onnx.ModelProto, version: int, opset: int) -> None:
     """Drop attributes that the operator has only later and that say what it does anyway; the converter leaves them."""
     for node in proto.graph.node:
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain not in STANDARD_DOMAINS:
             continue
         known = onnx.defs.get_schema(node.op_type, opset).attributes
         later = onnx.defs.get_schema(node.op_type, version).attributes

@@ -24,7 +24,16 @@ from onnxscript import opset18 as op
 
 from ..runtime.bits import DOMAIN, OPSET_VERSION
 
-__all__ = ["ONNX_OPSET", "Binarize", "BinaryConv2d", "BinaryGemm", "functions"]
+__all__ = [
+    "ONNX_OPSET",
+    "OPERATORS",
+    "Binarize",
+    "BinaryConv2d",
+    "BinaryGemm",
+    "BinaryWeightConv2d",
+    "BinaryWeightGemm",
+    "functions",
+]
 
 ONNX_OPSET = 18
 """Version of the standard opset in which the bodies and our graphs are written."""
@@ -132,6 +141,7 @@ def BinaryWeightGemm(  # noqa: N802 - an operator's name
 
 
 OPERATORS = (Binarize, BinaryConv2d, BinaryGemm, BinaryWeightConv2d, BinaryWeightGemm)
+"""Every operator; what is known of them without their bodies stands in ``runtime/operators.py``."""
 
 
 def functions() -> list[onnx.FunctionProto]:

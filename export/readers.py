@@ -1,35 +1,29 @@
-"""Who can read which kind of network: types of other packages by name, so that this wing imports none of them."""
+"""Who reads which kind of network: types and readers by name, so that this wing imports neither torch nor training."""
 
-import importlib
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from ..runtime.errors import UnsupportedError
 
-__all__ = ["find_reader", "register_reader"]
+__all__ = ["READERS", "find_reader"]
 
-_READERS: dict[str, str] = {}
+READERS = {"torch.nn.modules.module.Module": ("..training.handover.reader", "read_module")}
+"""By the full name of a type, whose subclasses are read as well: the module and the function that read it.
 
-
-def register_reader(type_name: str, target: str) -> None:
-    """Let ``target`` (``"package.module:function"``, imported on first use) read networks of the type of this name.
-
-    type_name: ``"package.module.Type"``; its subclasses are read as well. The function is called with the network, an
-    example input and the reader's own options, and returns an ``onnx_ir.Model``.
-    """
-    _READERS[type_name] = target
+The function is called with a network, an example input and the options that the caller gave; it returns an
+``onnx_ir.Model``. Whoever has a torch network has torch, so the module is imported when one is met.
+"""
 
 
 def find_reader(network: Any) -> Callable[..., Any]:
-    """Return the reader of the nearest base class; UnsupportedError if none is registered."""
+    """Return the reader of the nearest base class; UnsupportedError where there is none."""
     for base in type(network).__mro__:
-        target = _READERS.get(f"{base.__module__}.{base.__qualname__}")
-        if target is not None:
-            module, function = target.split(":")
-            reader: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        home = READERS.get(f"{base.__module__}.{base.__qualname__}")
+        if home is not None:
+            reader: Callable[..., Any] = getattr(import_module(home[0], __package__), home[1])
             return reader
     kind = type(network)
     raise UnsupportedError(
-        f"cannot export a {kind.__module__}.{kind.__qualname__}: export takes a torch.nn.Module "
-        "(`import latentbit.training` teaches it to read them) or an onnx_ir.Model"
+        f"cannot export a {kind.__module__}.{kind.__qualname__}: export takes a torch.nn.Module or an onnx_ir.Model"
     )

@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnx_ir as ir
 
+from ..runtime.errors import ConfigError, ModelError, UnsupportedError, first_line
 from ..runtime.files import write_bytes
 from .readers import find_reader
 
@@ -24,28 +25,67 @@ def export_onnx(
     path: str | os.PathLike[str],
     *,
     metadata: Mapping[str, Any] | None = None,
-    **options: Any,
+    pixels: tuple[tuple[float, ...], tuple[float, ...], float] | None = None,
+    exact_stem: bool = False,
+    int8_weights: bool = False,
+    dynamic_spatial: bool = False,
+    output_name: str | None = None,
+    top_k: int = 0,
+    labels: Sequence[str] | None = None,
 ) -> Path:
     """Write ``network`` to ``path`` as ONNX with packed binary layers, and return the path.
 
     network: a ``torch.nn.Module`` (trained, or already folded) or an ``onnx_ir.Model``.
-    example_input: a tensor or array of the shape the network takes, ``[N, C, H, W]``; its values do not matter.
+    example_input: a tensor or array of the shape the network takes, ``[N, C, H, W]``, or a sequence of them, one an
+    argument of ``forward``; their values do not matter. Not looked at for an ``onnx_ir.Model``.
     metadata: JSON-able values, written as the file's properties under ``latentbit.<key>``.
-    options: for the reader of this kind of network, see :func:`latentbit.training.handover.reader.read_module`.
+    pixels: a :class:`latentbit.training.Pixels`; the file then takes uint8 images ``[N, H, W, C]``.
+    exact_stem: with ``pixels``, round the first convolution to int8 weights and exact integer sums.
+    int8_weights: store the float layers that remain as int8, one scale an output channel.
+    dynamic_spatial: let the image size be symbolic (``"H"``, ``"W"``) too; the batch always is (``"N"``).
+    output_name: name of the output, ``"logits"`` unless given.
+    top_k: add the outputs ``labels`` and ``scores``, ``[N, top_k]``: the most probable classes and their softmax.
+    labels: with ``top_k``, names of the classes; without them the output ``labels`` holds class numbers (int64).
 
     The file passes ``onnx.checker.check_model(full_check=True)`` before it is put in place under its final name.
-    Raises UnsupportedError naming every layer that has no emitter, StorageError where the file cannot be written.
+    Raises UnsupportedError naming every layer that has no emitter, and for an option that this network cannot use: an
+    ``onnx_ir.Model`` is written as it is, and a folded network keeps the form it was folded to (``pixels``,
+    ``exact_stem``, ``int8_weights``). ConfigError for an option with a value that makes no sense, InputError for an
+    example that is none, ModelError where the result is no valid ONNX, StorageError where the file cannot be written.
     """
-    model = network if isinstance(network, ir.Model) else find_reader(network)(network, example_input, **options)
+    options = {
+        "pixels": pixels,
+        "exact_stem": exact_stem,
+        "int8_weights": int8_weights,
+        "dynamic_spatial": dynamic_spatial,
+        "output_name": output_name,
+        "top_k": top_k,
+        "labels": labels,
+    }
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    if not top_k:
+        given.pop("top_k", None)
+    if not isinstance(network, ir.Model):
+        model = find_reader(network)(network, example_input, **given)
+    elif given:
+        raise UnsupportedError(f"an onnx_ir.Model is written as it is: leave out {', '.join(given)}")
+    else:
+        model = network
     model.metadata_props["latentbit.format_version"] = json.dumps(FORMAT_VERSION)
     for key, value in (metadata or {}).items():
-        model.metadata_props[f"latentbit.{key}"] = json.dumps(value)
+        try:
+            model.metadata_props[f"latentbit.{key}"] = json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"metadata {key!r} cannot be written as JSON: {first_line(error)}") from None
     return write_model(ir.serde.serialize_model(model), path)
 
 
 def write_model(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> Path:
-    """Check the model in full and write it, whole or not at all."""
-    onnx.checker.check_model(proto, full_check=True)
+    """Check the model in full and write it, whole or not at all. Raises ModelError where ONNX's check refuses it."""
     target = Path(path)
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except Exception as error:
+        raise ModelError(f"{target} would be no valid ONNX file and is not written: {first_line(error)}") from error
     write_bytes(target, proto.SerializeToString(deterministic=True))
     return target

@@ -141,7 +141,8 @@ def export(run: RunDir, step: Step) -> None:
     plain_opset = run.config.export.plain_opset
     if 0 < plain_opset < OLDEST_OPSET:
         raise ConfigError(f"export.plain_opset = {plain_opset}, but {OLDEST_OPSET} is the oldest (0: no plain file)")
-    export_onnx(folded, example, run.path / MODEL, metadata=metadata, top_k=top_k, labels=dataset.classes)
+    labels = dataset.classes if top_k else None
+    export_onnx(folded, example, run.path / MODEL, metadata=metadata, top_k=top_k, labels=labels)
     (run.path / PLAIN).unlink(missing_ok=True)
     if plain_opset:
         inline_file(run.path / MODEL, run.path / PLAIN, opset=plain_opset)

@@ -28,6 +28,7 @@ __all__ = [
     "RunDirError",
     "StorageError",
     "UnsupportedError",
+    "first_line",
 ]
 
 
@@ -75,3 +76,9 @@ class MissingExtraError(LatentbitError):
 
 class CheckFailed(LatentbitError):
     """The accuracy check ran to its end and found figures out of tolerance."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text without the stop at its end, or the error's type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip().rstrip(".:") if lines else type(error).__name__

@@ -5,7 +5,6 @@
 
 from typing import TYPE_CHECKING
 
-from ..export.readers import register_reader
 from ..runtime.lazy import lazy
 
 if TYPE_CHECKING:
@@ -57,6 +56,3 @@ __getattr__, __dir__ = lazy(
         "train": "loop.trainer",
     },
 )
-
-# Whoever has one of our layers has imported this package: from then on `export_onnx` takes torch modules.
-register_reader("torch.nn.modules.module.Module", f"{__name__}.handover.reader:read_module")

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-__all__ = ["Constants", "add_constant", "channel_vector", "fold_constants"]
+from ...runtime.operators import STANDARD_DOMAINS
+
+__all__ = ["Constants", "add_constant", "fold_constants"]
 
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 
@@ -49,7 +51,7 @@ class Constants:
         if value.const_value is not None:
             return np.asarray(value.const_value.numpy())
         node = value.producer()
-        if node is None or node.domain not in ("", "ai.onnx") or node.op_type in _RANDOM:
+        if node is None or node.domain not in STANDARD_DOMAINS or node.op_type in _RANDOM:
             return None
         if any(
             attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
@@ -92,16 +94,3 @@ def fold_constants(model: ir.Model, select: Callable[[ir.Node, NDArray[Any]], bo
                 continue  # an intermediate of a longer constant computation
             value.replace_all_uses_with(add_constant(model.graph, f"{value.name}.constant", array))
     RemoveUnusedNodesPass()(model)
-
-
-def channel_vector(array: NDArray[Any] | None, rank: int, channels: int) -> NDArray[np.float32] | None:
-    """Return ``array`` as float32 ``[channels]`` if it broadcasts as one number per channel over rank ``rank``.
-
-    The channels are axis 1 (NCHW, NC). None for another dtype, another shape, or a shape that would add axes.
-    """
-    if array is None or array.dtype != np.float32 or array.ndim > rank:
-        return None
-    full = array.reshape((1,) * (rank - array.ndim) + array.shape)
-    if full.size == 1 or full.shape == (1, channels, *(1,) * (rank - 2)):
-        return np.ascontiguousarray(np.broadcast_to(full.reshape(-1), (channels,)))
-    return None

@@ -10,18 +10,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ...runtime.bits import DOMAIN
-from ..graph.constants import Constants, channel_vector
-from ..graph.rewriting import Rewriting
+from ...runtime.operators import channel_vector, sign_sources
+from ..graph.constants import Constants
 from .layers import StaysFloat, label, shape_of
+from .rewriting import Rewriting
 from .step_functions import Step, Steps
 
 __all__ = ["Activations", "Signs"]
-
-_MOVING = {
-    *("Concat", "DepthToSpace", "Dropout", "Flatten", "Gather", "GlobalMaxPool", "Identity", "MaxPool", "Reshape"),
-    *("Slice", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze"),
-}
-"""Ops that copy or select entries of their first input (Concat: of all); the maxima need a positive scale."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +48,9 @@ class Activations:
     """Reads and builds the ±1 forms of one graph.
 
     sign_zero: the sign of 0 in ops that give 0 for 0: "plus", "minus", or "keep", which finds no ±1 form there.
-    never_zero, rounded_zero: outputs of packed layers that are provably never 0, and those that can be 0 exactly where
-    the source, which adds rounded products, is not or in another place.
+    never_zero: outputs of packed layers that are provably never 0.
+    rounded_zero: outputs of packed layers that can be exactly 0. The source adds rounded products, whose rounding may
+    turn that 0 into a small number, or give a 0 at another place.
     """
 
     def __init__(self, rewriting: Rewriting, constants: Constants, sign_zero: str = "keep") -> None:
@@ -73,15 +69,12 @@ class Activations:
             return self._from_step(value, step)
         if node is not None and node.domain == DOMAIN and node.op_type == "Binarize":
             return Signs(value, 1.0, 0.0)  # ours already, with a threshold that is computed
-        if node is None or node.op_type not in _MOVING or node.domain not in ("", "ai.onnx") or value.index() != 0:
+        moved = () if node is None or value.index() else sign_sources(node.op_type, node.domain, node.inputs)
+        sources = [entry for entry in moved if entry is not None]
+        if node is None or not sources:
             raise StaysFloat(f"its input is real: {self._origin(value)}")
-        if node.op_type == "Dropout" and len(node.inputs) > 2 and node.inputs[2] is not None:
-            raise StaysFloat(f"its input comes from Dropout {label(node)}, which may be in training mode")
         if sum(bool(output.uses()) for output in node.outputs) > 1:
             raise StaysFloat(f"its input comes from {node.op_type} {label(node)}, whose second output is used too")
-        sources = [
-            entry for entry in (node.inputs if node.op_type == "Concat" else node.inputs[:1]) if entry is not None
-        ]
         parts = tuple(self.read(entry) for entry in sources)
         first = parts[0]
         if any((part.scale, part.offset) != (first.scale, first.offset) for part in parts):
@@ -166,7 +159,8 @@ class Activations:
             return f"{value.name} is an input of the graph" if value.is_graph_input() else f"{value.name} is a constant"
         if node.op_type == "Add" and self._is_straight_through(node):
             return f"x + (sign(x) − x) in {label(node)} is not ±1 in float32; export the sign itself"
-        return f"it comes from {node.op_type} {label(node)}"
+        training = ", which may be in training mode" if node.op_type == "Dropout" else ""
+        return f"it comes from {node.op_type} {label(node)}{training}"
 
     def _is_straight_through(self, node: ir.Node) -> bool:
         for one, other in (node.inputs, reversed(node.inputs)):
@@ -187,15 +181,17 @@ class Activations:
             built = signs.value
         elif signs.parts:
             parts = [self.build(part) for part in signs.parts]
+            inputs = [*parts, *node.inputs[len(parts) :]]
             built = self._rewriting.insert_after(
-                node, node.op_type, [*parts, *node.inputs[len(parts) :]], dict(node.attributes), like=signs.value
+                node, node.op_type, inputs, node.attributes, name=f"{label(node)}.signs", like=signs.value
             )
         else:
             assert signs.source is not None
             assert signs.threshold is not None
             threshold = self._rewriting.constant(f"{label(node)}.threshold", signs.threshold)
+            inputs = [signs.source, threshold]
             built = self._rewriting.insert_after(
-                node, "Binarize", [signs.source, threshold], {}, domain=DOMAIN, like=signs.value
+                node, "Binarize", inputs, {}, name=f"{label(node)}.sign", domain=DOMAIN, like=signs.value
             )
         if signs.plain and signs.faithful and built is not signs.value:
             self._rewriting.replace_uses(signs.value, built)

@@ -25,9 +25,10 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from ... import __version__
 from ...runtime.bits import DOMAIN, OPSET_VERSION
-from ...runtime.errors import ModelError
+from ...runtime.errors import ConfigError, ModelError, first_line
+from ...runtime.operators import STANDARD_DOMAINS
 from ..graph.constants import fold_constants
-from ..graph.reading import first_line, load_onnx
+from ..graph.reading import OnnxFile, load_onnx, standard_opset
 from ..inline import inline as inline_functions
 from ..opset import ONNX_OPSET, functions
 from ..writer import FORMAT_VERSION, write_model
@@ -35,12 +36,12 @@ from .layers import label
 from .packing import Outcome, pack_layers
 from .qonnx import lower_qonnx
 
-__all__ = ["DIALECTS", "ConversionReport", "convert", "file_size", "read_plain"]
+__all__ = ["DIALECTS", "ConversionReport", "convert", "read_plain"]
 
 DIALECTS: tuple[Callable[[ir.Model], None], ...] = (lower_qonnx,)
 """Each rewrites the operators of one source form as standard ONNX, in place, and leaves every other operator alone."""
 
-STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview.training", "com.microsoft", DOMAIN})
+STANDARD = frozenset({*STANDARD_DOMAINS, "ai.onnx.ml", "ai.onnx.preview.training", "com.microsoft", DOMAIN})
 """Domains that stock onnxruntime executes, and ours."""
 
 
@@ -82,27 +83,28 @@ def convert(
     inline, opset, weights: write plain ONNX without functions, see :func:`latentbit.export.inline.inline`.
 
     Raises ModelError where the source is missing, no valid model, or holds operators that stock onnxruntime does not
-    know once the dialects are read; StorageError where the target cannot be written.
+    know once the dialects are read; ConfigError for a word that is none of those listed, StorageError where the target
+    cannot be written.
     """
     if sign_zero not in ("keep", "plus", "minus"):
-        raise ValueError(f"sign_zero is 'keep', 'plus' or 'minus', not {sign_zero!r}")
-    path = Path(source)
-    model = read_plain(path)
+        raise ConfigError(f"sign_zero is 'keep', 'plus' or 'minus', not {sign_zero!r}")
+    file = load_onnx(source)
+    model = read_plain(file)
     layers = pack_layers(model, weight_only=weight_only, sign_zero=sign_zero)
     model.producer_name, model.producer_version = "latentbit", __version__
     model.metadata_props["latentbit.format_version"] = json.dumps(FORMAT_VERSION)
     proto = ir.serde.serialize_model(model)
     written = write_model(inline_functions(proto, opset=opset, weights=weights) if inline else proto, target)
-    return ConversionReport(str(path), str(written), tuple(layers), file_size(path), written.stat().st_size)
+    return ConversionReport(str(file.path), str(written), tuple(layers), file.size, written.stat().st_size)
 
 
-def read_plain(path: Path) -> ir.Model:
-    """Read a file as a model of standard operators (and ours), opset 18 or later, with the shapes that can be inferred.
+def read_plain(file: OnnxFile) -> ir.Model:
+    """Return a file as a model of standard operators and ours, opset 18 or later, with all shapes that can be inferred.
 
     Weights that are inputs of the graph as well become constants; what exporters noted at single nodes is dropped.
-    Raises ModelError as :func:`convert` does.
+    Raises ModelError as :func:`convert` does; the file itself is left as it is.
     """
-    proto = load_onnx(path)
+    path, proto = file.path, file.model
     ours = [(function.domain, function.name) for function in proto.functions if function.domain == DOMAIN]
     if len(ours) < len(proto.functions):
         proto = onnx.inliner.inline_selected_functions(proto, ours, exclude=True)
@@ -145,7 +147,7 @@ def _check_ours(model: ir.Model, path: Path) -> None:
 
 def _upgraded(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """Bring the standard opset to the oldest one in which our operators can be written."""
-    version = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 1)
+    version = standard_opset(proto)
     if version >= ONNX_OPSET:
         return proto
     if proto.functions:  # onnx.version_converter drops functions without a word
@@ -169,12 +171,3 @@ def _inferred(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         return onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
     except Exception as error:
         raise ModelError(f"{path}: its shapes contradict each other: {first_line(error)}; export it again") from None
-
-
-def file_size(path: Path) -> int:
-    """Return the bytes of a file and of the external data beside it."""
-    proto = onnx.load(path, load_external_data=False)
-    names = {
-        entry.value for tensor in proto.graph.initializer for entry in tensor.external_data if entry.key == "location"
-    }
-    return path.stat().st_size + sum((path.parent / str(name)).stat().st_size for name in names)

@@ -6,7 +6,6 @@ Any ONNX file can be looked at, ours or not; of a foreign one the table says wha
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ import onnx.shape_inference
 import onnx_ir as ir
 
 from ...runtime.bits import DOMAIN
-from ...runtime.errors import InputError
+from ...runtime.errors import InputError, first_line
 from ..graph.constants import Constants
-from ..graph.reading import first_line
-from .conversion import file_size, read_plain
+from ..graph.reading import load_onnx, standard_opset
+from .conversion import read_plain
 from .layers import is_layer, label, shape_of
 from .packing import Outcome, pack_layers
 
@@ -83,17 +82,16 @@ def inspect(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[int]]
     shapes: sizes of inputs by name, for models whose image size is symbolic; a symbolic batch counts as 1.
     Raises ModelError where the file cannot be read, InputError for a shape that does not fit.
     """
-    file = Path(path)
-    outcomes = pack_layers(read_plain(file))  # on a copy: what convert would do, and why not
-    model = _with_sizes(read_plain(file), shapes or {})
+    file = load_onnx(path)
+    model = read_plain(file)
+    copy = ir.serde.deserialize_model(ir.serde.serialize_model(model))
+    outcomes = pack_layers(copy)  # what convert would do, and why not
+    model = _with_sizes(model, shapes or {})
     constants = Constants(model)
     nodes = [node for node in model.graph.all_nodes() if is_layer(node)]
     layers = [_layer(node, outcome, constants) for node, outcome in zip(nodes, outcomes, strict=True)]
-    size = file_size(file)
     saved = sum(layer.float_bytes - layer.bytes for layer in layers)
-    header = onnx.load(file, load_external_data=False)
-    opset = next(entry.version for entry in header.opset_import if entry.domain in ("", "ai.onnx"))
-    return Inspection(str(file), opset, tuple(layers), size, size + saved)
+    return Inspection(str(file.path), standard_opset(file.model), tuple(layers), file.size, file.size + saved)
 
 
 def _with_sizes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Model:

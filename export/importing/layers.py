@@ -11,18 +11,18 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ...runtime.bits import DOMAIN
-from ..graph.constants import Constants, channel_vector
+from ...runtime.operators import LAYERS, STANDARD_DOMAINS, channel_vector
+from ..graph.constants import Constants
 
 __all__ = ["Layer", "StaysFloat", "is_layer", "label", "read_layer", "shape_of", "split_signs"]
 
-_LAYERS = frozenset(
+_STANDARD_LAYERS = frozenset(
     {
         *("Conv", "ConvTranspose", "ConvInteger", "DeformConv", "QLinearConv"),
         *("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "Einsum", "Attention", "LSTM", "GRU", "RNN"),
         *("FusedConv", "FusedGemm", "FusedMatMul", "MatMulNBits"),
     }
 )
-_OURS = frozenset({"BinaryConv2d", "BinaryGemm", "BinaryWeightConv2d", "BinaryWeightGemm"})
 
 
 class StaysFloat(Exception):  # noqa: N818 - no error: a layer's fate, with its reason
@@ -65,7 +65,7 @@ class Layer:
 
 def is_layer(node: ir.Node) -> bool:
     """Tell whether a node holds or multiplies weights: a row of the tables of ``convert`` and ``inspect``."""
-    return node.op_type in (_OURS if node.domain == DOMAIN else _LAYERS)
+    return node.op_type in (LAYERS if node.domain == DOMAIN else _STANDARD_LAYERS)
 
 
 def label(node: ir.Node) -> str:
@@ -82,7 +82,7 @@ def shape_of(value: ir.Value | None) -> list[int | None] | None:
 
 def read_layer(node: ir.Node, constants: Constants) -> Layer:
     """Return a Conv, Gemm or MatMul with constant weights as a layer; StaysFloat for every other one."""
-    if node.domain in ("", "ai.onnx"):
+    if node.domain in STANDARD_DOMAINS:
         if node.op_type == "Conv":
             return _conv(node, constants)
         if node.op_type == "Gemm":

@@ -18,11 +18,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ...runtime.bits import DOMAIN, pack_conv_weight, pack_signs
+from ...runtime.operators import SIGNATURES, STANDARD_DOMAINS, find_layer
 from ..folding import Affine
 from ..graph.constants import Constants
-from ..graph.rewriting import Rewriting
 from .activations import Activations, Signs
 from .layers import Layer, StaysFloat, is_layer, label, read_layer, split_signs
+from .rewriting import Rewriting
 from .tail import Tail, read_tail
 
 __all__ = ["Outcome", "pack_layers"]
@@ -63,7 +64,7 @@ def pack_layers(model: ir.Model, *, weight_only: bool = True, sign_zero: str = "
 
 
 def _already(node: ir.Node) -> Outcome:
-    form: Literal["binary", "weight-only"] = "weight-only" if "Weight" in node.op_type else "binary"
+    form: Literal["binary", "weight-only"] = "weight-only" if SIGNATURES[node.op_type].real_input else "binary"
     pad, pads = node.attributes.get("pad_value"), node.attributes.get("pads")
     shape = tuple(node.attributes["weight_shape"].as_ints())
     pad_value = int(pad.as_float()) if pad is not None and pads is not None and any(pads.as_ints()) else None
@@ -111,7 +112,7 @@ class _Packer:
         """Return the ±1 form of a layer's input, its pads and its pad value; a Pad before it is taken in."""
         before = layer.input.producer()
         own = any(layer.pads)
-        if layer.is_conv and before is not None and before.op_type == "Pad" and before.domain in ("", "ai.onnx"):
+        if layer.is_conv and before is not None and before.op_type == "Pad" and before.domain in STANDARD_DOMAINS:
             inner, pads, number = self._pad(before)
             signs = self.activations.read(inner)
             value = signs.pad_value(number)
@@ -146,15 +147,18 @@ class _Packer:
         packed = pack_conv_weight(core.signs) if layer.is_conv else pack_signs(core.signs)
         arrays: dict[str, NDArray[Any]] = {"weight": packed, "scale": tail.scale, "bias": tail.bias}
         constants = [self.rewriting.constant(f"{name}.{key}", array) for key, array in arrays.items()]
-        attributes: dict[str, ir.Attr | int | float | list[int]] = {"weight_shape": list(core.signs.shape)}
-        if layer.is_conv:
-            attributes |= {"strides": list(layer.strides), "pads": list(core.pads), "dilations": list(layer.dilations)}
-            attributes |= {"group": layer.group}
-        if layer.is_conv and source is not None:
-            attributes |= {"pad_value": float(core.pad_value)}
-        op_type = ("Binary" if source else "BinaryWeight") + ("Conv2d" if layer.is_conv else "Gemm")
+        known: dict[str, int | float | list[int]] = {
+            "weight_shape": list(core.signs.shape),
+            "strides": list(layer.strides),
+            "pads": list(core.pads),
+            "dilations": list(layer.dilations),
+            "group": layer.group,
+            "pad_value": float(core.pad_value),
+        }
+        operator = find_layer(core.signs.ndim, real_input=source is None)
+        attributes = {key: known[key] for key in operator.attributes}
         value = layer.input if source is None else self.activations.build(source)
-        added = ir.node(op_type, [value, *constants], attributes, domain=DOMAIN, name=layer.node.name or name)
+        added = ir.node(operator.name, [value, *constants], attributes, domain=DOMAIN, name=layer.node.name or name)
         self.rewriting.take_place(tail.nodes, added)
         if source is None:
             return False  # a sum of floats: its last bits hang on its order

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ...runtime.bits import DOMAIN
+from ...runtime.operators import STANDARD_DOMAINS
 from ..graph.constants import Constants
 
 __all__ = ["Step", "Steps"]
@@ -98,7 +99,7 @@ class Steps:
             return None
         if node.domain == DOMAIN and node.op_type == "Binarize":
             return self._binarize(node)
-        if node.domain not in ("", "ai.onnx") or node.op_type not in (*_ELEMENTWISE, "Cast", "Clip"):
+        if node.domain not in STANDARD_DOMAINS or node.op_type not in (*_ELEMENTWISE, "Cast", "Clip"):
             return None
         steps = [self.get(entry) for entry in node.inputs]
         first = next((step for step in steps if step is not None), None)
@@ -155,7 +156,7 @@ class Steps:
         ``Clip(x, lo, hi) >= t ⇔ x >= t`` where ``lo < t < hi`` (a Hardtanh before the sign).
         """
         below, at, above, nan = (np.asarray(piece) for piece in pieces)
-        while source is not None and (node := source.producer()) is not None and node.domain in ("", "ai.onnx"):
+        while source is not None and (node := source.producer()) is not None and node.domain in STANDARD_DOMAINS:
             constants = [self._constants.get(entry) for entry in node.inputs]
             zero = not np.any(threshold)
             if node.op_type == "Sub" and zero and _real_and_finite(constants[1], constants[0]):

@@ -11,8 +11,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ...runtime.errors import UnsupportedError
+from ...runtime.operators import STANDARD_DOMAINS, channel_vector
 from ..folding import Affine, batch_norm_affine, fold_binary
-from ..graph.constants import Constants, channel_vector
+from ..graph.constants import Constants
 from .layers import Layer, label
 
 __all__ = ["Tail", "read_tail"]
@@ -47,7 +48,7 @@ def read_tail(layer: Layer, start: Affine, constants: Constants, integral: bool 
     total = start
     steps: list[str] = []
     while (node := _only_reader(nodes[-1])) is not None:
-        if integral and not steps and node.op_type == "Round" and node.domain in ("", "ai.onnx"):
+        if integral and not steps and node.op_type == "Round" and node.domain in STANDARD_DOMAINS:
             nodes.append(node)
             continue
         found = _affine(node, nodes[-1].outputs[0], rank, layer.outputs, constants)
@@ -81,7 +82,7 @@ def _affine(
     node: ir.Node, value: ir.Value, rank: int, channels: int, constants: Constants
 ) -> tuple[Affine, str] | None:
     """Return (map, "mul" | "add" | "both" | "" for Identity) of a node, None where it is no map per channel."""
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in STANDARD_DOMAINS:
         return None
     ones, zeros = np.ones(channels), np.zeros(channels)
     if node.op_type == "Identity":

@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from ..bits import unpack_conv_weight
+from ..operators import SIGNATURES
 
 __all__ = ["BinarizeNode", "BinaryLayer", "Model", "ValueType"]
 
@@ -59,9 +60,19 @@ class BinaryLayer:
         return unpack_conv_weight(self.packed, self.shape)
 
     @property
+    def rank(self) -> int:
+        """Rank of the values in the file: 4 of a convolution, ``[N, C, H, W]``, 2 of a dense layer, ``[N, C]``."""
+        return SIGNATURES[self.op_type].rank
+
+    @property
+    def dense(self) -> bool:
+        """Whether the layer is dense."""
+        return self.rank == 2
+
+    @property
     def real_input(self) -> bool:
-        """Whether only the weights are binary (BinaryWeightConv2d, BinaryWeightGemm): a float operator to us."""
-        return self.op_type.startswith("BinaryWeight")
+        """Whether the input is real and only the weights are binary: a float operator to us."""
+        return SIGNATURES[self.op_type].real_input
 
     @property
     def channels(self) -> int:

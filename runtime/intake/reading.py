@@ -5,7 +5,7 @@ each operator of domain ``ai.latentbit`` as a checked ``BinaryLayer`` or ``Binar
 is one :class:`~.errors.ModelError` that names the node, so no later stage meets a surprise.
 """
 
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -14,20 +14,14 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from ..bits import DOMAIN, OPSET_VERSION
-from ..errors import ModelError
+from ..errors import ModelError, first_line
+from ..operators import SIGNATURES, STANDARD_DOMAINS, Signature
 from .model import BinarizeNode, BinaryLayer, Model, ValueType
+from .source import parse_model
 
 __all__ = ["load"]
 
-_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", DOMAIN}
-_ATTRIBUTES = {
-    "Binarize": frozenset[str](),
-    "BinaryConv2d": frozenset({"weight_shape", "strides", "pads", "dilations", "group", "pad_value"}),
-    "BinaryGemm": frozenset({"weight_shape"}),
-    "BinaryWeightConv2d": frozenset({"weight_shape", "strides", "pads", "dilations", "group"}),
-    "BinaryWeightGemm": frozenset({"weight_shape"}),
-}
-_INPUTS = {"Binarize": 2} | dict.fromkeys(("BinaryConv2d", "BinaryGemm", "BinaryWeightConv2d", "BinaryWeightGemm"), 4)
+_DOMAINS = {*STANDARD_DOMAINS, "ai.onnx.ml", "com.microsoft", DOMAIN}
 
 _LARGE = 256
 """Bytes: a constant that a shape depends on (of Reshape, Slice, Resize) is smaller."""
@@ -39,7 +33,7 @@ def load(source: str | PathLike[str] | bytes) -> Model:
     Raises ModelError for a missing, empty or corrupt file, an unknown op, op version or attribute, and sizes that
     contradict each other.
     """
-    proto = _parse(source)
+    proto = parse_model(source)
     _check_domains(proto)
     constants = _constants(proto.graph)
     layers: dict[int, BinaryLayer] = {}
@@ -48,41 +42,16 @@ def load(source: str | PathLike[str] | bytes) -> Model:
         if node.domain != DOMAIN:
             continue
         label = node.name or (node.output[0] if node.output else f"#{index}")
-        attributes = _attributes(node, label)
-        if node.op_type == "Binarize":
+        signature = SIGNATURES[node.op_type]
+        attributes = _attributes(node, label, signature)
+        if not signature.rank:
             threshold = constants.get(node.input[1])
             binarizes[index] = BinarizeNode(
                 label, node.input[0], node.output[0], None if threshold is None else threshold.astype(np.float32)
             )
         else:
-            layers[index] = _layer(node, label, attributes, constants)
+            layers[index] = _layer(node, label, signature.rank, attributes, constants)
     return Model(proto, constants, _types(proto), layers, binarizes)
-
-
-def _parse(source: str | PathLike[str] | bytes) -> onnx.ModelProto:
-    if isinstance(source, bytes):
-        name, data = "the model", source
-    else:
-        name = fspath(source)
-        try:
-            with open(name, "rb") as file:
-                data = file.read()
-        except OSError as error:
-            raise ModelError(
-                f"cannot read model {name}: {error.strerror or error}; give the path of a .onnx file"
-            ) from None
-    if not data:
-        raise ModelError(f"{name} is empty; export it again")
-    proto = onnx.ModelProto()
-    try:
-        proto.ParseFromString(data)
-    except Exception:
-        raise ModelError(f"{name} is not an ONNX model, or it is corrupt; export or copy it again") from None
-    if not proto.graph.node or not proto.graph.output or not proto.opset_import:
-        raise ModelError(f"{name} is not an ONNX model: it holds no graph; export or copy it again")
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer):
-        raise ModelError(f"{name} keeps weights in other files, which is not supported; save it as one file")
-    return proto
 
 
 def _check_domains(proto: onnx.ModelProto) -> None:
@@ -96,10 +65,10 @@ def _check_domains(proto: onnx.ModelProto) -> None:
         label = node.name or node.op_type
         if node.domain not in _DOMAINS:
             raise ModelError(f"node {label}: operator domain {node.domain} is not known; known: ONNX and {DOMAIN}")
-        if node.domain == DOMAIN and node.op_type not in _INPUTS:
+        if node.domain == DOMAIN and node.op_type not in SIGNATURES:
             raise ModelError(
                 f"node {label}: {DOMAIN} has no operator {node.op_type} in version {OPSET_VERSION}; "
-                f"it has {', '.join(sorted(_INPUTS))}"
+                f"it has {', '.join(SIGNATURES)}"
             )
         if node.domain not in versions and node.domain != "ai.onnx":
             raise ModelError(f"node {label}: the model does not state the version of operator domain {node.domain!r}")
@@ -109,7 +78,7 @@ def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
     try:
         constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         for node in graph.node:
-            if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and node.attribute:
+            if node.op_type == "Constant" and node.domain in STANDARD_DOMAINS and node.attribute:
                 value = onnx.helper.get_attribute_value(node.attribute[0])
                 if isinstance(value, onnx.TensorProto):
                     constants[node.output[0]] = numpy_helper.to_array(value)
@@ -122,8 +91,8 @@ def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
     return constants
 
 
-def _attributes(node: onnx.NodeProto, label: str) -> dict[str, Any]:
-    known = _ATTRIBUTES[node.op_type]
+def _attributes(node: onnx.NodeProto, label: str, signature: Signature) -> dict[str, Any]:
+    known = set(signature.attributes)
     found = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     if unknown := sorted(set(found) - known):
         raise ModelError(
@@ -133,16 +102,15 @@ def _attributes(node: onnx.NodeProto, label: str) -> dict[str, Any]:
         raise ModelError(
             f"node {label}: attribute {missing[0]} of {node.op_type} is missing; every one must be written"
         )
-    if len(node.input) != _INPUTS[node.op_type] or not all(node.input) or len(node.output) != 1:
-        raise ModelError(f"node {label}: {node.op_type} takes {_INPUTS[node.op_type]} inputs and gives one output")
+    if len(node.input) != len(signature.inputs) or not all(node.input) or len(node.output) != 1:
+        raise ModelError(f"node {label}: {node.op_type} takes {len(signature.inputs)} inputs and gives one output")
     return found
 
 
 def _layer(
-    node: onnx.NodeProto, label: str, attributes: dict[str, Any], constants: dict[str, NDArray[Any]]
+    node: onnx.NodeProto, label: str, rank: int, attributes: dict[str, Any], constants: dict[str, NDArray[Any]]
 ) -> BinaryLayer:
     packed, scale, bias = (_constant(name, label, constants) for name in node.input[1:])
-    rank = 4 if node.op_type.endswith("Conv2d") else 2
     shape = tuple(int(length) for length in attributes["weight_shape"])
     if len(shape) != rank or min(shape) < 1:
         raise ModelError(f"node {label}: weight_shape {list(shape)} must hold {rank} positive sizes")
@@ -194,8 +162,7 @@ def _types(proto: onnx.ModelProto) -> dict[str, ValueType]:
     try:
         inferred = onnx.shape_inference.infer_shapes(_skeleton(proto), check_type=True, strict_mode=True)
     except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"the graph of the model contradicts itself: {first}") from None
+        raise ModelError(f"the graph of the model contradicts itself: {first_line(error)}; export it again") from None
     graph = inferred.graph
     types = {}
     for info in (*graph.input, *graph.output, *graph.value_info):

@@ -17,7 +17,7 @@ def any_layer(layer: BinaryLayer) -> None:
 
 def convolutions(layer: BinaryLayer) -> str | None:
     """Take what has neighbouring pixels."""
-    return "a dense layer has no neighbouring pixels" if layer.op_type == "BinaryGemm" else None
+    return "a dense layer has no neighbouring pixels" if layer.dense else None
 
 
 def whole_words(layer: BinaryLayer) -> str | None:

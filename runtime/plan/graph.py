@@ -4,10 +4,9 @@ import onnx
 
 from ..bits import DOMAIN
 from ..intake.model import Model
+from ..operators import sign_sources
 
 __all__ = ["Graph", "read_values"]
-
-_SIGN_KEEPING = {"MaxPool", "Concat", "Flatten", "Reshape", "Transpose", "Identity", "Squeeze", "Unsqueeze", "Slice"}
 
 
 class Graph:
@@ -38,10 +37,8 @@ class Graph:
         node = self.nodes[self.producer[name]]
         if node.domain == DOMAIN:
             return bool(node.op_type == "Binarize")
-        if node.op_type not in _SIGN_KEEPING:
-            return False
-        count = len(node.input) if node.op_type == "Concat" else 1
-        return all(self.is_sign(entry) for entry in node.input[:count])
+        sources = sign_sources(node.op_type, node.domain, node.input) if name == node.output[0] else ()
+        return bool(sources) and all(self.is_sign(entry) for entry in sources)
 
 
 def read_values(node: onnx.NodeProto) -> list[str]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..intake.model import Model
 from ..intake.windows import Window, pool_window
+from ..operators import STANDARD_DOMAINS
 from .graph import Graph
 from .stem import Stem
 from .units import Unit
@@ -60,7 +61,7 @@ def find_shortcuts(model: Model, graph: Graph, units: Sequence[Unit], stem: Stem
     in_units = {node for unit in units for node in unit.nodes}
     found = []
     for index, node in enumerate(graph.nodes):
-        if node.op_type == "Conv" and node.domain in ("", "ai.onnx") and node.output[0] in wanted:
+        if node.op_type == "Conv" and node.domain in STANDARD_DOMAINS and node.output[0] in wanted:
             shortcut = _match(model, graph, index, in_units)
             if shortcut is not None and shortcut.source in made:
                 found.append(shortcut)

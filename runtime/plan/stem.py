@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ..intake.model import Model
 from ..intake.windows import Window, pool_window
+from ..operators import STANDARD_DOMAINS, channel_vector
 from .graph import Graph
-from .units import channel_constant
 
 __all__ = ["Stem", "find_stem"]
 
@@ -59,7 +59,7 @@ class Stem:
 def find_stem(model: Model, graph: Graph) -> Stem | None:
     """Return the exact stem of a model, or None where its beginning is anything else."""
     for index, node in enumerate(graph.nodes):
-        if node.op_type == "Conv" and node.domain in ("", "ai.onnx"):
+        if node.op_type == "Conv" and node.domain in STANDARD_DOMAINS:
             return _match(model, graph, index)
     return None
 
@@ -130,7 +130,7 @@ def _pixels(model: Model, chain: _Chain, value: str, channels: int) -> tuple[str
     """Return the uint8 input that the convolution's input ``value`` is made of, and the zero points ``[C]``."""
     zero = np.zeros(channels, np.float32)
     if (centre := chain.before(value, "Sub")) is not None:
-        found = _per_channel(model, centre.input[1], channels)
+        found = channel_vector(model.constants.get(centre.input[1]), 4, channels)
         if found is None:
             return None
         value, zero = centre.input[0], found
@@ -155,16 +155,10 @@ def _scaled(
         if node is None:
             return None
         if op_type != "Round":
-            constants.append(_per_channel(model, node.input[1], channels))
+            constants.append(channel_vector(model.constants.get(node.input[1]), 4, channels))
         value = node.output[0]
     scale, bias = constants
     return None if scale is None or bias is None else (value, scale, bias)
-
-
-def _per_channel(model: Model, name: str, channels: int) -> NDArray[np.float32] | None:
-    """Return a constant as float32 ``[channels]``, None where it is none or no number per channel."""
-    known = model.constants.get(name)
-    return None if known is None else channel_constant(known, 4, channels)
 
 
 def _weight(model: Model, graph: Graph, conv: onnx.NodeProto, chain: _Chain) -> NDArray[Any] | None:

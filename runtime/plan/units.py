@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from ..bits import DOMAIN
 from ..intake.model import BinaryLayer, Model
 from ..intake.windows import Window, pool_window
+from ..operators import STANDARD_DOMAINS, channel_vector
 from .graph import Graph
 
-__all__ = ["Unit", "channel_constant", "find_units"]
+__all__ = ["Unit", "find_units"]
 
 _LARGEST_SCALE = 1e38
 _STAGES = ("residual", "shift_in", "slope", "shift_out")
@@ -63,12 +64,12 @@ class Unit:
     @property
     def rank(self) -> int:
         """Rank of the values: 4 of a convolution, 2 of a dense layer."""
-        return _rank(self.layer)
+        return self.layer.rank
 
     @property
     def dense(self) -> bool:
         """Whether values are [N, C] and not [N, C, H, W]."""
-        return self.rank == 2
+        return self.layer.dense
 
     @property
     def channels_out(self) -> int:
@@ -133,7 +134,7 @@ def _before(model: Model, graph: Graph, layer: BinaryLayer) -> tuple[str, NDArra
     found = model.binarizes.get(graph.producer[signs])
     threshold = None
     if found is not None and found.threshold is not None:
-        threshold = channel_constant(found.threshold, _rank(layer), layer.channels)
+        threshold = channel_vector(found.threshold, layer.rank, layer.channels)
     if found is None or threshold is None:
         return layer.input, np.zeros(layer.channels, np.float32), None
     if pool is not None:
@@ -153,14 +154,10 @@ def _before_pool(graph: Graph, name: str) -> tuple[str, Window | None]:
     return str(graph.nodes[maker].input[0]), window
 
 
-def _rank(layer: BinaryLayer) -> int:
-    return 4 if layer.op_type == "BinaryConv2d" else 2
-
-
 def _stage(model: Model, layer: BinaryLayer, value: str, node: onnx.NodeProto) -> tuple[str, Any] | None:
     """Return which stage a node behind ``value`` is and its constant (the residual's name), or None."""
     channels = layer.shape[0]
-    if node.domain not in ("", "ai.onnx") or len(node.input) > 2:
+    if node.domain not in STANDARD_DOMAINS or len(node.input) > 2:
         return None
     if node.op_type == "Relu":
         return "slope", np.zeros(channels, np.float32)
@@ -169,20 +166,10 @@ def _stage(model: Model, layer: BinaryLayer, value: str, node: onnx.NodeProto) -
     other = str(node.input[0] if node.input[1] == value else node.input[1])
     if other not in model.constants:
         return ("residual", other) if node.op_type == "Add" and _same_shape(model, value, other) else None
-    constant = channel_constant(model.constants[other], _rank(layer), channels)
+    constant = channel_vector(model.constants[other], layer.rank, channels)
     if constant is None or (node.op_type != "Add" and node.input[0] != value):
         return None
     return {"Add": "shift_out", "Sub": "shift_in", "PRelu": "slope"}[node.op_type], constant
-
-
-def channel_constant(value: NDArray[Any], rank: int, channels: int) -> NDArray[np.float32] | None:
-    """Return ``value`` as float32 ``[channels]`` if it broadcasts as one number per channel over NCHW or NC."""
-    if value.dtype != np.float32 or value.ndim > rank:
-        return None
-    full = value.reshape((1,) * (rank - value.ndim) + value.shape)
-    if full.size == 1 or full.shape == (1, channels, *(1,) * (rank - 2)):
-        return np.ascontiguousarray(np.broadcast_to(full.reshape(-1), (channels,)))
-    return None
 
 
 def _same_shape(model: Model, first: str, second: str) -> bool:

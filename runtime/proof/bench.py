@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CheckFailed, ConfigError, ModelError
+from ..errors import CheckFailed, ConfigError
+from ..intake.source import read_bytes
 from ..machine.environment import environment
 from ..session.session import InferenceSession
 from .oracle import layer_oracle
@@ -52,7 +52,7 @@ def bench(
             raise ConfigError(f"there is no peer {peer}; there are {', '.join(sorted(PEERS))}")
     if runs < 1 or batch < 1 or min(threads, default=0) < 1:
         raise ConfigError("runs, batch and threads must be 1 or more")
-    data = model if isinstance(model, bytes) else _read(model)
+    data = read_bytes(model)
     _verify(data)
     results = []
     for count in threads:
@@ -71,15 +71,6 @@ def bench(
 
 def _call(session: InferenceSession, feeds: dict[str, NDArray[Any]]) -> Callable[[], object]:
     return lambda: session.run(None, feeds)
-
-
-def _read(model: str | PathLike[str]) -> bytes:
-    try:
-        return Path(model).read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"cannot read model {fspath(model)}: {error.strerror}; give the path of a .onnx file"
-        ) from None
 
 
 def _verify(data: bytes) -> None:

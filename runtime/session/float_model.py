@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 from ..bits import DOMAIN
 from ..errors import ModelError
 from ..intake.model import Model, ValueType
+from ..operators import STANDARD_DOMAINS
 from ..plan.graph import read_values
 from ..plan.segments import FloatSegment
 from ..steps.buffers import channel_last
@@ -51,7 +52,7 @@ def segment_model(model: Model, segment: FloatSegment) -> onnx.ModelProto:
     proto = model.proto
     graph = helper.make_graph([*before, *nodes, *after], "segment", inputs, outputs, constants)
     graph.value_info.extend(info for info in proto.graph.value_info if info.name in made)
-    functions = proto.functions if any(node.domain not in ("", "ai.onnx") for node in nodes) else ()
+    functions = proto.functions if any(node.domain not in STANDARD_DOMAINS for node in nodes) else ()
     imports = [entry for entry in proto.opset_import if entry.domain != DOMAIN or functions]
     return helper.make_model(graph, ir_version=proto.ir_version, opset_imports=imports, functions=list(functions))
 

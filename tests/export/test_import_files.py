@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from latentbit.export.importing.conversion import convert
 from latentbit.runtime.bits import DOMAIN
-from latentbit.runtime.errors import ModelError, StorageError
+from latentbit.runtime.errors import ConfigError, ModelError, StorageError
 
 from .import_graphs import Source, run, sign_form
 
@@ -208,3 +208,13 @@ def test_a_target_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(StorageError, match="taken"):
         convert(g.save(tmp_path / "s.onnx", y, 4), tmp_path / "taken" / "t.onnx")
+
+
+def test_words_that_do_not_exist_are_refused(tmp_path: Path) -> None:
+    g, y = network()
+    source = g.save(tmp_path / "a.onnx", y, 4)
+    with pytest.raises(ConfigError, match="sign_zero is 'keep', 'plus' or 'minus', not 'x'"):
+        convert(source, tmp_path / "b.onnx", sign_zero="x")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="weights is 'float', 'int8' or 'packed', not 'x'"):
+        convert(source, tmp_path / "b.onnx", inline=True, weights="x")  # type: ignore[arg-type]
+    assert not (tmp_path / "b.onnx").exists()

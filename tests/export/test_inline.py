@@ -12,7 +12,7 @@ from latentbit.export.importing.conversion import convert
 from latentbit.export.inline import Weights, inline, inline_file
 from latentbit.export.opset import functions
 from latentbit.runtime.bits import DOMAIN
-from latentbit.runtime.errors import ModelError, UnsupportedError
+from latentbit.runtime.errors import ConfigError, ModelError, UnsupportedError
 
 from .import_graphs import Source, run, sign_form
 
@@ -162,6 +162,11 @@ def test_attributes_that_an_older_opset_has_not_are_dropped_only_where_they_say_
 def test_opsets_out_of_reach(packed: onnx.ModelProto, opset: int, words: str) -> None:
     with pytest.raises(UnsupportedError, match=words):
         inline(packed, opset=opset)
+
+
+def test_a_form_of_weights_that_does_not_exist(packed: onnx.ModelProto) -> None:
+    with pytest.raises(ConfigError, match="weights is 'float', 'int8' or 'packed', not 'x'"):
+        inline(packed, weights="x")  # type: ignore[arg-type]
 
 
 def test_an_operator_without_a_body_is_named() -> None:

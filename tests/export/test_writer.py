@@ -1,7 +1,10 @@
 """Writing a file: names, checks, metadata, and refusals."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,7 +13,7 @@ import pytest
 
 from latentbit.export import export_onnx
 from latentbit.export.builder import GraphBuilder
-from latentbit.runtime.errors import StorageError, UnsupportedError
+from latentbit.runtime.errors import ConfigError, ModelError, StorageError, UnsupportedError
 
 
 def doubling() -> ir.Model:
@@ -64,3 +67,54 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(StorageError, match="taken"):
         export_onnx(doubling(), None, tmp_path / "taken" / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pixels": "nonsense"},
+        {"exact_stem": True},
+        {"int8_weights": True},
+        {"dynamic_spatial": True},
+        {"output_name": "y"},
+        {"top_k": 3},
+        {"labels": []},
+        {"labels": ["a"], "top_k": 1},
+    ],
+)
+def test_a_finished_model_takes_no_options(options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match=f"written as it is: leave out .*{next(iter(options))}"):
+        export_onnx(doubling(), None, tmp_path / "m.onnx", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_option_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="no_such_option"):
+        export_onnx(doubling(), None, tmp_path / "m.onnx", no_such_option=1)  # type: ignore[call-arg]
+
+
+def test_options_that_ask_for_nothing_are_taken(tmp_path: Path) -> None:
+    export_onnx(doubling(), None, tmp_path / "m.onnx", pixels=None, exact_stem=False, top_k=0, labels=None)
+
+
+def test_metadata_that_is_no_json_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"metadata 'where' cannot be written as JSON: .*Path"):
+        export_onnx(doubling(), None, tmp_path / "m.onnx", metadata={"where": tmp_path})
+
+
+def test_what_the_check_of_onnx_refuses_is_not_written(tmp_path: Path) -> None:
+    model = doubling()
+    model.graph[0].op_type = "Multiply"
+    with pytest.raises(ModelError, match=r"m\.onnx would be no valid ONNX file and is not written: No Op registered"):
+        export_onnx(model, None, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_torch_networks_are_read_by_whoever_imports_export_alone(tmp_path: Path) -> None:
+    program = (
+        "import sys, torch; from latentbit.export import export_onnx\n"
+        "assert 'latentbit.training' not in sys.modules\n"
+        "export_onnx(torch.nn.Sequential(torch.nn.ReLU()), torch.zeros(1, 3), sys.argv[1])\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "m.onnx")], check=True)
+    assert [node.op_type for node in onnx.load(tmp_path / "m.onnx").graph.node] == ["Relu"]

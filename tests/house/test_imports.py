@@ -7,11 +7,11 @@ import pytest
 from .source import Import, Module, imports, modules
 
 # What a wing may import of the wings below it.
-FOUNDATION = {"runtime.bits", "runtime.errors", "runtime.files", "runtime.lazy"}
+FOUNDATION = {"runtime.bits", "runtime.errors", "runtime.files", "runtime.lazy", "runtime.operators"}
 INTAKE = {
     "runtime": set[str](),
-    "export": FOUNDATION,
-    "training": FOUNDATION | {"export.builder", "export.folding", "export.readers", "export.writer"},
+    "export": FOUNDATION | {"runtime.intake.source"},
+    "training": FOUNDATION | {"export.builder", "export.folding", "export.writer"},
 }
 BASE = {"numpy", "onnx", "onnxruntime", "numba", "llvmlite"}
 THIRD_PARTY = {

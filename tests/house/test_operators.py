@@ -7,12 +7,13 @@ import pytest
 
 from latentbit.export.opset import OPERATORS, functions
 from latentbit.runtime.bits import DOMAIN, OPSET_VERSION
-from latentbit.runtime.intake import reading as loading
 from latentbit.runtime.kernels.registry import KERNELS
+from latentbit.runtime.operators import LAYERS, SIGN_KEEPING, SIGNATURES
 
 from .source import CHECKOUT, modules
 
 NAMES = {operator.name for operator in OPERATORS}
+HOMES = {"export.opset", "runtime.operators"}
 
 
 def test_operators_are_defined_in_one_file() -> None:
@@ -37,10 +38,32 @@ def test_every_operator_travels_as_a_function(function: onnx.FunctionProto) -> N
     assert OPSET_VERSION == 1
 
 
-def test_the_runtime_takes_what_the_definition_says() -> None:
-    """It validates attributes and inputs without onnxscript, so it has lists of its own: these are equal."""
-    assert {f.name: frozenset(f.attribute) for f in functions()} == loading._ATTRIBUTES
-    assert {f.name: len(f.input) for f in functions()} == loading._INPUTS
+def test_what_is_known_without_the_bodies_is_what_the_bodies_say() -> None:
+    """The runtime reads files without onnxscript, so runtime/operators.py states the outside of each definition."""
+    assert {f.name: tuple(f.input) for f in functions()} == {s.name: s.inputs for s in SIGNATURES.values()}
+    assert {f.name: tuple(f.attribute) for f in functions()} == {s.name: s.attributes for s in SIGNATURES.values()}
+    convolves = {f.name: any(node.op_type == "Conv" for node in f.node) for f in functions()}
+    counts = {f.name: any(node.op_type == "Round" for node in f.node) for f in functions()}
+    for name in LAYERS:
+        assert convolves[name] is (SIGNATURES[name].rank == 4)
+        assert counts[name] is not SIGNATURES[name].real_input, "sums of ±1 are integers, and rounded as such"
+
+
+def test_nobody_takes_the_names_of_layers_apart() -> None:
+    """A question about a layer's operator is asked of runtime/operators.py, never of the letters of its name."""
+    found = [
+        f"{module.name}:{node.lineno}: {node.value!r}"
+        for module in modules()
+        if module.wing != "training" and module.name not in HOMES  # training has torch layers of the same names
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and node.value in {*LAYERS, "BinaryWeight", "Conv2d"}
+    ]
+    assert not found
+
+
+def test_standard_operators_that_keep_signs_exist() -> None:
+    for name in SIGN_KEEPING:
+        assert onnx.defs.has(name, ""), f"{name} is no standard operator"
 
 
 def test_the_specification_has_every_operator() -> None:

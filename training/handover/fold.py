@@ -18,6 +18,7 @@ from ..layers.binary import BinaryConv2d, BinaryLinear, RSign
 from ..layers.signs import weight_scale
 from ..layers.tracing import Tracer, trace
 from ..layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
+from ..layers.weights import LatentWeightLayer
 from .emission import array
 from .emitters.layers import MODULES
 from .folded import (
@@ -29,7 +30,7 @@ from .folded import (
     FoldedWeightLinear,
 )
 from .int8_weights import store_as_int8
-from .pixels import IntegerStem, PixelInput, Pixels
+from .pixels import IntegerStem, PixelInput, Pixels, check_pixels
 
 __all__ = ["fold"]
 
@@ -48,17 +49,23 @@ def fold(
 ) -> fx.GraphModule:
     """Return the deployed form of a trained network: batch norms folded in float64, weights as signs, on the CPU.
 
-    network: is left as it is. One that is folded already is returned unchanged, whatever the options.
+    network: is left as it is. One that is folded already is returned unchanged; it takes no option any more.
     pixels: how the network's input is normalised; given, the folded network takes uint8 ``[N, H, W, C]`` instead.
     exact_stem: with ``pixels``, round the first convolution to int8 weights (:class:`.pixels.IntegerStem`).
     int8_weights: round the weights of the float layers that remain to int8, one scale an output channel.
 
-    A batch norm with no layer directly before it stays as scale and shift per channel. Raises UnsupportedError for a
-    network that cannot be traced, a batch norm without running statistics, values that are not finite, or a first
-    layer that cannot be made exact.
+    A batch norm with no layer directly before it stays as scale and shift per channel. The signs of a binary layer are
+    those it computes with, so a weight regulariser is folded too (:func:`..layers.weights.bake` gives the same file).
+    Raises UnsupportedError for a network that cannot be traced, a layer whose weights are not binary (``real``), a
+    batch norm without running statistics, values that are not finite, a first layer that cannot be made exact, or an
+    option for a folded network; ConfigError for ``pixels`` that are none.
     """
     if isinstance(network, fx.GraphModule) and network.meta.get("latentbit.folded"):
+        options = {"pixels": pixels is not None, "exact_stem": exact_stem, "int8_weights": int8_weights}
+        if given := [name for name, value in options.items() if value]:
+            raise UnsupportedError(f"the network is folded already: give {', '.join(given)} to fold() when you fold it")
         return network
+    pixels = None if pixels is None else check_pixels(pixels)
     tracer = _ExportTracer()
     if tracer.is_leaf_module(network, ""):  # a single layer: its forward is not traced, it is one node of a network
         network = nn.Sequential(OrderedDict([(type(network).__name__.lower(), network)]))
@@ -88,11 +95,11 @@ def _fold_norms(graph: fx.GraphModule) -> None:
         source = node.args[0]
         # A layer that others read too, or that is called elsewhere, must keep what it computes.
         alone = source.op == "call_module" and calls[source.target] == 1 and len(source.users) == 1
-        folded = _fold_into(modules[source.target], norm) if alone else None
+        folded = _fold_into(modules[source.target], norm, source.target) if alone else None
         if folded is None:
-            _replace(graph, str(node.target), ChannelAffine(_float(norm.scale), _float(norm.shift)))
+            graph.set_submodule(str(node.target), ChannelAffine(_float(norm.scale), _float(norm.shift)))
             continue
-        _replace(graph, source.target, folded)
+        graph.set_submodule(source.target, folded)
         modules[source.target] = folded
         node.replace_all_uses_with(source)
         graph.graph.erase_node(node)
@@ -102,9 +109,9 @@ def _fold_the_rest(graph: fx.GraphModule) -> None:
     """Replace the binary layers that no batch norm follows, and the signs."""
     for path in {str(node.target) for node in graph.graph.nodes if node.op == "call_module"}:
         module = graph.get_submodule(path)
-        folded = Binarize(module.threshold) if isinstance(module, RSign) else _fold_into(module, None)
+        folded = Binarize(module.threshold) if isinstance(module, RSign) else _fold_into(module, None, path)
         if folded is not None:
-            _replace(graph, path, folded)
+            graph.set_submodule(path, folded)
 
 
 def _affine(norm: nn.Module, name: str) -> Affine:
@@ -116,12 +123,25 @@ def _affine(norm: nn.Module, name: str) -> Affine:
     return batch_norm_affine(gamma, beta, array(norm.running_mean), array(norm.running_var), norm.eps, name)
 
 
-def _fold_into(module: nn.Module, norm: Affine | None) -> nn.Module | None:
+def _signs_and_scale(layer: LatentWeightLayer, name: str) -> tuple[Tensor, Tensor]:
+    """Return sign(W) and α ``[O, 1, …]`` of the W that the layer binarises; refuse one that computes otherwise."""
+    weight = layer.latent_weight().detach()
+    if not weight.isfinite().all():
+        raise UnsupportedError(f"{name}: W holds NaN or infinity; the training run diverged")
+    signs, alpha = torch.where(weight >= 0, 1, -1).to(torch.int8), weight_scale(weight)
+    if not torch.equal(layer.effective_weight().detach(), alpha * signs):
+        why = "real=True" if layer.real else "its effective_weight() is another"
+        raise UnsupportedError(
+            f"{name}: its weights are not α·sign(W) ({why}), and no others are packed; bake(network) makes them so"
+        )
+    return signs, alpha
+
+
+def _fold_into(module: nn.Module, norm: Affine | None, name: str) -> nn.Module | None:
     """Return the module with the norm in it, or None where it is of a kind that takes none."""
     if isinstance(module, BinaryConv2d | BinaryLinear):
-        alpha = array(weight_scale(module.weight)).reshape(-1)
-        scale, bias = (torch.from_numpy(v) for v in fold_binary(alpha, None, norm))
-        signs = (module.weight.detach() >= 0).to(torch.int8) * 2 - 1
+        signs, alpha = _signs_and_scale(module, name)
+        scale, bias = (torch.from_numpy(v) for v in fold_binary(array(alpha).reshape(-1), None, norm))
         if isinstance(module, BinaryLinear):
             dense = FoldedWeightLinear if isinstance(module, BinaryWeightLinear) else FoldedBinaryLinear
             return dense(signs, scale, bias)
@@ -158,17 +178,12 @@ def _take_pixels(graph: fx.GraphModule, pixels: Pixels, exact_stem: bool) -> Non
             raise UnsupportedError(
                 "an exact stem needs a network that begins with one convolution and nothing beside it"
             )
-        _replace(graph, str(readers[0].target), IntegerStem.of(stem, pixels, str(readers[0].target)))
+        graph.set_submodule(str(readers[0].target), IntegerStem.of(stem, pixels, str(readers[0].target)))
         return
     graph.add_submodule("pixels", PixelInput(pixels))
     with graph.graph.inserting_after(image):
         normalised = graph.graph.call_module("pixels", (image,))
     image.replace_all_uses_with(normalised, delete_user_cb=lambda user: user is not normalised)
-
-
-def _replace(graph: fx.GraphModule, path: str, module: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(graph.get_submodule(parent), name, module)
 
 
 def _float(values: NDArray[np.float64]) -> Tensor:

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...runtime.errors import UnsupportedError
+from ...runtime.errors import ConfigError, UnsupportedError
 from .emission import array, pair
 from .folded import over_channels
 
-__all__ = ["IntegerStem", "PixelInput", "Pixels"]
+__all__ = ["IntegerStem", "PixelInput", "Pixels", "check_pixels"]
 
 EXACT_LIMIT = 2**24
 """Every integer below this is a float32; a larger sum could be rounded."""
@@ -27,6 +27,21 @@ class Pixels(NamedTuple):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     range: float = 255.0
+
+
+def check_pixels(pixels: Any) -> Pixels:
+    """Return ``pixels`` if a network can be normalised so; ConfigError names what cannot be."""
+    if not isinstance(pixels, Pixels):
+        raise ConfigError(f"pixels is a {type(pixels).__name__}; give Pixels(mean, std, range)")
+    try:
+        mean, std, limit = (np.asarray(entry, np.float64) for entry in pixels)
+    except (TypeError, ValueError):
+        raise ConfigError(f"pixels holds something else than numbers: {pixels}") from None
+    if mean.ndim != 1 or mean.shape != std.shape or not mean.size or limit.ndim:
+        raise ConfigError(f"pixels needs a mean and a std for each channel and one range, not {pixels}")
+    if not np.all(np.isfinite(mean)) or not np.all(std > 0) or not np.all(np.isfinite(std)) or not 0 < limit < np.inf:
+        raise ConfigError(f"pixels needs finite numbers, a std and a range above 0, not {pixels}")
+    return pixels
 
 
 class PixelInput(nn.Module):

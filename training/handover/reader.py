@@ -10,9 +10,10 @@ import numpy as np
 import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ...export.builder import GraphBuilder, Shape
+from ...runtime.errors import ConfigError, InputError, UnsupportedError
 from .emission import Emitter, annotate_shapes, emit_graph
 from .emitters.functions import FUNCTIONS, METHODS
 from .emitters.layers import MODULES
@@ -46,20 +47,17 @@ def read_module(
     dynamic_spatial: bool = False,
     output_name: str = "logits",
     top_k: int = 0,
-    labels: Sequence[str] = (),
+    labels: Sequence[str] | None = None,
 ) -> ir.Model:
     """Turn a torch network into an onnx-ir model: fold (if it is not folded yet), find the shapes, emit.
 
-    example_input: a tensor or array, or one an argument of ``forward``; with ``pixels`` a uint8 image ``[N, H, W, C]``.
-    pixels, exact_stem, int8_weights: see :func:`.fold.fold`.
-    dynamic_spatial: let the image size be symbolic too (``"H"``, ``"W"``); the batch always is (``"N"``).
-    top_k: add the outputs ``labels`` and ``scores``, ``[N, top_k]``: the k most probable classes and their softmax.
-    labels: names of the classes; without them the output ``labels`` holds class numbers (int64).
-    Names in the model are module paths.
+    The options are those of :func:`latentbit.export.export_onnx`, which hands them on; with ``pixels`` the example is a
+    uint8 image ``[N, H, W, C]``. Names in the model are module paths.
     """
+    if labels is not None and not top_k:
+        raise ConfigError("labels are the names of the classes that top_k adds: give top_k too, or leave labels out")
     folded = fold(network, pixels=pixels, exact_stem=exact_stem, int8_weights=int8_weights)
-    single = isinstance(example_input, Tensor | np.ndarray)
-    examples = [torch.as_tensor(example) for example in ([example_input] if single else example_input)]
+    examples = _examples(folded, example_input)
     annotate_shapes(folded, examples, dynamic_spatial)
     builder = GraphBuilder(type(network).__name__)
     outputs = emit_graph(folded, builder, {**MODULES, **FUNCTIONS, **METHODS}, examples, output_name)
@@ -68,14 +66,39 @@ def read_module(
     return builder.model({})
 
 
-def _rank_classes(builder: GraphBuilder, logits: ir.Value, top_k: int, labels: Sequence[str]) -> None:
+def _examples(folded: fx.GraphModule, example_input: Any) -> list[Tensor]:
+    """Return one tensor with a batch axis for each input of the network; InputError for anything else."""
+    single = isinstance(example_input, Tensor | np.ndarray)
+    given = [example_input] if single else example_input
+    names = [str(node.target) for node in folded.graph.nodes if node.op == "placeholder"]
+    if not isinstance(given, Sequence) or not all(isinstance(entry, Tensor | np.ndarray) for entry in given):
+        raise InputError(f"example_input is a {type(given).__name__}; give a tensor or array for {', '.join(names)}")
+    if len(given) != len(names):
+        raise InputError(f"example_input holds {len(given)} arrays, the network takes {len(names)}: {', '.join(names)}")
+    for name, entry in zip(names, given, strict=True):
+        if not entry.ndim or not all(entry.shape):
+            raise InputError(f"example_input for {name} has shape {list(entry.shape)}; give at least one sample")
+    try:
+        return [torch.as_tensor(entry) for entry in given]
+    except TypeError as error:
+        raise InputError(f"example_input holds what torch cannot: {error}") from None
+
+
+def _rank_classes(builder: GraphBuilder, logits: ir.Value, top_k: int, labels: Sequence[str] | None) -> None:
     """Write softmax, top-k and the lookup of the labels behind the logits."""
+    classes_of = None if logits.shape is None or len(logits.shape) != 2 else logits.shape[1]
+    if not isinstance(classes_of, int):
+        raise UnsupportedError("top_k needs an output [N, classes]; leave it out for this network")
+    if not 0 < top_k <= classes_of:
+        raise ConfigError(f"top_k is {top_k}, the network has {classes_of} classes")
+    if labels is not None and len(labels) != classes_of:
+        raise ConfigError(f"labels names {len(labels)} classes, the network has {classes_of}")
     scores = builder.node("Softmax", [logits], "softmax", ["N", None], axis=1)
     count = builder.constant("top_k", np.array([top_k], np.int64))
     sizes: Shape = ["N", top_k]
     outputs = [("scores", sizes, np.float32), ("classes", sizes, np.int64)]
     best, classes = builder.nodes("TopK", [scores, count], "top", outputs, axis=1)
-    if labels:
+    if labels is not None:
         names = builder.constant("class_names", np.array(list(labels), object))
         classes = builder.node("Gather", [names, classes], "class_of", sizes, dtype=object, axis=0)
     builder.output(classes, "labels")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from ...runtime.bits import pack_signs
-from ...runtime.errors import DataError
+from ...runtime.errors import DataError, first_line
 from ...runtime.files import write_bytes
 from .emission import array, emitted_name
 from .fold import fold
@@ -38,8 +38,9 @@ def load_folded(network: nn.Module, path: str | Path, **options: Any) -> fx.Grap
     try:
         folded.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
-        first = str(error).strip().splitlines()[0]
-        raise DataError(f"{path}: not the folded values of this network ({first}); run the stage fold again") from error
+        raise DataError(
+            f"{path}: not the folded values of this network ({first_line(error)}); run the stage fold again"
+        ) from error
     return folded
 
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 
 from ...runtime.bits import DOMAIN, OPSET_VERSION
+from ..graph.constants import add_constant
 from ..opset import functions
-from .constants import add_constant
 
 __all__ = ["Rewriting"]
 
@@ -44,13 +44,13 @@ class Rewriting:
         inputs: Sequence[ir.Value | None],
         attributes: Mapping[str, Any],
         *,
+        name: str,
         domain: str = "",
         like: ir.Value,
     ) -> ir.Value:
-        """Add a node behind ``node`` and return its first output, of the type and shape of ``like``."""
-        attrs = {name: value for name, value in attributes.items()}
-        name = self.unique(f"{node.name or like.name}.{'sign' if domain else 'signs'}")
-        added = ir.node(op_type, inputs, attrs, domain=domain, name=name, num_outputs=1)
+        """Add a node behind ``node`` and return its first output, float32 of the shape of ``like``."""
+        name = self.unique(name)
+        added = ir.node(op_type, inputs, dict(attributes), domain=domain, name=name, num_outputs=1)
         output = added.outputs[0]
         output.name, output.type, output.shape = (
             self.unique(f"{name}.out"),

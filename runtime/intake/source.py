@@ -1,0 +1,50 @@
+"""The bytes of a model file, and the ONNX model in them: the one place where a file is opened and parsed."""
+
+from os import PathLike, fspath
+from pathlib import Path
+
+import onnx
+
+from ..errors import ModelError
+
+__all__ = ["parse_model", "read_bytes"]
+
+
+def read_bytes(source: str | PathLike[str] | bytes) -> bytes:
+    """Return the bytes of a model file; bytes are returned as they are.
+
+    Raises ModelError where the file cannot be read, or holds nothing.
+    """
+    try:
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"cannot read model {_name(source)}: {error.strerror or error}; give the path of an .onnx file"
+        ) from None
+    if not data:
+        raise ModelError(f"{_name(source)} is empty; export or copy it again")
+    return data
+
+
+def parse_model(source: str | PathLike[str] | bytes, *, external: bool = False) -> onnx.ModelProto:
+    """Return the ONNX model of a file, or of the bytes of one.
+
+    external: the caller will load tensors that the file keeps in other files; without it such a file is refused.
+    Raises ModelError where the file cannot be read or holds no graph.
+    """
+    data, name = read_bytes(source), _name(source)
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except Exception:
+        raise ModelError(f"{name} is not an ONNX model, or it is cut short; export or copy it again") from None
+    if not proto.graph.node or not proto.graph.output or not proto.opset_import:
+        raise ModelError(f"{name} is not an ONNX model: it holds no graph; give the path of an .onnx file")
+    if not external and any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer):
+        raise ModelError(f"{name} keeps weights in other files, which is not supported; save it as one file")
+    return proto
+
+
+def _name(source: str | PathLike[str] | bytes) -> str:
+    """Return what a message calls the source."""
+    return "the model" if isinstance(source, bytes) else fspath(source)

@@ -1,0 +1,108 @@
+"""What may be known of an operator without its body: one list for the runtime, the writer and the importer.
+
+The bodies of our five operators stand in ``export/opset.py`` and nowhere else; importing them takes onnxscript. What a
+reader of a file has to know of them is light and stands here. So does what is known of standard operators: which keep
+a value ±1, and when a constant is one number per channel.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "LAYERS",
+    "SIGNATURES",
+    "SIGN_KEEPING",
+    "STANDARD_DOMAINS",
+    "Signature",
+    "channel_vector",
+    "find_layer",
+    "sign_sources",
+]
+
+STANDARD_DOMAINS = ("", "ai.onnx")
+"""The two names of the domain of standard ONNX operators."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """An operator of domain ``ai.latentbit``, version 1, from the outside. Every operator gives one output.
+
+    ``attributes`` are in the order of its definition, and a file must write all of them. ``rank`` is that of the values
+    of a layer, 4 for a convolution and 2 for a dense layer; it is 0 for Binarize, which is no layer and takes both.
+    ``real_input`` says that the input may be any number, else it is ±1.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    attributes: tuple[str, ...] = ()
+    rank: int = 0
+    real_input: bool = False
+
+
+_LAYER_INPUTS = ("X", "W", "scale", "bias")
+_GEOMETRY = ("weight_shape", "strides", "pads", "dilations", "group")
+
+SIGNATURES: Mapping[str, Signature] = MappingProxyType(
+    {
+        signature.name: signature
+        for signature in (
+            Signature("Binarize", ("X", "threshold"), real_input=True),
+            Signature("BinaryConv2d", _LAYER_INPUTS, (*_GEOMETRY, "pad_value"), rank=4),
+            Signature("BinaryGemm", _LAYER_INPUTS, ("weight_shape",), rank=2),
+            Signature("BinaryWeightConv2d", _LAYER_INPUTS, _GEOMETRY, rank=4, real_input=True),
+            Signature("BinaryWeightGemm", _LAYER_INPUTS, ("weight_shape",), rank=2, real_input=True),
+        )
+    }
+)
+"""Our operators by name."""
+
+LAYERS = frozenset(name for name, signature in SIGNATURES.items() if signature.rank)
+"""Those that hold packed weights."""
+
+SIGN_KEEPING = frozenset(
+    {
+        *("Concat", "DepthToSpace", "Dropout", "Flatten", "Gather", "GlobalMaxPool", "Identity", "MaxPool", "Reshape"),
+        *("Slice", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze"),
+    }
+)
+"""Standard operators whose first output copies or selects entries of their first input (Concat: of all inputs)."""
+
+Value = TypeVar("Value")
+
+
+def find_layer(rank: int, *, real_input: bool) -> Signature:
+    """Return the layer for values of this rank (4: convolution, 2: dense) with a real or a ±1 input."""
+    return next(found for found in SIGNATURES.values() if (found.rank, found.real_input) == (rank, real_input))
+
+
+def sign_sources(op_type: str, domain: str, inputs: Sequence[Value]) -> Sequence[Value]:
+    """Return the inputs of a node that must be ±1 for its first output to be ±1; none where it never is.
+
+    ``inputs`` are names or values, ``""`` or None for one that is left out. A Dropout that can be told to train keeps
+    no signs: it would set some to zero.
+    """
+    if domain not in STANDARD_DOMAINS or op_type not in SIGN_KEEPING:
+        return ()
+    if op_type == "Concat":
+        return inputs
+    if op_type == "Dropout" and len(inputs) > 2 and inputs[2] not in ("", None):
+        return ()
+    return inputs[:1]
+
+
+def channel_vector(array: NDArray[Any] | None, rank: int, channels: int) -> NDArray[np.float32] | None:
+    """Return ``array`` as float32 ``[channels]`` if it broadcasts as one number per channel over rank ``rank``.
+
+    The channels are axis 1 (NCHW, NC). None for no array, another dtype, another shape, or a shape that would add axes.
+    """
+    if array is None or array.dtype != np.float32 or array.ndim > rank:
+        return None
+    full = array.reshape((1,) * (rank - array.ndim) + array.shape)
+    if full.size == 1 or full.shape == (1, channels, *(1,) * (rank - 2)):
+        return np.ascontiguousarray(np.broadcast_to(full.reshape(-1), (channels,)))
+    return None
