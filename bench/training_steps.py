@@ -1,6 +1,6 @@
 """What a training step costs with each latent variant, and the part of it that no overhead explains.
 
-    python bench/training_steps.py [--runs 20] [--out bench/results]
+    python -m bench.training_steps [--runs 20] [--out bench/results]
 
 Writes training_steps: milliseconds of a step of every variant, taken in turns (latentbit.training.stepcost). And
 training_floor: the convolutions and batch norms of one step, recorded with their tensors and run again in their order
@@ -9,18 +9,19 @@ found through LATENTBIT_DATA.
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from report import write_report
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from latentbit.training.loop.run import TrainingRun
 from latentbit.training.settings import Settings
 from latentbit.training.studies.stepcost import step_times
+
+from .harness.report import RESULTS, write_report
+from .harness.timing import milliseconds
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "digits_resnet": {"data": "digits", "model": "digits_resnet", "augment": "shift1"},
@@ -69,9 +70,7 @@ def floor(settings: dict[str, Any], runs: int) -> dict[str, list[float]]:
         for turn in range(-2, runs):
             sums = dict.fromkeys(times, 0.0)
             for part, call in recorder.calls:
-                start = time.thread_time_ns()
-                call()
-                sums[part] += (time.thread_time_ns() - start) / 1e6
+                sums[part] += milliseconds(call)
             for part, value in sums.items():
                 if turn >= 0:
                     times[part].append(value)
@@ -82,7 +81,7 @@ def main() -> None:
     """Measure both networks, print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     steps, parts = {}, {}

@@ -18,7 +18,7 @@ from ...runtime.errors import ModelError
 from ..graph.constants import Constants, add_constant
 from .layers import label
 
-__all__ = ["DOMAINS", "lower_qonnx"]
+__all__ = ["lower_qonnx"]
 
 DOMAINS = frozenset({"qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general"})
 """Names under which exporters of different years file these operators."""

@@ -113,11 +113,13 @@ def _unit(model: Model, graph: Graph, index: int, layer: BinaryLayer, taken: Col
     """
     source, threshold, pool = _before(model, graph, layer)
     nodes, output, stages = [index], layer.output, dict[str, Any]()
+    possible = list(_STAGES)
     while (node := graph.only_reader(output)) is not None and node not in taken:
-        found = _stage(model, layer, output, graph.nodes[node])
-        if found is None or any(_STAGES.index(done) >= _STAGES.index(found[0]) for done in stages):
+        stage, value = _stage(model, layer, output, graph.nodes[node])
+        if stage not in possible:
             break
-        stages[found[0]] = found[1]
+        possible = possible[possible.index(stage) + 1 :]
+        stages[stage] = value
         nodes.append(node)
         output = str(graph.nodes[node].output[0])
     ops = [*([] if pool is None else ["MaxPool"]), *(graph.nodes[node].op_type for node in nodes)]
@@ -154,21 +156,21 @@ def _before_pool(graph: Graph, name: str) -> tuple[str, Window | None]:
     return str(graph.nodes[maker].input[0]), window
 
 
-def _stage(model: Model, layer: BinaryLayer, value: str, node: onnx.NodeProto) -> tuple[str, Any] | None:
-    """Return which stage a node behind ``value`` is and its constant (the residual's name), or None."""
-    channels = layer.shape[0]
+def _stage(model: Model, layer: BinaryLayer, value: str, node: onnx.NodeProto) -> tuple[str, Any]:
+    """Return which stage a node behind ``value`` is and its constant (of a residual its name); ``""`` for none."""
+    none, channels = ("", None), layer.shape[0]
     if node.domain not in STANDARD_DOMAINS or len(node.input) > 2:
-        return None
+        return none
     if node.op_type == "Relu":
         return "slope", np.zeros(channels, np.float32)
     if node.op_type not in ("Add", "Sub", "PRelu") or list(node.input).count(value) != 1:
-        return None
+        return none
     other = str(node.input[0] if node.input[1] == value else node.input[1])
     if other not in model.constants:
-        return ("residual", other) if node.op_type == "Add" and _same_shape(model, value, other) else None
+        return ("residual", other) if node.op_type == "Add" and _same_shape(model, value, other) else none
     constant = channel_vector(model.constants[other], layer.rank, channels)
     if constant is None or (node.op_type != "Add" and node.input[0] != value):
-        return None
+        return none
     return {"Add": "shift_out", "Sub": "shift_in", "PRelu": "slope"}[node.op_type], constant
 
 

@@ -21,17 +21,18 @@ from ..plan.graph import read_values
 from ..plan.segments import FloatSegment
 from ..steps.buffers import channel_last
 
-__all__ = ["ENGINE_ERRORS", "make_session", "open_session", "plain_output", "segment_model"]
+__all__ = ["ENGINE_ERRORS", "make_session", "open_session", "plain_output"]
 
-ENGINE_ERRORS: tuple[type[Exception], ...] = tuple(
-    value for value in vars(states).values() if isinstance(value, type) and issubclass(value, Exception)
+ENGINE_ERRORS: tuple[type[Exception], ...] = (
+    *(value for value in vars(states).values() if isinstance(value, type) and issubclass(value, Exception)),
+    UnicodeDecodeError,
 )
-"""The exceptions of onnxruntime, which have no common root of their own."""
+"""The exceptions of onnxruntime, which have no common root; its message may quote damaged bytes that are no text."""
 
 _TO_CHANNEL_LAST, _TO_CHANNEL_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
-def segment_model(model: Model, segment: FloatSegment) -> onnx.ModelProto:
+def _segment_model(model: Model, segment: FloatSegment) -> onnx.ModelProto:
     """Build the model of one float segment. Raises ModelError where the type of a border value is not known."""
     nodes = [model.proto.graph.node[index] for index in segment.nodes]
     made = {name for node in nodes for name in node.output}
@@ -66,7 +67,7 @@ def make_session(model: Model, segment: FloatSegment, num_threads: int) -> Any:
     """Return the onnxruntime session of a segment."""
     # onnxruntime's threads would go on spinning while our own work on the next segment.
     entries = {"session.intra_op.allow_spinning": "0"}
-    return open_session(segment_model(model, segment).SerializeToString(), num_threads, entries)
+    return open_session(_segment_model(model, segment).SerializeToString(), num_threads, entries)
 
 
 def open_session(data: bytes, num_threads: int, entries: Mapping[str, str] | None = None) -> Any:

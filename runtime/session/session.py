@@ -28,10 +28,10 @@ from .info import StepInfo, describe
 from .profile import StepTime, Stopwatch
 from .program import Helpers
 
-__all__ = ["SHARE", "InferenceSession", "LayerTrace", "ModelMeta", "ValueInfo"]
+__all__ = ["InferenceSession", "LayerTrace", "ModelMeta", "ValueInfo"]
 
 _SHAPES_KEPT = 4
-SHARE = ("auto", "always", "never")
+_SHARE = ("auto", "always", "never")
 """Whether kernels share their work out among the threads of a session."""
 
 
@@ -96,8 +96,8 @@ class InferenceSession:
     ) -> None:
         if num_threads < 1:
             raise InputError(f"num_threads is {num_threads}; give 1 or more")
-        if share not in SHARE:
-            raise InputError(f"share is {share!r}; give one of {', '.join(SHARE)}")
+        if share not in _SHARE:
+            raise InputError(f"share is {share!r}; give one of {', '.join(_SHARE)}")
         if share == "always" and num_threads == 1:
             raise InputError("share='always' has nobody to share with; give num_threads=2 or more")
         model = load(source)

@@ -11,11 +11,11 @@ from ..kernels.registry import SHORTCUT_LANES, SUMS, Kernel, can_project, choose
 from ..machine.library import usable_features
 from ..plan.parts import Chosen
 
-__all__ = ["KernelChoice", "ShortcutKernel", "choose_kernels"]
+__all__ = ["KernelChoice", "choose_kernels"]
 
 
 @dataclass(frozen=True)
-class ShortcutKernel:
+class _ShortcutKernel:
     """A kernel of the float shortcut: ``symbol`` makes ``lanes`` output channels at a time."""
 
     symbol: str
@@ -49,9 +49,9 @@ class KernelChoice:
         if not can_project(features) or outputs % SHORTCUT_LANES:
             return None
         if "avx512f" in features and outputs % (2 * SHORTCUT_LANES) == 0:
-            kernel = ShortcutKernel("project_blocks_wide", 2 * SHORTCUT_LANES)
+            kernel = _ShortcutKernel("project_blocks_wide", 2 * SHORTCUT_LANES)
         else:
-            kernel = ShortcutKernel("project_blocks", SHORTCUT_LANES)
+            kernel = _ShortcutKernel("project_blocks", SHORTCUT_LANES)
         return Chosen(kernel, "a shortcut between binary layers")
 
     def bits_fit(self, maker: BinaryLayer | None, reader: BinaryLayer) -> bool:

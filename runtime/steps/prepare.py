@@ -21,7 +21,7 @@ from .stem import PreparedStem
 from .step import Bound
 from .unit import PreparedUnit
 
-__all__ = ["PREPARE", "Prepared", "prepare"]
+__all__ = ["Prepared", "prepare"]
 
 
 class Prepared(Protocol):
@@ -31,7 +31,7 @@ class Prepared(Protocol):
         """Return its steps over these buffers; its output is entered there. Raises ModelError for a bad shape."""
 
 
-PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
+_PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
     {Unit: PreparedUnit.of, Stem: PreparedStem.of, Shortcut: PreparedShortcut.of}
 )
 """How each kind of part is prepared."""
@@ -39,4 +39,4 @@ PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
 
 def prepare(plan: Plan) -> dict[Planned[Any], Prepared]:
     """Prepare every part of a plan."""
-    return {planned: PREPARE[type(planned.part)](planned) for planned in plan.parts}
+    return {planned: _PREPARE[type(planned.part)](planned) for planned in plan.parts}

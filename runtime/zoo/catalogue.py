@@ -1,4 +1,4 @@
-"""The models of the zoo: ``NAME.onnx`` beside its card ``NAME.json``, both written by ``python bench/zoo.py``.
+"""The models of the zoo: ``NAME.onnx`` beside its card ``NAME.json``, both written by ``python tools/publish.py``.
 
 A folder is the whole catalogue: what has a card is in the zoo, and no other list names it. Nothing heavy is imported
 here, so that command lines may ask before they load a kernel.

@@ -3,7 +3,7 @@
     python -m tests.conformance.make_cases
 
 ``cases/exact/NAME`` must be met bit for bit, ``cases/float/NAME`` within rtol 1e-5 and atol 1e-5 (they sum floats).
-The inputs come from a seed, the expected outputs from the definitions in :mod:`.integers`: no ONNX runtime is asked.
+The inputs come from a seed, the expected outputs from :mod:`tests.support.integers`: no ONNX runtime is asked.
 """
 
 import shutil
@@ -13,7 +13,7 @@ from pathlib import Path
 import onnx
 from onnx import numpy_helper
 
-from .twin import Twin, Value
+from ..support.twin import Twin, Value
 
 __all__ = ["CASES", "FOLDER", "files"]
 

@@ -14,7 +14,7 @@ from latentbit.export.opset import functions
 from latentbit.runtime.bits import DOMAIN
 from latentbit.runtime.errors import ConfigError, ModelError, UnsupportedError
 
-from .import_graphs import Source, run, sign_form
+from ..support.import_graphs import Source, run, sign_form
 
 RNG = np.random.default_rng(19)
 X = RNG.standard_normal((3, 9, 7, 7)).astype(np.float32)

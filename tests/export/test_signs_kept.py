@@ -17,7 +17,7 @@ from latentbit.export import convert
 from latentbit.runtime import InferenceSession
 from latentbit.runtime.operators import SIGN_KEEPING
 
-from .import_graphs import Source, run, sign_form
+from ..support.import_graphs import Source, run, sign_form
 
 Shape = tuple[int, ...]
 Step = Callable[[Source, str, Shape], tuple[str, Shape]]

@@ -29,9 +29,9 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
 
 
 def test_the_tables_of_the_pages_are_those_that_the_benchmarks_wrote() -> None:
-    place = Path(__file__).parents[2] / "bench" / "write_docs.py"
+    place = Path(__file__).parents[2] / "tools" / "write_docs.py"
     writer = runpy.run_path(str(place))
     for page in writer["PAGES"]:
         text = page.read_text(encoding="utf-8")
         assert "<!-- table " in text, page
-        assert writer["filled"](text) == text, f"{page.name} is not what its results say: python bench/write_docs.py"
+        assert writer["filled"](text) == text, f"{page.name} is not what its results say: python tools/write_docs.py"

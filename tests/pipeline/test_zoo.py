@@ -1,4 +1,4 @@
-"""``pipeline zoo``, ``zoo:NAME`` for a path, and ``python bench/zoo.py``: publishing a run, and the page of cards."""
+"""``pipeline zoo``, ``zoo:NAME`` for a path, and ``tools/publish.py``: publishing a run, and the page of cards."""
 
 import dataclasses
 import importlib.util
@@ -24,8 +24,8 @@ RECIPE = ROOT / "configs" / "digits.toml"
 
 
 def load_maker() -> Any:
-    """Return ``bench/zoo.py`` as a module; ``bench`` is no package."""
-    spec = importlib.util.spec_from_file_location("bench_zoo", ROOT / "bench" / "zoo.py")
+    """Return ``tools/publish.py`` as a module; ``tools`` is no package."""
+    spec = importlib.util.spec_from_file_location("publish", ROOT / "tools" / "publish.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -87,7 +87,7 @@ def test_a_wrong_name_is_one_line(arguments: tuple[str, ...], capsys: pytest.Cap
 
 def test_the_page_is_what_the_cards_say() -> None:
     page = (ROOT / "docs" / "zoo.md").read_text(encoding="utf-8")
-    assert page == maker.page(maker.read_cards()), "run: python bench/zoo.py"
+    assert page == maker.page(maker.read_cards()), "run: python tools/publish.py"
     assert all(f"### {name}\n" in page for name in zoo.names())
 
 

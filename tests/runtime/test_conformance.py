@@ -10,7 +10,7 @@ from onnx.reference import ReferenceEvaluator
 from latentbit.runtime import InferenceSession
 
 from ..conformance.reading import case_names, read_case
-from ..conformance.twin import Twin, Value
+from ..support.twin import Twin, Value
 
 
 @pytest.mark.parametrize("name", case_names())

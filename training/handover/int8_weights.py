@@ -4,13 +4,13 @@
 per-channel, as in arXiv 1806.08342, section 2). The folded network computes with ``scale·q``, so the reference and the
 file agree. In the file it is Cast and Mul, which onnxruntime computes once, when it loads. (DequantizeLinear says the
 same in one node, but onnxruntime 1.32 keeps it for its int8 kernels and carries it out at every run: the float layers
-at the end of a ResNet-18 took 328 µs with it, 219 µs without, best of 200 runs of ``bench/int8_storage.py``.)
+at the end of a ResNet-18 took 328 µs with it, 219 µs without, best of 200 runs of ``bench/nets/int8_storage.py``.)
 """
 
 import torch
 from torch import fx, nn
 
-__all__ = ["SMALLEST", "store_as_int8"]
+__all__ = ["store_as_int8"]
 
 SMALLEST = 256
 """Layers with fewer weights keep them in float: a scale a channel would save next to nothing."""

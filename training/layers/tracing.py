@@ -6,7 +6,7 @@ from torch import nn
 from ...runtime.errors import UnsupportedError
 from .binary import BinaryConv2d, BinaryLinear, RPReLU, RSign
 
-__all__ = ["LEAF_LAYERS", "Tracer", "trace"]
+__all__ = ["Tracer", "trace"]
 
 LEAF_LAYERS = (BinaryConv2d, BinaryLinear, RPReLU, RSign)
 """Our layers stay whole in a traced graph, like those of ``torch.nn``."""

@@ -1,0 +1,206 @@
+"""Whatever is wrong with a file or an array is one line that names the thing; never a wrong answer or a traceback."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from latentbit.runtime.__main__ import main
+from latentbit.runtime.errors import InputError, LatentbitError, ModelError
+from latentbit.runtime.session.session import InferenceSession
+
+from ...support.graphs import GraphMaker, chain
+
+GOOD = np.zeros((1, 12, 8, 8), np.float32)
+
+
+@pytest.fixture(scope="module")
+def session() -> InferenceSession:
+    return InferenceSession(chain().SerializeToString())
+
+
+def with_nan() -> np.ndarray[Any, Any]:
+    array = GOOD.copy()
+    array[0, 3, 2, 1] = np.nan
+    return array
+
+
+@pytest.mark.parametrize(
+    ("feeds", "message"),
+    [
+        ({}, "'input' is missing"),
+        ({"image": GOOD}, "no input 'image'; feed input"),
+        ({"input": GOOD[0]}, r"rank 3 \[12, 8, 8\], the model needs rank 4 \[N, 12, 8, 8\]; add the batch axis"),
+        ({"input": GOOD.astype(np.float64)}, "dtype float64, the model needs float32"),
+        ({"input": GOOD[:, :11]}, "axis 1 is 11, not 12"),
+        ({"input": GOOD[:0]}, "axis 0 is empty"),
+        ({"input": with_nan()}, "holds 1 NaN of 768 values"),
+        ({"input": GOOD.tolist()}, "is a list; feed a numpy array"),
+    ],
+)
+def test_wrong_arrays(session: InferenceSession, feeds: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        session.run(None, feeds)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_output_name(session: InferenceSession) -> None:
+    with pytest.raises(InputError, match="no output 'probabilities'; it has logits"):
+        session.run(["probabilities"], {"input": GOOD})
+
+
+def test_after_an_error_a_session_goes_on(session: InferenceSession) -> None:
+    with pytest.raises(InputError):
+        session.run(None, {"input": with_nan()})
+    assert session.run(None, {"input": GOOD})[0].shape == (1, 10)
+
+
+def node(model: onnx.ModelProto, op_type: str) -> onnx.NodeProto:
+    found: onnx.NodeProto = next(entry for entry in model.graph.node if entry.op_type == op_type)
+    return found
+
+
+def attribute(entry: onnx.NodeProto, name: str) -> onnx.AttributeProto:
+    found: onnx.AttributeProto = next(value for value in entry.attribute if value.name == name)
+    return found
+
+
+def other_version(model: onnx.ModelProto) -> None:
+    model.opset_import[1].version = 2
+
+
+def unknown_op(model: onnx.ModelProto) -> None:
+    node(model, "BinaryConv2d").op_type = "BinaryConv3d"
+
+
+def unknown_domain(model: onnx.ModelProto) -> None:
+    node(model, "AveragePool").domain = "com.example"
+
+
+def unknown_attribute(model: onnx.ModelProto) -> None:
+    node(model, "BinaryConv2d").attribute.append(helper.make_attribute("winograd", 1))
+
+
+def missing_attribute(model: onnx.ModelProto) -> None:
+    conv = node(model, "BinaryConv2d")
+    conv.attribute.remove(attribute(conv, "pad_value"))
+
+
+def wrong_pad_value(model: onnx.ModelProto) -> None:
+    attribute(node(model, "BinaryConv2d"), "pad_value").f = 0.5
+
+
+def short_weight(model: onnx.ModelProto) -> None:
+    name = node(model, "BinaryConv2d").input[1]
+    tensor = next(entry for entry in model.graph.initializer if entry.name == name)
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[:, :2], name))
+
+
+def wrong_scale(model: onnx.ModelProto) -> None:
+    name = node(model, "BinaryConv2d").input[2]
+    tensor = next(entry for entry in model.graph.initializer if entry.name == name)
+    tensor.CopyFrom(numpy_helper.from_array(np.ones(3, np.float32), name))
+
+
+def computed_weight(model: onnx.ModelProto) -> None:
+    conv = node(model, "BinaryConv2d")
+    model.graph.node.insert(0, helper.make_node("Identity", [conv.input[1]], ["moved"]))
+    conv.input[1] = "moved"
+
+
+def unsorted(model: onnx.ModelProto) -> None:
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(nodes))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (other_version, "ai.latentbit version 2, this runtime knows version 1"),
+        (unknown_op, "ai.latentbit has no operator BinaryConv3d in version 1"),
+        (unknown_domain, "operator domain com.example is not known"),
+        (unknown_attribute, "BinaryConv2d has no attribute winograd"),
+        (missing_attribute, "attribute pad_value of BinaryConv2d is missing"),
+        (wrong_pad_value, "pad_value is 0.5"),
+        (
+            short_weight,
+            r"packed weight is uint8\[12, 2, 3, 2\], weight_shape \[12, 12, 3, 3\] needs uint8\[12, 3, 3, 2\]",
+        ),
+        (wrong_scale, r"scale is float32\[3\], needs float32\[12\]"),
+        (computed_weight, "input moved must be a constant of the file"),
+        (unsorted, "contradicts itself|must be sorted"),
+    ],
+)
+def test_wrong_models(break_it: Callable[[onnx.ModelProto], None], message: str) -> None:
+    model = chain()
+    break_it(model)
+    with pytest.raises(ModelError, match=message) as caught:
+        InferenceSession(model.SerializeToString())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04 a zip file", b"\x00" * 64, chain().SerializeToString()[:-400]])
+def test_files_that_are_no_models(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=r"model\.onnx"):
+        InferenceSession(path)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"cannot read model .*nowhere\.onnx: No such file"):
+        InferenceSession(tmp_path / "nowhere.onnx")
+    with pytest.raises(ModelError, match="Is a directory"):
+        InferenceSession(tmp_path)
+
+
+def test_a_kernel_that_does_not_exist() -> None:
+    with pytest.raises(ModelError, match="there is no kernel gpu; there are "):
+        InferenceSession(chain().SerializeToString(), kernel="gpu")
+
+
+def test_a_damaged_name_that_is_no_text() -> None:
+    """onnxruntime quotes the name in its message, which then cannot be decoded."""
+    data = chain().SerializeToString()
+    assert b"AveragePool" in data
+    with pytest.raises(LatentbitError):
+        InferenceSession(data.replace(b"AveragePool", b"AveragePo\x8al"))
+
+
+def test_random_damage_is_an_error_or_a_model(tmp_path: Path) -> None:
+    data = chain().SerializeToString()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(data)
+        for place in rng.integers(0, len(data), 3):
+            damaged[place] = rng.integers(0, 256)
+        with contextlib.suppress(LatentbitError):
+            session = InferenceSession(bytes(damaged))
+            session.run(None, {info.name: np.zeros((1, 12, 8, 8), np.float32) for info in session.get_inputs()})
+
+
+def test_the_command_line_prints_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(tmp_path / "nowhere.onnx")]) == 1
+    assert capsys.readouterr().err.startswith("error: cannot read model")
+    model = tmp_path / "model.onnx"
+    model.write_bytes(chain().SerializeToString())
+    np.save(tmp_path / "wrong.npy", GOOD[0])
+    assert main(["run", str(model), str(tmp_path / "wrong.npy")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(SystemExit) as caught:
+        main(["run"])
+    assert caught.value.code == 2
+
+
+def test_no_node_reads_a_value_of_an_unknown_maker() -> None:
+    maker = GraphMaker()
+    out = maker.conv(maker.binarize("ghost", 4), maker.signs(4, 4, 1, 1))
+    model = maker.model({"input": [1, 4, 2, 2]}, [out])
+    with pytest.raises(ModelError):
+        InferenceSession(model.SerializeToString())

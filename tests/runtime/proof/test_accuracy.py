@@ -1,0 +1,151 @@
+"""The accuracy check passes what is right and names what is wrong."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from latentbit.runtime.__main__ import main
+from latentbit.runtime.bits import pack_signs
+from latentbit.runtime.errors import DataError
+from latentbit.runtime.proof.accuracy import check, load_reference
+from latentbit.runtime.session.session import InferenceSession
+
+from ...support.graphs import GraphMaker, chain
+
+SAMPLES = 70
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    model = chain()
+    entry = model.metadata_props.add()
+    entry.key = "latentbit.metrics"
+    entry.value = json.dumps({"latent_stream": None, "training": 1.0, "folded": 1.0})
+    data = model.SerializeToString()
+    (tmp_path / "model.onnx").write_bytes(data)
+    inputs = GraphMaker().floats(SAMPLES, 12, 8, 8)
+    (logits,) = ort.InferenceSession(data).run(None, {"input": inputs})
+    arrays: dict[str, Any] = {"inputs": inputs, "labels": logits.argmax(axis=1), "logits": logits}
+    for layer in InferenceSession(data).trace({"input": inputs}):
+        arrays[f"signs/{layer.name}"] = pack_signs(layer.signs, axis=1)
+        arrays[f"shape/{layer.name}"] = np.array(layer.signs.shape[1:])
+    np.savez(tmp_path / "reference.npz", **arrays)
+    return tmp_path
+
+
+def alter(bundle: Path, **changes: Any) -> None:
+    path = bundle / "reference.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **{**arrays, **changes})
+
+
+def report_of(bundle: Path, **options: Any) -> dict[str, Any]:
+    return check(bundle / "model.onnx", bundle / "reference.npz", latency_runs=3, oracle_samples=8, **options)
+
+
+def test_a_right_model_passes(bundle: Path) -> None:
+    report = report_of(bundle)
+    assert (report["passed"], report["failures"], report["samples"]) == (True, [], SAMPLES)
+    expected = {"latent_stream": None, "training": 1.0, "folded": 1.0, "folded_on_samples": 1.0, "deployed": 1.0}
+    assert report["accuracy"] == expected
+    assert report["agreement"]["oracle_integer_mismatches"] == 0
+    assert report["agreement"]["oracle_integers_compared"] == 8 * (12 * 64 + 24 * 16 + 10)
+    assert set(report["agreement"]["flipped_signs"].values()) == {0}
+    assert report["size_bytes"]["float"] > report["size_bytes"]["packed"]
+    assert set(report["latency_ms"]) == {"latentbit", "onnxruntime_fp32"}
+    assert {"median", "p95"} <= set(report["latency_ms"]["latentbit"])
+    json.dumps(report, allow_nan=False)
+
+
+def test_every_figure_can_fail(bundle: Path) -> None:
+    recorded = load_reference(bundle / "reference.npz")
+    other = recorded.logits[:, ::-1] + 1
+    alter(bundle, logits=other, labels=other.argmax(axis=1))
+    failures = report_of(bundle)["failures"]
+    assert [re.split(" is | from ", sentence)[0] for sentence in failures] == [
+        "the largest logit difference", "top-1 agreement", "accuracy falls",
+    ]  # fmt: skip
+
+
+def test_flipped_signs_are_counted_by_layer(bundle: Path) -> None:
+    recorded = load_reference(bundle / "reference.npz")
+    name = sorted(recorded.signs)[0]
+    signs = recorded.signs[name].copy()
+    signs[3, 2, 1, 0] *= -1
+    alter(bundle, **{f"signs/{name}": pack_signs(signs, axis=1)})
+    flipped = report_of(bundle)["agreement"]["flipped_signs"]
+    assert flipped.pop(name) == 1
+    assert set(flipped.values()) == {0}
+
+
+def test_logits_are_judged_on_images_without_a_flipped_sign(bundle: Path) -> None:
+    """Behind a sign that a float sum has turned all differs; a few such signs are no failure, many are."""
+    recorded = load_reference(bundle / "reference.npz")
+    name = sorted(recorded.signs)[0]
+    signs, logits = recorded.signs[name].copy(), recorded.logits.copy()
+    signs[3, 2, 1, 0] *= -1
+    logits[3] += 0.5
+    alter(bundle, logits=logits, **{f"signs/{name}": pack_signs(signs, axis=1)})
+    report = report_of(bundle, max_flipped_share=0.01)
+    agreement = report["agreement"]
+    assert (report["passed"], agreement["flipped_images"]) == (True, 1)
+    assert agreement["max_abs_logit_difference"] == pytest.approx(0.5, abs=1e-3)
+    assert agreement["max_abs_logit_difference_unflipped"] < 1e-3
+    total = sum(value.size for value in recorded.signs.values())
+    assert agreement["flipped_share"] == pytest.approx(1 / total)
+    (failure,) = report_of(bundle, max_flipped_share=0.5 / total)["failures"]
+    assert "of all signs are flipped" in failure
+    logits[5] += 0.5  # and this image has no flipped sign to excuse it
+    alter(bundle, logits=logits)
+    (failure,) = report_of(bundle, max_flipped_share=0.01)["failures"]
+    assert failure.startswith("the largest logit difference is 0.5")
+
+
+def test_a_logit_that_is_no_number_fails(bundle: Path) -> None:
+    logits = load_reference(bundle / "reference.npz").logits.copy()
+    logits[0, 0] = np.nan
+    alter(bundle, logits=logits)
+    assert "a logit is no finite number, here or in the reference" in report_of(bundle)["failures"]
+
+
+def test_an_integer_that_differs_fails(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = InferenceSession.trace
+
+    def off_by_one(self: InferenceSession, feeds: Any) -> Any:
+        layers = trace(self, feeds)
+        layers[1].accumulators[0, 0, 0, 0] += 2
+        return layers
+
+    monkeypatch.setattr(InferenceSession, "trace", off_by_one)
+    report = report_of(bundle)
+    assert report["agreement"]["oracle_integer_mismatches"] == 1
+    assert "1 integers differ from the oracle" in report["failures"][0]
+
+
+def test_a_reference_that_is_wrong(bundle: Path) -> None:
+    with pytest.raises(DataError, match="there is no reference file"):
+        check(bundle / "model.onnx", bundle / "nowhere.npz")
+    (bundle / "broken.npz").write_bytes(b"no zip")
+    with pytest.raises(DataError, match=r"broken\.npz is no reference file"):
+        check(bundle / "model.onnx", bundle / "broken.npz")
+    alter(bundle, labels=np.zeros(3, np.int64))
+    with pytest.raises(DataError, match="differ in length"):
+        report_of(bundle)
+
+
+def test_the_command(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--latency-runs", "2", "--oracle-samples", "4"]
+    assert main(["check", str(bundle), "--json", *options]) == 0
+    assert json.loads(capsys.readouterr().out)["passed"] is True
+    recorded = load_reference(bundle / "reference.npz")
+    alter(bundle, logits=recorded.logits + 1)
+    assert main(["check", str(bundle), *options]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: the largest logit difference is 1")
+    assert "passed: False" in captured.out

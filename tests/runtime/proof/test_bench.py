@@ -1,0 +1,79 @@
+"""Profile and benchmark: figures for every step and engine, and none for a model whose integers are wrong."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from latentbit.runtime.__main__ import main
+from latentbit.runtime.errors import CheckFailed, ConfigError
+from latentbit.runtime.proof.bench import bench, random_feeds
+from latentbit.runtime.session.profile import chrome_trace, summed
+from latentbit.runtime.session.session import InferenceSession
+
+from ...support.graphs import chain
+
+
+def test_a_profile_has_every_step() -> None:
+    session = InferenceSession(chain(channels=16).SerializeToString())
+    feeds = random_feeds(session, batch=2)
+    session.run(None, feeds)
+    steps = session.profile(feeds)
+    totals = summed(steps)
+    named = {step.name for step in session.get_steps()}
+    assert named <= set(totals)
+    assert all(step.duration >= 0 for step in steps)
+    assert [step.start for step in steps] == sorted(step.start for step in steps)
+    assert sum(totals.values()) == pytest.approx(sum(step.duration for step in steps))
+    events = json.loads(json.dumps(chrome_trace(steps)))["traceEvents"]
+    assert len(events) == len(steps)
+    assert {event["ph"] for event in events} == {"X"}
+
+
+def test_a_profiled_run_gives_the_same_result() -> None:
+    session = InferenceSession(chain(channels=16).SerializeToString())
+    feeds = random_feeds(session)
+    before = session.run(None, feeds)[0]
+    session.profile(feeds)
+    np.testing.assert_array_equal(session.run(None, feeds)[0], before)
+
+
+def test_bench_times_every_engine() -> None:
+    report = bench(chain().SerializeToString(), peers=["onnxruntime", "onnxruntime-int8"], threads=[1, 2], runs=3)
+    assert [(row["engine"], row["threads"]) for row in report["results"]] == [
+        (engine, threads) for threads in (1, 2) for engine in ("latentbit", "onnxruntime", "onnxruntime-int8")
+    ]
+    assert all(row["best"] <= row["median"] <= row["p95"] for row in report["results"])
+    assert report["results"][0]["ratio"] == 1
+
+
+def test_bench_takes_no_time_of_a_wrong_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = InferenceSession.trace
+
+    def wrong(self: InferenceSession, feeds: Any) -> Any:
+        layers = trace(self, feeds)
+        layers[0].accumulators[0, 0, 0, 0] += 2
+        return layers
+
+    monkeypatch.setattr(InferenceSession, "trace", wrong)
+    with pytest.raises(CheckFailed, match="integers differ"):
+        bench(chain().SerializeToString(), runs=1)
+
+
+def test_bench_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(ConfigError, match="there is no peer tvm; there are onnxruntime"):
+        bench(chain().SerializeToString(), peers=["tvm"])
+    with pytest.raises(ConfigError, match="must be 1 or more"):
+        bench(chain().SerializeToString(), threads=[0])
+
+
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, trace = tmp_path / "model.onnx", tmp_path / "trace.json"
+    model.write_bytes(chain().SerializeToString())
+    assert main(["profile", str(model), "--runs", "2", "--trace", str(trace), "--json"]) == 0
+    assert "binarygemm17" in json.loads(capsys.readouterr().out)
+    assert json.loads(trace.read_text())["traceEvents"]
+    assert main(["bench", str(model), "--runs", "2", "--threads", "1", "--peers", "onnxruntime"]) == 0
+    assert capsys.readouterr().out.count("onnxruntime") == 1
