@@ -25,7 +25,7 @@ import llvmlite.ir as ir
 
 from .counting import emit_corners, emit_window
 from .epilogue import make_epilogue
-from .llvm import I32, I64, broadcast, cg, const, emit_load, emit_store, emit_word, routine, splat
+from .llvm import I32, I64, broadcast, cg, const, emit_load, emit_store, emit_word, splat
 from .tiles import make_convolution
 
 __all__ = ["conv_csa"]
@@ -53,9 +53,8 @@ def _spread(b: Any, address: Any) -> Any:
     return broadcast(b, emit_load(b, address, I32), _LANES.count)
 
 
-@routine
 def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
-    """Write the mismatches of four pixels × 32 channels to ``tile``, int32 [4, 32]."""
+    """Emit the mismatches of four pixels × 32 channels to ``tile``, int32 [4, 32]."""
     weights, pieces, count = emit_window(b, words, block)
     # Variables of the function, which LLVM turns into registers.
     place = cg.alloca_once_value(b, weights)

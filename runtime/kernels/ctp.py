@@ -18,7 +18,7 @@ import llvmlite.ir as ir
 
 from .counting import BYTES, emit_corners, emit_count, emit_widen, emit_window
 from .epilogue import make_epilogue
-from .llvm import I8, broadcast, cg, const, emit_load, routine
+from .llvm import I8, broadcast, cg, const, emit_load
 from .tiles import make_convolution
 
 __all__ = ["conv_ctp"]
@@ -37,9 +37,8 @@ def _body(b: Any, sources: list[Any], weights: Any, counters: list[Any], steps: 
     return sums
 
 
-@routine
 def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
-    """Write the mismatches of four pixels × 64 channels to ``tile``, uint16 [4, 64]."""
+    """Emit the mismatches of four pixels × 64 channels to ``tile``, uint16 [4, 64]."""
 
     def widen(b: Any, counters: list[Any], first: bool) -> None:
         for index, counter in enumerate(counters):

@@ -24,18 +24,18 @@ from ..layout.words import BlockWord, Constant, ConvWord, Flag, PixelWord
 from .bit_store import bit_place, emit_bits
 from .llvm import (
     F32,
-    I1,
     I8,
     I16,
     I32,
     I64,
-    broadcast,
     cg,
     const,
     emit_load,
+    emit_mask,
+    emit_masked_load,
+    emit_masked_store,
     emit_store,
     emit_word,
-    routine,
     splat,
     vector,
 )
@@ -91,9 +91,7 @@ class _Emitter:
             self.finish(flags, i, None)
         left = b.sub(channels, whole)
         with b.if_then(b.icmp_signed(">", left, const(0)), likely=False):
-            lanes = ir.Constant(self.integers, list(range(self.width)))
-            spread = broadcast(b, b.trunc(left, I32), self.width)
-            self.finish(flags, whole, b.icmp_signed("<", lanes, spread))
+            self.finish(flags, whole, emit_mask(b, left, self.width))
 
     def finish(self, flags: Flag, i: Any, mask: Any) -> None:
         """Emit a vector of channels from lane ``i`` of the tile on."""
@@ -131,29 +129,13 @@ class _Emitter:
                 self.write(pixel, channel, b.fcmp_ordered(">=", y, constants[Constant.THRESHOLD]), mask)
 
     def load(self, address: Any, kind: Any, mask: Any) -> Any:
-        if mask is None:
-            return emit_load(self.b, address, kind)
-        return self.masked("load", kind, [address], mask, splat(kind, 0))
+        return emit_load(self.b, address, kind) if mask is None else emit_masked_load(self.b, address, kind, mask)
 
     def store(self, address: Any, value: Any, mask: Any) -> None:
         if mask is None:
             emit_store(self.b, address, value)
         else:
-            self.masked("store", value.type, [address], mask, value)
-
-    def masked(self, name: str, kind: Any, address: list[Any], mask: Any, value: Any) -> Any:
-        """Emit llvm.masked.load or .store, which touch only the lanes of the mask."""
-        b = self.b
-        suffix = f"v{self.width}{'f32' if kind == self.floats else 'i32'}.p0"
-        lanes = vector(I1, self.width)
-        place = b.inttoptr(address[0], kind.as_pointer())
-        if name == "load":
-            of_load = ir.FunctionType(kind, [place.type, I32, lanes, kind])
-            function = cg.get_or_insert_function(b.module, of_load, f"llvm.masked.load.{suffix}")
-            return b.call(function, [place, ir.Constant(I32, 4), mask, value])
-        of_store = ir.FunctionType(ir.VoidType(), [kind, place.type, I32, lanes])
-        function = cg.get_or_insert_function(b.module, of_store, f"llvm.masked.store.{suffix}")
-        return b.call(function, [value, place, ir.Constant(I32, 4), mask])
+            emit_masked_store(self.b, address, value, mask)
 
     def write(self, pixel: _Pixel, channel: Any, bits: Any, mask: Any) -> None:
         """Write the bits of a vector at a channel: eight to a byte, or to two bytes of 2 · nibble."""
@@ -163,14 +145,13 @@ class _Emitter:
 
 
 def make_epilogue(pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = I16, row: int | None = None) -> Any:
-    """Return the routine ``epilogue(words, image, block, rows, tile)`` for tiles of ``counts`` in rows of ``lanes``.
+    """Return the ``epilogue(builder, words, image, block, rows, tile)`` that emits it for tiles of rows of ``counts``.
 
     It finishes ``pixels`` rows of the pixel table for the block of channels at ``block``, ``width`` channels at a time.
     A pixel of the tile takes ``lanes`` lanes; with ``row`` it takes rows of so many, as few as the layer needs.
     """
     row_bytes = counts.width // 8 * (lanes if row is None else row)
 
-    @routine
     def epilogue(b: Any, words: Any, image: Any, block: Any, rows: Any, tile: Any) -> None:
         value = {word: emit_word(b, words, word) for word in list(ConvWord)[: ConvWord.SIZE]}
 

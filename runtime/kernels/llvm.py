@@ -25,18 +25,18 @@ __all__ = [
     "cg",
     "const",
     "emit_load",
+    "emit_mask",
+    "emit_masked_load",
+    "emit_masked_store",
     "emit_store",
     "emit_word",
     "kernel",
-    "load_f32",
     "load_i64",
     "pointer",
     "prefetch",
     "routine",
     "scratch",
     "splat",
-    "store_f32",
-    "store_u8",
     "vector",
 ]
 
@@ -95,6 +95,32 @@ def emit_store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value, align:
     builder.store(value, pointer(builder, address, value.type)).align = align
 
 
+def emit_mask(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
+    """Emit the mask of the first ``count`` of ``lanes`` lanes."""
+    numbers = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", numbers, broadcast(builder, builder.trunc(count, I32), lanes))
+
+
+def emit_masked_load(builder: ir.IRBuilder, address: ir.Value, kind: ir.VectorType, mask: ir.Value) -> ir.Value:
+    """Emit the load of the lanes of a mask, the others zeros, whose memory is not touched."""
+    place = pointer(builder, address, kind)
+    of_load = ir.FunctionType(kind, [place.type, I32, mask.type, kind])
+    load = cg.get_or_insert_function(builder.module, of_load, f"llvm.masked.load.{_suffix(kind)}")
+    return builder.call(load, [place, ir.Constant(I32, 1), mask, splat(kind, 0)])
+
+
+def emit_masked_store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value, mask: ir.Value) -> None:
+    """Emit the store of the lanes of a mask."""
+    place = pointer(builder, address, value.type)
+    of_store = ir.FunctionType(ir.VoidType(), [value.type, place.type, I32, mask.type])
+    store = cg.get_or_insert_function(builder.module, of_store, f"llvm.masked.store.{_suffix(value.type)}")
+    builder.call(store, [value, place, ir.Constant(I32, 1), mask])
+
+
+def _suffix(kind: ir.VectorType) -> str:
+    return f"v{kind.count}{'f32' if kind.element == F32 else kind.element}.p0"
+
+
 def emit_word(builder: ir.IRBuilder, words: ir.Value, index: int) -> ir.Value:
     """Emit the load of one of the int64 words at an address."""
     return emit_load(builder, builder.add(words, const(8 * index)), I64)
@@ -114,31 +140,16 @@ def routine(emit: Callable[..., None]) -> Any:
     return intrinsic(typed)
 
 
-def _loader(kind: ir.Type, size: int, numba_type: Any) -> Any:
-    def typed(typing_context: Any, address: Any, index: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return emit_load(builder, builder.add(arguments[0], builder.mul(arguments[1], const(size))), kind)
+def _load_i64(typing_context: Any, address: Any, index: Any) -> Any:
+    """Return the int64 word number ``index`` at an address."""
 
-        return numba_type(types.int64, types.int64), generate
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return emit_load(builder, builder.add(arguments[0], builder.mul(arguments[1], const(8))), I64)
 
-    return typed
-
-
-def _storer(kind: ir.Type, size: int, numba_type: Any) -> Any:
-    def typed(typing_context: Any, address: Any, index: Any, value: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            emit_store(builder, builder.add(arguments[0], builder.mul(arguments[1], const(size))), arguments[2])
-            return context.get_dummy_value()
-
-        return types.void(types.int64, types.int64, numba_type), generate
-
-    return typed
+    return types.int64(types.int64, types.int64), generate
 
 
-load_i64: Any = intrinsic(_loader(I64, 8, types.int64))
-load_f32: Any = intrinsic(_loader(F32, 4, types.float32))
-store_f32: Any = intrinsic(_storer(F32, 4, types.float32))
-store_u8: Any = intrinsic(_storer(I8, 1, types.uint8))
+load_i64: Any = intrinsic(_load_i64)
 
 
 @routine

@@ -17,7 +17,7 @@ import llvmlite.ir as ir
 from ..layout.words import ConvWord
 from .counting import BYTES, emit_corners, emit_count, emit_widen, emit_window
 from .epilogue import make_epilogue
-from .llvm import I8, I32, I64, cg, const, emit_load, emit_word, routine
+from .llvm import I8, I32, I64, cg, const, emit_load, emit_word
 from .tiles import make_convolution
 
 __all__ = ["conv_lut", "emit_row"]
@@ -33,9 +33,8 @@ def emit_row(b: Any, table: Any, entry: Any) -> Any:
     return b.shuffle_vector(row, row, _BOTH)
 
 
-@routine
 def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
-    """Write the mismatches of five pixels × 64 channels to ``tile``, uint16 [5, 64]."""
+    """Emit the mismatches of five pixels × 64 channels to ``tile``, uint16 [5, 64]."""
     table = emit_word(b, words, ConvWord.TABLE)
     shuffle = cg.get_or_insert_function(b.module, ir.FunctionType(BYTES, [BYTES, BYTES]), "llvm.x86.avx2.pshuf.b")
 

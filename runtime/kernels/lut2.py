@@ -36,9 +36,8 @@ def _high(b: Any, value: Any) -> Any:
     return b.and_(b.bitcast(b.lshr(b.bitcast(value, WORDS), splat(WORDS, 4)), BYTES), splat(BYTES, 15))
 
 
-@routine
 def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
-    """Write the mismatches of two pairs of pixels × 64 channels to ``tile``, uint16 [4, 64]."""
+    """Emit the mismatches of two pairs of pixels × 64 channels to ``tile``, uint16 [4, 64]."""
     table = emit_word(b, words, ConvWord.TABLE)
     shuffle = cg.get_or_insert_function(b.module, ir.FunctionType(BYTES, [BYTES, BYTES]), "llvm.x86.avx2.pshuf.b")
     size = _PAIRS * _VECTORS

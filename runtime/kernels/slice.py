@@ -21,12 +21,11 @@ A padded position is a stored bit, so it acts as −1 or +1; zero padding is rep
 from typing import Any
 
 import llvmlite.ir as ir
-from numba.extending import register_jitable
 
 from ..layout.words import FEW_TAPS, BlockWord, ConvWord, Flag, PixelWord
 from .bit_store import bit_place, emit_bits
 from .epilogue import make_epilogue
-from .llvm import I8, I16, I32, I64, cg, const, emit_load, emit_store, emit_word, load_i64, routine, splat
+from .llvm import I8, I16, I32, I64, cg, const, emit_load, emit_store, emit_word, splat
 from .planes import CELLS, emit_below, emit_counts, emit_eight, emit_ripple
 from .tiles import make_convolution
 
@@ -167,43 +166,36 @@ class _Tile:
                                 emit_bits(b, b.add(place, bit_place(b, bit, nibbles)), sixteen, nibbles)
 
 
-def _counter(plane_count: int) -> Any:
-    """Return the routine that finishes, or counts only, a tile of up to ``2 ** plane_count − 2`` taps."""
-
-    @routine
-    def count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
-        """Write bits (LIMITS), or else the mismatches of eight pixels to ``tile``, uint8 [8, cells, 64]."""
-        work = _Tile(b, words, image, source, block, rows, plane_count)
-        limits = b.icmp_signed("==", work.word(ConvWord.FLAGS), const(_LIMITS))
-        with cg.for_range_slice(b, const(0), b.shl(const(8), work.shift), const(8), I64, inc=True) as (first, _):
-            work.count(first)
-            with b.if_else(limits) as (then, otherwise):
-                with then:
-                    work.write(first, work.below(first))
-                with otherwise:
-                    for i, sixteen in enumerate(emit_counts(b, [b.load(plane) for plane in work.planes])):
-                        emit_store(b, b.add(tile, b.add(b.mul(first, const(64)), const(16 * i))), sixteen, 16)
-
-    return count
+def _emit_tile(b: Any, work: _Tile, tile: Any) -> None:
+    """Write bits (LIMITS), or else the mismatches of eight pixels to ``tile``, uint8 [8, cells, 64]."""
+    limits = b.icmp_signed("==", work.word(ConvWord.FLAGS), const(_LIMITS))
+    with cg.for_range_slice(b, const(0), b.shl(const(8), work.shift), const(8), I64, inc=True) as (first, _):
+        work.count(first)
+        with b.if_else(limits) as (then, otherwise):
+            with then:
+                work.write(first, work.below(first))
+            with otherwise:
+                for i, sixteen in enumerate(emit_counts(b, [b.load(plane) for plane in work.planes])):
+                    emit_store(b, b.add(tile, b.add(b.mul(first, const(64)), const(16 * i))), sixteen, 16)
 
 
-_count_few, _count_many = _counter(4), _counter(8)
+def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
+    """Emit both ways to count a tile: in four bit planes where its taps are few, or else in eight."""
+    few = b.icmp_signed("<=", emit_word(b, words, ConvWord.PIECE_COUNT), const(FEW_TAPS))
+    with b.if_else(few) as (then, otherwise):
+        for branch, planes in ((then, 4), (otherwise, 8)):
+            with branch:
+                _emit_tile(b, _Tile(b, words, image, source, block, rows, planes), tile)
+
+
 _finish = make_epilogue(_FINISHED, _LANES, width=16, counts=I8, row=64)
 
 
-@register_jitable
-def _count(words: int, image: int, source: int, block: int, rows: int, tile: int) -> None:
-    if load_i64(words, ConvWord.PIECE_COUNT) <= FEW_TAPS:
-        _count_few(words, image, source, block, rows, tile)
-    else:
-        _count_many(words, image, source, block, rows, tile)
-
-
-@register_jitable
-def _epilogue(words: int, image: int, block: int, rows: int, tile: int) -> None:
-    if load_i64(words, ConvWord.FLAGS) != _LIMITS:
-        for some in range(_PIXELS // _FINISHED):
-            _finish(words, image, block, rows + some * (4 * PixelWord.SIZE * _FINISHED), tile)
+def _epilogue(b: Any, words: Any, image: Any, block: Any, rows: Any, tile: Any) -> None:
+    """Emit the epilogue of some pixels after others, none where their bits are written already."""
+    limits = b.icmp_signed("==", emit_word(b, words, ConvWord.FLAGS), const(_LIMITS))
+    with b.if_then(b.not_(limits)), cg.for_range(b, const(_PIXELS // _FINISHED)) as loop:
+        _finish(b, words, image, block, b.add(rows, b.mul(loop.index, const(4 * PixelWord.SIZE * _FINISHED))), tile)
 
 
 conv_slice = make_convolution(_count, _epilogue, _PIXELS, _PIXELS * _LANES)

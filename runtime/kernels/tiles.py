@@ -8,7 +8,7 @@ the cache where a program does anything but this network: a sixth of a cold 3×3
 from typing import Any
 
 from ..layout.words import BlockWord, ConvWord, PixelWord
-from .llvm import kernel, load_i64, prefetch, scratch
+from .llvm import kernel, load_i64, prefetch, routine, scratch
 
 __all__ = ["make_convolution"]
 
@@ -18,10 +18,12 @@ _BLOCK_BYTES, _PIXEL_BYTES = 8 * BlockWord.SIZE, 4 * PixelWord.SIZE
 def make_convolution(count: Any, epilogue: Any, pixels: int, tile_bytes: int) -> Any:
     """Return the kernel that fills and finishes tiles of ``pixels`` rows of the pixel table, ``tile_bytes`` bytes each.
 
-    ``count(words, image, source, block, rows, tile)`` writes the mismatches of a tile: ``source`` is the image that a
-    kernel before this one made, or else the packed input; ``block`` and ``rows`` are the tile's block of channels and
-    its rows of the pixel table. ``epilogue(words, image, block, rows, tile)`` makes floats and bits of them.
+    ``count(builder, words, image, source, block, rows, tile)`` emits the mismatches of a tile: ``source`` is the image
+    that a kernel before this one made, or else the packed input; ``block`` and ``rows`` are the tile's block of
+    channels and its rows of the pixel table. ``epilogue(builder, words, image, block, rows, tile)`` makes floats and
+    bits of them. Both are emitted into the loop: a call for each tile doubled the time of a depthwise 3×3.
     """
+    count, epilogue = routine(count), routine(epilogue)
 
     @kernel
     def convolution(words: int, image: int, begin: int, end: int) -> None:
