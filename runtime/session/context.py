@@ -4,7 +4,7 @@ Only onnxruntime knows the shapes that its segments give, so each segment is bou
 the first pass, whatever that pass does. A context serves one thread at a time; the session keeps several.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -36,10 +36,11 @@ class Context:
         self._buffers = Buffers()
         self._bound: list[BoundFloatSegment | BoundBinarySegment] = []
 
-    def run(self, feeds: Arrays) -> None:
-        """Run every segment on feeds of the shapes of this context; results lie in its buffers."""
+    def run(self, feeds: Arrays, outputs: Sequence[str] = ()) -> list[NDArray[Any]]:
+        """Run every segment on feeds of the shapes of this context; return copies of these outputs."""
         for segment in self._segments(feeds):
             segment.run()
+        return [self._buffers.values[name].copy() for name in outputs]
 
     def profile(self, feeds: Arrays, watch: Stopwatch) -> None:
         """Run step by step, in this thread alone, and record the time of each."""
@@ -59,10 +60,6 @@ class Context:
         for segment in self._segments(feeds):
             found |= segment.trace()
         return found
-
-    def result(self, name: str) -> NDArray[Any]:
-        """Return a copy of a graph output."""
-        return self._buffers.values[name].copy()
 
     def _segments(self, feeds: Arrays) -> Iterator[BoundFloatSegment | BoundBinarySegment]:
         """Yield the segments in order, each bound by the time that the ones before it have run."""

@@ -4,12 +4,11 @@ import json
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -20,6 +19,7 @@ from ..intake.feeds import check_feeds, input_specs, type_name
 from ..intake.reading import load
 from ..plan.plan import make_plan
 from ..plan.segments import FloatSegment
+from ..steps.buffers import Arrays
 from ..steps.choice import choose_kernels
 from ..steps.prepare import prepare
 from .context import Context
@@ -31,6 +31,7 @@ from .program import Helpers
 __all__ = ["InferenceSession", "LayerTrace", "ModelMeta", "ValueInfo"]
 
 _SHAPES_KEPT = 4
+Result = TypeVar("Result")
 _SHARE = ("auto", "always", "never")
 """Whether kernels share their work out among the threads of a session."""
 
@@ -123,17 +124,13 @@ class InferenceSession:
         """
         names = self._names(output_names)
         arrays = check_feeds(self._inputs, feeds)
-        with self._context(arrays) as context:
-            context.run(arrays)
-            return [context.result(name) for name in names]
+        return self._in_context(arrays, lambda context: context.run(arrays, names))
 
     def trace(self, feeds: Mapping[str, NDArray[Any]]) -> list[LayerTrace]:
         """Run, and return for every packed layer the signs it read and its accumulators, by the same kernels."""
         arrays = check_feeds(self._inputs, feeds)
-        with self._context(arrays) as context:
-            found = context.trace(arrays)
         traces = []
-        for unit, (signs, sums) in found.items():
+        for unit, (signs, sums) in self._in_context(arrays, lambda context: context.trace(arrays)).items():
             flat = (signs[:, :, 0, 0], sums[:, :, 0, 0]) if unit.dense else (signs, sums)
             traces.append(LayerTrace(unit.name, unit.layer.op_type, *flat))
         return traces
@@ -155,11 +152,10 @@ class InferenceSession:
         """
         arrays = check_feeds(self._inputs, feeds)
         watch = Stopwatch(clock)
-        with self._context(arrays) as context:
-            if counting_only:
-                context.count(arrays, watch)
-            else:
-                context.profile(arrays, watch)
+        if counting_only:
+            self._in_context(arrays, lambda context: context.count(arrays, watch))
+        else:
+            self._in_context(arrays, lambda context: context.profile(arrays, watch))
         return watch.steps
 
     def get_inputs(self) -> list[ValueInfo]:
@@ -198,9 +194,8 @@ class InferenceSession:
                 raise InputError(f"the model has no output {name!r}; it has {', '.join(known)}")
         return list(wanted) if wanted else known
 
-    @contextmanager
-    def _context(self, arrays: Mapping[str, NDArray[Any]]) -> Iterator[Context]:
-        """Lend a context for these shapes; one that fails is not used again."""
+    def _in_context(self, arrays: Arrays, use: Callable[[Context], Result]) -> Result:
+        """Return what ``use`` makes of a context for these shapes; a context in which it fails is not used again."""
         key = tuple((name, array.shape) for name, array in sorted(arrays.items()))
         with self._lock:
             free = self._free.get(key)
@@ -208,7 +203,7 @@ class InferenceSession:
         if context is None:
             context = Context(self._plan, self._sessions, self._prepared, self._helpers)
         try:
-            yield context
+            result = use(context)
         except ENGINE_ERRORS as error:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
             raise InputError(f"the model cannot run on {shapes}: {str(error).splitlines()[0]}") from None
@@ -217,6 +212,7 @@ class InferenceSession:
             self._free.move_to_end(key)
             while len(self._free) > _SHAPES_KEPT:
                 self._free.popitem(last=False)
+        return result
 
 
 def _described(info: onnx.ValueInfoProto) -> tuple[str, str, list[int | str | None]]:
