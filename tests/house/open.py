@@ -22,7 +22,6 @@ OPEN: dict[str, str] = {
     "floor pipeline.console": "comes with the branch that cuts the circle of the pipeline",
     "floor pipeline.paths": "comes with the branch that cuts the circle of the pipeline",
     "floor pipeline.sampling": "comes with the branch that cuts the circle of the pipeline",
-    "name runtime.kernels.llvm.store_f32": UNREAD,
     "name training.latent.streams.LatentConv2d": UNREAD,
     "name training.latent.streams.LatentLinear": UNREAD,
     "name training.models.floatnets.FloatResNet": UNREAD,
