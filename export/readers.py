@@ -6,7 +6,7 @@ from typing import Any
 
 from ..runtime.errors import UnsupportedError
 
-__all__ = ["READERS", "find_reader"]
+__all__ = ["find_reader"]
 
 READERS = {"torch.nn.modules.module.Module": ("..training.handover.reader", "read_module")}
 """By the full name of a type, whose subclasses are read as well: the module and the function that read it.

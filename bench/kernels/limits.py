@@ -15,7 +15,6 @@ import numpy as np
 
 from latentbit.runtime.intake.reading import load
 from latentbit.runtime.kernels.registry import choose
-from latentbit.runtime.layout.words import ConvWord
 from latentbit.runtime.session.session import InferenceSession
 
 from ..harness.networks import binary_resnet18
@@ -26,15 +25,13 @@ from .convolutions import binary_model
 
 def peak(channels: int, size: int, runs: int) -> float:
     """Return multiply-accumulates a nanosecond of the counting loop alone, best of the runs."""
-    data = binary_model(channels, size, 3, "bits")
-    session = InferenceSession(data)
-    x = np.zeros((1, channels, size, size), np.float32)
-    context, _ = session._borrow({"input": x})  # its steps are no public interface
-    steps = [step for program in context._programs for step in getattr(program, "steps", []) if step.name == "conv"]
-    step = steps[-1]
-    step.words[ConvWord.FLAGS] = 0  # no variant of the epilogue
-    best = min(1e6 * milliseconds(lambda: step.run(0)) for _ in range(runs))
-    return 9 * channels * channels * size * size / best
+    session = InferenceSession(binary_model(channels, size, 3, "bits"))
+    feeds = {"input": np.zeros((1, channels, size, size), np.float32)}
+    times = []
+    for _ in range(runs):
+        steps = session.profile(feeds, counting_only=True, clock=time.thread_time_ns)
+        times += [step.duration for step in steps if step.name == "conv"]
+    return 9 * channels * channels * size * size / (1e3 * min(times))
 
 
 def layer(channels: int, size: int, runs: int) -> list[float]:

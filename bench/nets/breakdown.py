@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from latentbit.runtime.layout.words import ConvWord
 from latentbit.runtime.proof.bench import random_feeds
 from latentbit.runtime.session.session import InferenceSession
 
@@ -39,12 +38,8 @@ def group_of(name: str, before: bool) -> str:
 
 def counting(session: InferenceSession, feeds: dict[str, np.ndarray], runs: int) -> list[float]:
     """Return milliseconds of all binary layers without their epilogue."""
-    context, _ = session._borrow(feeds)  # its steps are no public interface
-    steps = [step for program in context._programs for step in getattr(program, "steps", [])]
-    steps = [step for step in steps if len(step.words) == ConvWord.SIZE and "pair_image" not in step.name]
-    for step in steps:
-        step.words[ConvWord.FLAGS] = 0  # no variant of the epilogue
-    return [sum(milliseconds(lambda step=step: step.run(0)) for step in steps) for _ in range(runs)]
+    times = (session.profile(feeds, counting_only=True, clock=time.thread_time_ns) for _ in range(runs))
+    return [sum(step.duration for step in steps) / 1e3 for steps in times]
 
 
 def measure(path: Path, runs: int) -> dict[str, list[float]]:

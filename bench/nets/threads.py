@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from latentbit.runtime.proof.bench import random_feeds
-from latentbit.runtime.session import pace
 from latentbit.runtime.session.session import InferenceSession
 
 from ..harness.networks import binary_resnet18
@@ -49,7 +48,7 @@ def measure(path: Path, runs: int) -> dict[str, list[float]]:
     """Return milliseconds by way of running."""
 
     def runner(threads: int) -> Callable[[], object]:
-        session = InferenceSession(path, num_threads=threads)
+        session = InferenceSession(path, num_threads=threads, share="always" if threads > 1 else "auto")
         feeds = random_feeds(session)
         return lambda: session.run(None, feeds)
 
@@ -68,7 +67,6 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    pace.Pace.shared = lambda self: True  # type: ignore[method-assign]
     rows = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name, (size, classes, forms) in NETWORKS.items():

@@ -1,5 +1,6 @@
-"""The kernels: one file each, and the list from which one is chosen."""
+"""The kernels: one file each, and the lists from which one is chosen."""
 
-from .registry import KERNELS, Kernel, choose, entry_address, entry_point
+from .entry import entry_address, entry_point
+from .registry import KERNELS, SUMS, Kernel, SumsKernel, choose
 
-__all__ = ["KERNELS", "Kernel", "choose", "entry_address", "entry_point"]
+__all__ = ["KERNELS", "SUMS", "Kernel", "SumsKernel", "choose", "entry_address", "entry_point"]

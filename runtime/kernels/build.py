@@ -23,9 +23,7 @@ from ..errors import ConfigError, MissingExtraError, StorageError
 from ..files import atomic_path, make_folder
 from ..machine.library import CLASSES, IDENTITY, sealed, source_digest
 from ..machine.objects import emit_object, kernel_ir
-from ..plan.shortcut import can_project
-from ..steps.stem import SUMS
-from .registry import KERNELS
+from .registry import KERNELS, SUMS, can_project
 
 __all__ = ["build_libraries"]
 

@@ -16,20 +16,12 @@ it gathers eight bits at once, by eight shifts of one word of the input.
 from typing import Any
 
 import llvmlite.ir as ir
-from numba import cfunc, types
-from numba.extending import intrinsic
 
 from ..layout.words import GATHER_WORDS, ConvWord
-from .llvm import I1, I8, I32, I64, cg, const, emit_load, emit_store, load_i64, splat
+from .llvm import I1, I8, I64, broadcast, cg, const, emit_load, emit_store, kernel, load_i64, routine
 from .planes import CELLS
 
 __all__ = ["spread_image", "turned_image"]
-
-
-def _everywhere(b: Any, value: Any) -> Any:
-    """Emit a vector of one value that is no constant."""
-    one = b.insert_element(ir.Constant(CELLS, ir.Undefined), value, ir.Constant(I32, 0))
-    return b.shuffle_vector(one, one, splat(ir.VectorType(I32, 8), 0))
 
 
 def _funnel(b: Any, name: str, high: Any, low: Any, places: Any) -> Any:
@@ -38,45 +30,31 @@ def _funnel(b: Any, name: str, high: Any, low: Any, places: Any) -> Any:
     return b.call(shift, [high, low, places])
 
 
-def _emit_turn(typing_context: Any, source: Any, target: Any, down: Any, up: Any, low: Any) -> Any:
+@routine
+def _turn(b: Any, source: Any, target: Any, down: Any, up: Any, low: Any) -> None:
     """Write eight cells of which the bits ``low`` (an address) come from ``down`` places above, others ``up`` below."""
-
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        source, target, down, up, low = arguments
-        before, here, after = (emit_load(b, b.add(source, const(place)), CELLS) for place in (-8, 0, 8))
-        low = emit_load(b, low, CELLS)
-        from_above = _funnel(b, "fshr", after, here, _everywhere(b, down))
-        from_below = _funnel(b, "fshl", here, before, _everywhere(b, up))
-        emit_store(b, target, b.or_(b.and_(from_above, low), b.and_(from_below, b.not_(low))))
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 5), generate
+    before, here, after = (emit_load(b, b.add(source, const(place)), CELLS) for place in (-8, 0, 8))
+    low = emit_load(b, low, CELLS)
+    from_above = _funnel(b, "fshr", after, here, broadcast(b, down, CELLS.count))
+    from_below = _funnel(b, "fshl", here, before, broadcast(b, up, CELLS.count))
+    emit_store(b, target, b.or_(b.and_(from_above, low), b.and_(from_below, b.not_(low))))
 
 
-def _emit_gather(typing_context: Any, source: Any, places: Any, target: Any) -> Any:
+@routine
+def _gather(b: Any, source: Any, places: Any, target: Any) -> None:
     """Write a byte: its bit i is the bit at place i (a byte each) of the word at ``source``."""
-
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        source, places, target = arguments
-        shifts = b.zext(b.bitcast(places, ir.VectorType(I8, 8)), CELLS)
-        bits = b.trunc(b.lshr(_everywhere(b, emit_load(b, source, I64)), shifts), ir.VectorType(I1, 8))
-        emit_store(b, target, b.bitcast(bits, I8))
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 3), generate
+    shifts = b.zext(b.bitcast(places, ir.VectorType(I8, 8)), CELLS)
+    bits = b.trunc(b.lshr(broadcast(b, emit_load(b, source, I64), CELLS.count), shifts), ir.VectorType(I1, 8))
+    emit_store(b, target, b.bitcast(bits, I8))
 
 
-_turn: Any = intrinsic(_emit_turn)
-_gather: Any = intrinsic(_emit_gather)
-
-
-@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
-def turned_image(step: int, image: int, begin: int, end: int) -> None:
+@kernel
+def turned_image(words: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the copies: bit i of a group in copy r is bit (i + r) modulo its size."""
-    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
-    copies, copy_bytes = load_i64(step, ConvWord.SCRATCH), load_i64(step, ConvWord.SCRATCH_STEP)
-    width, inputs = load_i64(step, ConvWord.ACT_ROW), load_i64(step, ConvWord.INPUTS)
-    low, period = load_i64(step, ConvWord.TABLE), max(64, load_i64(step, ConvWord.ACT_PIXEL))
+    act = load_i64(words, ConvWord.ACT) + image * load_i64(words, ConvWord.ACT_STRIDE)
+    copies, copy_bytes = load_i64(words, ConvWord.SCRATCH), load_i64(words, ConvWord.SCRATCH_STRIDE)
+    width, inputs = load_i64(words, ConvWord.ACT_ROW), load_i64(words, ConvWord.INPUTS)
+    low, period = load_i64(words, ConvWord.TABLE), max(64, load_i64(words, ConvWord.ACT_PIXEL))
     for turn in range(inputs):
         copy = copies + turn * copy_bytes
         # The last pixels may reach over: they are written as is right there, and copies have room behind them.
@@ -86,13 +64,13 @@ def turned_image(step: int, image: int, begin: int, end: int) -> None:
                 _turn(act + place, copy + place, turn, inputs - turn, low + turn * period + index)
 
 
-@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
-def spread_image(step: int, image: int, begin: int, end: int) -> None:
+@kernel
+def spread_image(words: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the copies, byte by byte as the table says (slices.gathers)."""
-    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
-    table, copies = load_i64(step, ConvWord.TABLE), load_i64(step, ConvWord.SCRATCH)
-    pixel_bytes, copy_pixel = load_i64(step, ConvWord.ACT_PIXEL), load_i64(step, ConvWord.SCRATCH_PIXEL)
-    count, width = load_i64(step, ConvWord.GATHERS), load_i64(step, ConvWord.ACT_ROW) // pixel_bytes
+    act = load_i64(words, ConvWord.ACT) + image * load_i64(words, ConvWord.ACT_STRIDE)
+    table, copies = load_i64(words, ConvWord.TABLE), load_i64(words, ConvWord.SCRATCH)
+    pixel_bytes, copy_pixel = load_i64(words, ConvWord.ACT_PIXEL), load_i64(words, ConvWord.SCRATCH_PIXEL)
+    count, width = load_i64(words, ConvWord.GATHERS), load_i64(words, ConvWord.ACT_ROW) // pixel_bytes
     for pixel in range(begin * width, end * width):
         source, target = act + pixel * pixel_bytes, copies + pixel * copy_pixel
         for index in range(count):

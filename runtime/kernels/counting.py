@@ -17,23 +17,33 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from ..layout.words import PIXEL_WORDS
-from .llvm import I8, I16, I32, I64, const, emit_load, emit_store, splat
+from ..layout.words import BlockWord, ConvWord, PixelWord
+from .llvm import I8, I16, I32, I64, const, emit_load, emit_store, emit_word, splat
 
-__all__ = ["BYTES", "WORDS", "Body", "emit_corners", "emit_count", "emit_widen"]
+__all__ = ["BYTES", "WORDS", "Body", "emit_corners", "emit_count", "emit_widen", "emit_window"]
 
 BYTES, WORDS = ir.VectorType(I8, 32), ir.VectorType(I16, 16)
 Body = Callable[[Any, list[Any], Any, list[Any], int], list[Any]]
 """``body(builder, sources, weights, counters, steps)``: addresses of the pixels' bytes and of the weights, counters."""
 
 
-def emit_corners(b: Any, act: Any, pixels: Any, count: int, stride: int, element: int) -> list[Any]:
-    """Emit the addresses of the windows of ``count`` rows of the pixel table, every ``stride``-th row."""
+def emit_corners(b: Any, source: Any, block: Any, rows: Any, count: int, stride: int, element: int) -> list[Any]:
+    """Emit the addresses of the windows of ``count`` pixels, every ``stride``-th row of the pixel table.
+
+    ``source`` is the image, of ``element`` bytes for each byte of the packed input, ``block`` the block of channels.
+    """
+    group = b.add(source, b.mul(emit_word(b, block, BlockWord.GROUP), const(element)))
     corners = []
     for p in range(count):
-        offset = b.sext(emit_load(b, b.add(pixels, const(4 * PIXEL_WORDS * stride * p)), I32), I64)
-        corners.append(b.add(act, b.mul(offset, const(element))))
+        place = b.add(rows, const(4 * (PixelWord.SIZE * stride * p + PixelWord.INPUT)))
+        corners.append(b.add(group, b.mul(b.sext(emit_load(b, place, I32), I64), const(element))))
     return corners
+
+
+def emit_window(b: Any, words: Any, block: Any) -> tuple[Any, Any, Any]:
+    """Emit the addresses of the block's weights and of the pieces under a window, and the number of pieces."""
+    pieces, count = emit_word(b, words, ConvWord.PIECES), emit_word(b, words, ConvWord.PIECE_COUNT)
+    return emit_word(b, block, BlockWord.WEIGHTS), pieces, count
 
 
 def emit_widen(b: Any, counter: Any, tile: Any, place: int, first: bool) -> None:
@@ -55,7 +65,7 @@ def emit_count(
     body: Body,
     widen: Callable[[Any, list[Any], bool], None],
 ) -> None:
-    """Emit the loops. ``window`` holds the addresses of weights and pieces and the number of pieces.
+    """Emit the loops over a ``window`` as :func:`emit_window` gives it.
 
     ``steps`` are the lengths of a turn of ``body``; ``element`` bytes of activations and ``vectors`` · 32 bytes of
     weights belong to one step.

@@ -15,68 +15,38 @@ A padded position is a stored bit, so it acts as −1 or +1; zero padding is rep
 from typing import Any
 
 import llvmlite.ir as ir
-from numba import cfunc, types
-from numba.extending import intrinsic
 
-from ..layout.words import PIXEL_WORDS, ConvWord
-from .counting import BYTES, emit_corners, emit_count, emit_widen
+from .counting import BYTES, emit_corners, emit_count, emit_widen, emit_window
 from .epilogue import make_epilogue
-from .llvm import I8, I32, cg, const, emit_load, load_i64, prefetch, scratch, splat
-from .tiles import tile_run
+from .llvm import I8, broadcast, cg, const, emit_load
+from .tiles import make_convolution
 
-__all__ = ["PIXELS", "VECTORS", "conv_ctp"]
+__all__ = ["conv_ctp"]
 
-PIXELS, VECTORS = 4, 2
-_TILE_BYTES = PIXELS * VECTORS * 64
+_PIXELS, _VECTORS = 4, 2
 
 
 def _body(b: Any, sources: list[Any], weights: Any, counters: list[Any], steps: int) -> list[Any]:
     ctpop = cg.get_or_insert_function(b.module, ir.FunctionType(BYTES, [BYTES]), "llvm.ctpop.v32i8")
-    lanes = [emit_load(b, b.add(weights, const(32 * v)), BYTES) for v in range(VECTORS)]
+    lanes = [emit_load(b, b.add(weights, const(32 * v)), BYTES) for v in range(_VECTORS)]
     sums = []
-    for p in range(PIXELS):
-        one = b.insert_element(ir.Constant(BYTES, ir.Undefined), emit_load(b, sources[p], I8), ir.Constant(I32, 0))
-        spread = b.shuffle_vector(one, one, splat(ir.VectorType(I32, 32), 0))
-        for v in range(VECTORS):
-            sums.append(b.add(counters[p * VECTORS + v], b.call(ctpop, [b.xor(spread, lanes[v])])))
+    for p in range(_PIXELS):
+        spread = broadcast(b, emit_load(b, sources[p], I8), BYTES.count)
+        for v in range(_VECTORS):
+            sums.append(b.add(counters[p * _VECTORS + v], b.call(ctpop, [b.xor(spread, lanes[v])])))
     return sums
 
 
-def _emit(typing_context: Any, act: Any, pixels: Any, weights: Any, pieces: Any, count: Any, tile: Any) -> Any:
-    """Write the mismatches of PIXELS pixels × 64 channels to ``tile``, uint16 [PIXELS, 64]."""
+def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
+    """Emit the mismatches of four pixels × 64 channels to ``tile``, uint16 [4, 64]."""
 
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        act, pixels, weights, pieces, count, tile = arguments
+    def widen(b: Any, counters: list[Any], first: bool) -> None:
+        for index, counter in enumerate(counters):
+            emit_widen(b, counter, tile, 32 * index, first)
 
-        def widen(b: Any, counters: list[Any], first: bool) -> None:
-            for index, counter in enumerate(counters):
-                emit_widen(b, counter, tile, 32 * index, first)
-
-        corners = emit_corners(b, act, pixels, PIXELS, 1, 1)
-        emit_count(b, corners, (weights, pieces, count), PIXELS * VECTORS, [1], 1, VECTORS, _body, widen)
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 6), generate
+    corners = emit_corners(b, source, block, rows, _PIXELS, 1, 1)
+    emit_count(b, corners, emit_window(b, words, block), _PIXELS * _VECTORS, [1], 1, _VECTORS, _body, widen)
 
 
-_count: Any = intrinsic(_emit)
-_epilogue = make_epilogue(PIXELS, 32 * VECTORS)
-
-
-@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
-def conv_ctp(step: int, image: int, begin: int, end: int) -> None:
-    """Run units ``begin … end − 1`` of the convolution step at address ``step`` on one image of the batch."""
-    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
-    pieces, piece_count = load_i64(step, ConvWord.PIECES), load_i64(step, ConvWord.PIECE_COUNT)
-    tile = scratch(_TILE_BYTES)
-    unit = begin
-    while unit < end:
-        block, rows, tiles, ahead, share = tile_run(step, unit, end, PIXELS)
-        weights = load_i64(block, 1)
-        for _ in range(tiles):
-            prefetch(ahead, share)
-            _count(act + load_i64(block, 0), rows, weights, pieces, piece_count, tile)
-            _epilogue(step, image, block, rows, tile)
-            rows += 4 * PIXEL_WORDS * PIXELS
-            ahead += share
-        unit += tiles
+_epilogue = make_epilogue(_PIXELS, 32 * _VECTORS)
+conv_ctp = make_convolution(_count, _epilogue, _PIXELS, _PIXELS * _VECTORS * 64)

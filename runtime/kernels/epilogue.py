@@ -19,13 +19,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.ir as ir
-from numba import types
-from numba.extending import intrinsic
 
-from ..layout.words import PIXEL_WORDS, Constant, ConvWord, Flag
-from .llvm import F32, I1, I8, I16, I32, I64, cg, const, emit_load, emit_store, splat, vector
+from ..layout.words import BlockWord, Constant, ConvWord, Flag, PixelWord
+from .bit_store import bit_place, emit_bits
+from .llvm import (
+    F32,
+    I8,
+    I16,
+    I32,
+    I64,
+    cg,
+    const,
+    emit_load,
+    emit_mask,
+    emit_masked_load,
+    emit_masked_store,
+    emit_store,
+    emit_word,
+    splat,
+    vector,
+)
 
-__all__ = ["bit_place", "emit_bits", "make_epilogue"]
+__all__ = ["make_epilogue"]
 
 _VARIANTS = [
     *(
@@ -76,10 +91,7 @@ class _Emitter:
             self.finish(flags, i, None)
         left = b.sub(channels, whole)
         with b.if_then(b.icmp_signed(">", left, const(0)), likely=False):
-            lanes = ir.Constant(self.integers, list(range(self.width)))
-            spread = b.insert_element(ir.Constant(self.integers, ir.Undefined), b.trunc(left, I32), ir.Constant(I32, 0))
-            spread = b.shuffle_vector(spread, spread, splat(self.integers, 0))
-            self.finish(flags, whole, b.icmp_signed("<", lanes, spread))
+            self.finish(flags, whole, emit_mask(b, left, self.width))
 
     def finish(self, flags: Flag, i: Any, mask: Any) -> None:
         """Emit a vector of channels from lane ``i`` of the tile on."""
@@ -117,29 +129,13 @@ class _Emitter:
                 self.write(pixel, channel, b.fcmp_ordered(">=", y, constants[Constant.THRESHOLD]), mask)
 
     def load(self, address: Any, kind: Any, mask: Any) -> Any:
-        if mask is None:
-            return emit_load(self.b, address, kind)
-        return self.masked("load", kind, [address], mask, splat(kind, 0))
+        return emit_load(self.b, address, kind) if mask is None else emit_masked_load(self.b, address, kind, mask)
 
     def store(self, address: Any, value: Any, mask: Any) -> None:
         if mask is None:
             emit_store(self.b, address, value)
         else:
-            self.masked("store", value.type, [address], mask, value)
-
-    def masked(self, name: str, kind: Any, address: list[Any], mask: Any, value: Any) -> Any:
-        """Emit llvm.masked.load or .store, which touch only the lanes of the mask."""
-        b = self.b
-        suffix = f"v{self.width}{'f32' if kind == self.floats else 'i32'}.p0"
-        lanes = vector(I1, self.width)
-        place = b.inttoptr(address[0], kind.as_pointer())
-        if name == "load":
-            of_load = ir.FunctionType(kind, [place.type, I32, lanes, kind])
-            function = cg.get_or_insert_function(b.module, of_load, f"llvm.masked.load.{suffix}")
-            return b.call(function, [place, ir.Constant(I32, 4), mask, value])
-        of_store = ir.FunctionType(ir.VoidType(), [kind, place.type, I32, lanes])
-        function = cg.get_or_insert_function(b.module, of_store, f"llvm.masked.store.{suffix}")
-        return b.call(function, [value, place, ir.Constant(I32, 4), mask])
+            emit_masked_store(self.b, address, value, mask)
 
     def write(self, pixel: _Pixel, channel: Any, bits: Any, mask: Any) -> None:
         """Write the bits of a vector at a channel: eight to a byte, or to two bytes of 2 · nibble."""
@@ -148,79 +144,60 @@ class _Emitter:
         emit_bits(b, b.add(pixel.bits, bit_place(b, channel, self.nibbles)), bits, self.nibbles)
 
 
-def emit_bits(b: Any, place: Any, bits: Any, nibbles: Any) -> None:
-    """Emit the store of some bytes of bits, as they are or four channels to a byte of 2 · nibble."""
-    with b.if_else(b.icmp_signed("!=", nibbles, const(0))) as (then, otherwise):
-        with then:
-            count = bits.type.width // 8
-            wide = b.zext(b.bitcast(bits, vector(I8, count)), vector(I16, count))
-            # ........hhhhllll -> ...hhhh....llll. : low nibble first, both times two
-            twice = b.or_(b.shl(wide, splat(wide.type, 1)), b.shl(wide, splat(wide.type, 5)))
-            emit_store(b, place, b.and_(twice, splat(wide.type, 0x1E1E)))
-        with otherwise:
-            emit_store(b, place, bits)
-
-
-def bit_place(b: Any, channel: Any, nibbles: Any) -> Any:
-    """Emit the byte of a channel (a multiple of 8) in a pixel: eight channels to a byte, or to two of 2 · nibble."""
-    return b.shl(b.lshr(channel, const(3)), nibbles)
-
-
 def make_epilogue(pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = I16, row: int | None = None) -> Any:
-    """Return the intrinsic ``epilogue(step, image, block, rows, tile)`` for tiles of ``counts`` in rows of ``lanes``.
+    """Return the ``epilogue(builder, words, image, block, rows, tile)`` that emits it for tiles of rows of ``counts``.
 
     It finishes ``pixels`` rows of the pixel table for the block of channels at ``block``, ``width`` channels at a time.
     A pixel of the tile takes ``lanes`` lanes; with ``row`` it takes rows of so many, as few as the layer needs.
     """
     row_bytes = counts.width // 8 * (lanes if row is None else row)
 
-    def epilogue(typing_context: Any, step: Any, image: Any, block: Any, rows: Any, tile: Any) -> Any:
-        def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-            step, image, block, rows, tile = arguments
-            words = {word: emit_load(b, b.add(step, const(8 * word)), I64) for word in list(ConvWord)[: ConvWord.SIZE]}
+    def epilogue(b: Any, words: Any, image: Any, block: Any, rows: Any, tile: Any) -> None:
+        value = {word: emit_word(b, words, word) for word in list(ConvWord)[: ConvWord.SIZE]}
 
-            def moved(start: ConvWord, stride: ConvWord) -> Any:
-                return b.add(words[start], b.mul(image, words[stride]))
+        def moved(start: ConvWord, stride: ConvWord) -> Any:
+            return b.add(value[start], b.mul(image, value[stride]))
 
-            residual = moved(ConvWord.RESIDUAL, ConvWord.RESIDUAL_STEP)
-            out, bits = moved(ConvWord.OUT, ConvWord.OUT_STEP), moved(ConvWord.BITS, ConvWord.BITS_STEP)
-            limits = b.icmp_signed("==", words[ConvWord.FLAGS], const(int(Flag.LIMITS)))
-            by_class = b.select(limits, words[ConvWord.LIMITS], words[ConvWord.BASE])
-            first, channels, constants = (emit_load(b, b.add(block, const(8 * word)), I64) for word in (2, 3, 4))
-            # A place that repeats a pixel writes aside: its residual may be gone, replaced by the output in place.
-            aside = cg.alloca_once(b, ir.ArrayType(I8, 8 * lanes + 64))
-            aside.align = 64
-            floats_aside = b.sub(b.ptrtoint(aside, I64), b.mul(first, const(4)))
-            nibbles = words[ConvWord.NIBBLES]
-            bits_aside = b.sub(b.ptrtoint(aside, I64), bit_place(b, first, nibbles))
-            places = []
-            for p in range(pixels):
-                entry = b.add(rows, const(4 * PIXEL_WORDS * p))
-                index, target, in_class, lane = (
-                    b.sext(emit_load(b, b.add(entry, const(4 * word)), I32), I64) for word in range(1, 5)
+        residual = moved(ConvWord.RESIDUAL, ConvWord.RESIDUAL_STRIDE)
+        out, bits = moved(ConvWord.OUT, ConvWord.OUT_STRIDE), moved(ConvWord.BITS, ConvWord.BITS_STRIDE)
+        limits = b.icmp_signed("==", value[ConvWord.FLAGS], const(int(Flag.LIMITS)))
+        by_class = b.select(limits, value[ConvWord.LIMITS], value[ConvWord.BASE])
+        first, channels, constants = (
+            emit_word(b, block, word) for word in (BlockWord.FIRST, BlockWord.CHANNELS, BlockWord.CONSTANTS)
+        )
+        # Places that fill an incomplete tile write aside: the pixel that they repeat may already have overwritten its
+        # residual in place, and what they would write were wrong.
+        aside = cg.alloca_once(b, ir.ArrayType(I8, 8 * lanes + 64))
+        aside.align = 64
+        floats_aside = b.sub(b.ptrtoint(aside, I64), b.mul(first, const(4)))
+        nibbles = value[ConvWord.NIBBLES]
+        bits_aside = b.sub(b.ptrtoint(aside, I64), bit_place(b, first, nibbles))
+        places = []
+        for p in range(pixels):
+            entry = b.add(rows, const(4 * PixelWord.SIZE * p))
+            index, target, in_class, lane = (
+                b.sext(emit_load(b, b.add(entry, const(4 * word)), I32), I64)
+                for word in (PixelWord.OUTPUT, PixelWord.TARGET, PixelWord.CLASS, PixelWord.COUNTS)
+            )
+            live = b.icmp_signed(">=", index, const(0))
+            offset = b.mul(b.mul(index, value[ConvWord.CHANNELS]), const(4))
+            places.append(
+                _Pixel(
+                    counts=b.add(tile, b.mul(lane, const(row_bytes))),
+                    residual=b.add(residual, b.select(live, offset, const(0))),
+                    out=b.select(live, b.add(out, offset), floats_aside),
+                    bits=b.select(live, b.add(bits, target), bits_aside),
+                    in_class=b.add(by_class, b.mul(in_class, const(4))),
                 )
-                live = b.icmp_signed(">=", index, const(0))
-                offset = b.mul(b.mul(index, words[ConvWord.CHANNELS]), const(4))
-                places.append(
-                    _Pixel(
-                        counts=b.add(tile, b.mul(lane, const(row_bytes))),
-                        residual=b.add(residual, b.select(live, offset, const(0))),
-                        out=b.select(live, b.add(out, offset), floats_aside),
-                        bits=b.select(live, b.add(bits, target), bits_aside),
-                        in_class=b.add(by_class, b.mul(in_class, const(4))),
-                    )
-                )
-            done = b.append_basic_block("tile_done")
-            switch = b.switch(words[ConvWord.FLAGS], done)
-            for flags in _VARIANTS:
-                variant = b.append_basic_block(f"variant_{int(flags)}")
-                switch.add_case(const(int(flags)), variant)
-                b.position_at_end(variant)
-                _Emitter(b, constants, first, places, nibbles, width, counts).emit(flags, channels)
-                b.branch(done)
-            b.position_at_end(done)
-            return context.get_dummy_value()
+            )
+        done = b.append_basic_block("tile_done")
+        switch = b.switch(value[ConvWord.FLAGS], done)
+        for flags in _VARIANTS:
+            variant = b.append_basic_block(f"variant_{int(flags)}")
+            switch.add_case(const(int(flags)), variant)
+            b.position_at_end(variant)
+            _Emitter(b, constants, first, places, nibbles, width, counts).emit(flags, channels)
+            b.branch(done)
+        b.position_at_end(done)
 
-        return types.void(*(types.int64,) * 5), generate
-
-    return intrinsic(epilogue)
+    return epilogue

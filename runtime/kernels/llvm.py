@@ -4,10 +4,12 @@ Kernels take addresses, not arrays: the same function then serves the just-in-ti
 of time, and needs nothing of numba's runtime. Vector code is written as LLVM IR, since numba has no vector types.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.ir as ir
-from numba import types
+from numba import cfunc, types
 from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
 
@@ -18,21 +20,25 @@ __all__ = [
     "I16",
     "I32",
     "I64",
+    "broadcast",
     "call_kernel",
     "cg",
     "const",
     "emit_load",
+    "emit_mask",
+    "emit_masked_load",
+    "emit_masked_store",
     "emit_store",
-    "load_f32",
+    "emit_word",
+    "kernel",
     "load_i64",
     "pointer",
     "prefetch",
+    "routine",
     "scratch",
     "splat",
-    "store_f32",
-    "store_u8",
     "vector",
-]  # fmt: skip
+]
 
 cg: Any = _cgutils  # numba's code generation helpers, which carry no types
 I1, I8, I16, I32, I64, F32 = (
@@ -43,6 +49,11 @@ I1, I8, I16, I32, I64, F32 = (
     ir.IntType(64),
     ir.FloatType(),
 )
+
+kernel: Callable[[Callable[[int, int, int, int], None]], Any] = cfunc(
+    "void(int64, int64, int64, int64)", error_model="numpy"
+)
+"""Decorator of a kernel: a C function of four int64, the address of its words first, compiled at import."""
 
 
 def const(value: int) -> ir.Constant:
@@ -58,6 +69,13 @@ def splat(kind: ir.Type, value: float) -> ir.Constant:
 def vector(element: ir.Type, lanes: int) -> ir.Type:
     """Return a vector type, or the scalar itself for one lane."""
     return element if lanes == 1 else ir.VectorType(element, lanes)
+
+
+def broadcast(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
+    """Emit a vector that holds ``value``, which need not be constant, in every lane."""
+    kind = ir.VectorType(value.type, lanes)
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
+    return builder.shuffle_vector(one, one, splat(ir.VectorType(I32, lanes), 0))
 
 
 def pointer(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
@@ -77,64 +95,79 @@ def emit_store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value, align:
     builder.store(value, pointer(builder, address, value.type)).align = align
 
 
-def _loader(kind: ir.Type, size: int, numba_type: Any) -> Any:
-    def typed(typing_context: Any, address: Any, index: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return emit_load(builder, builder.add(arguments[0], builder.mul(arguments[1], const(size))), kind)
-
-        return numba_type(types.int64, types.int64), generate
-
-    return typed
+def emit_mask(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
+    """Emit the mask of the first ``count`` of ``lanes`` lanes."""
+    numbers = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", numbers, broadcast(builder, builder.trunc(count, I32), lanes))
 
 
-def _storer(kind: ir.Type, size: int, numba_type: Any) -> Any:
-    def typed(typing_context: Any, address: Any, index: Any, value: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            emit_store(builder, builder.add(arguments[0], builder.mul(arguments[1], const(size))), arguments[2])
+def emit_masked_load(builder: ir.IRBuilder, address: ir.Value, kind: ir.VectorType, mask: ir.Value) -> ir.Value:
+    """Emit the load of the lanes of a mask, the others zeros, whose memory is not touched."""
+    place = pointer(builder, address, kind)
+    of_load = ir.FunctionType(kind, [place.type, I32, mask.type, kind])
+    load = cg.get_or_insert_function(builder.module, of_load, f"llvm.masked.load.{_suffix(kind)}")
+    return builder.call(load, [place, ir.Constant(I32, 1), mask, splat(kind, 0)])
+
+
+def emit_masked_store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value, mask: ir.Value) -> None:
+    """Emit the store of the lanes of a mask."""
+    place = pointer(builder, address, value.type)
+    of_store = ir.FunctionType(ir.VoidType(), [value.type, place.type, I32, mask.type])
+    store = cg.get_or_insert_function(builder.module, of_store, f"llvm.masked.store.{_suffix(value.type)}")
+    builder.call(store, [value, place, ir.Constant(I32, 1), mask])
+
+
+def _suffix(kind: ir.VectorType) -> str:
+    return f"v{kind.count}{'f32' if kind.element == F32 else kind.element}.p0"
+
+
+def emit_word(builder: ir.IRBuilder, words: ir.Value, index: int) -> ir.Value:
+    """Emit the load of one of the int64 words at an address."""
+    return emit_load(builder, builder.add(words, const(8 * index)), I64)
+
+
+def routine(emit: Callable[..., None]) -> Any:
+    """Return what a kernel calls to have the code of ``emit(builder, *addresses)`` in its place; all are int64."""
+
+    @functools.wraps(emit)
+    def typed(typing_context: Any, *arguments: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            emit(builder, *values)
             return context.get_dummy_value()
 
-        return types.void(types.int64, types.int64, numba_type), generate
+        return types.void(*(types.int64,) * len(arguments)), generate
 
-    return typed
-
-
-load_i64: Any = intrinsic(_loader(I64, 8, types.int64))
-load_f32: Any = intrinsic(_loader(F32, 4, types.float32))
-store_f32: Any = intrinsic(_storer(F32, 4, types.float32))
-store_u8: Any = intrinsic(_storer(I8, 1, types.uint8))
+    return intrinsic(typed)
 
 
-def _prefetch(typing_context: Any, address: Any, size: Any) -> Any:
+def _load_i64(typing_context: Any, address: Any, index: Any) -> Any:
+    """Return the int64 word number ``index`` at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return emit_load(builder, builder.add(arguments[0], builder.mul(arguments[1], const(8))), I64)
+
+    return types.int64(types.int64, types.int64), generate
+
+
+load_i64: Any = intrinsic(_load_i64)
+
+
+@routine
+def prefetch(b: Any, address: Any, size: Any) -> None:
     """Ask for the cache lines of ``size`` bytes at an address; what lies there is not touched, right or wrong."""
-
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        address, size = arguments
-        place = ir.IntType(8).as_pointer()
-        of_prefetch = ir.FunctionType(ir.VoidType(), [place, I32, I32, I32])
-        fetch = cg.get_or_insert_function(b.module, of_prefetch, "llvm.prefetch.p0")
-        read, keep, data = (ir.Constant(I32, value) for value in (0, 2, 1))
-        with cg.for_range_slice(b, const(0), size, const(64), I64, inc=True) as (offset, _):
-            b.call(fetch, [b.inttoptr(b.add(address, offset), place), read, keep, data])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), generate
+    place = I8.as_pointer()
+    of_prefetch = ir.FunctionType(ir.VoidType(), [place, I32, I32, I32])
+    fetch = cg.get_or_insert_function(b.module, of_prefetch, "llvm.prefetch.p0")
+    read, keep, data = (ir.Constant(I32, value) for value in (0, 2, 1))
+    with cg.for_range_slice(b, const(0), size, const(64), I64, inc=True) as (offset, _):
+        b.call(fetch, [b.inttoptr(b.add(address, offset), place), read, keep, data])
 
 
-prefetch: Any = intrinsic(_prefetch)
-
-
-def _call_kernel(typing_context: Any, kernel: Any, first: Any, second: Any, third: Any, fourth: Any) -> Any:
-    """Call the kernel at an address with four words."""
-
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        of_kernel = ir.FunctionType(ir.VoidType(), [I64] * 4)
-        b.call(b.inttoptr(arguments[0], of_kernel.as_pointer()), arguments[1:])
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 5), generate
-
-
-call_kernel: Any = intrinsic(_call_kernel)
+@routine
+def call_kernel(b: Any, address: Any, words: Any, second: Any, third: Any, fourth: Any) -> None:
+    """Call the kernel at an address."""
+    of_kernel = ir.FunctionType(ir.VoidType(), [I64] * 4)
+    b.call(b.inttoptr(address, of_kernel.as_pointer()), [words, second, third, fourth])
 
 
 def _scratch(typing_context: Any, size: Any) -> Any:

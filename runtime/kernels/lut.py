@@ -6,26 +6,23 @@ A lane is an output channel; a step takes four input channels (a nibble) of five
     row[w] = popcount(nibble xor w), w = 0…15         row 16 (padding) = 2 2 2 … : four channels count 4 − 2·2 = 0
     weights  [o0 o16 o1 o17 … o15 o31], a nibble a lane ─► count[lane] += vpshufb(row, weights)
 
-Two vector operations for 128 products and no xor; exact zero padding costs nothing. 1.7 times the CTP kernel in the
-study of kernels. Byte counts are widened after at most 62 steps (62 · 4 = 248 ≤ 255).
+Two vector operations for 128 products and no xor; exact zero padding costs nothing. Byte counts are widened after at
+most 62 steps (62 · 4 = 248 ≤ 255).
 """
 
 from typing import Any
 
 import llvmlite.ir as ir
-from numba import cfunc, types
-from numba.extending import intrinsic
 
-from ..layout.words import PIXEL_WORDS, ConvWord
-from .counting import BYTES, emit_corners, emit_count, emit_widen
+from ..layout.words import ConvWord
+from .counting import BYTES, emit_corners, emit_count, emit_widen, emit_window
 from .epilogue import make_epilogue
-from .llvm import I8, I32, I64, cg, const, emit_load, load_i64, prefetch, scratch
-from .tiles import tile_run
+from .llvm import I8, I32, I64, cg, const, emit_load, emit_word
+from .tiles import make_convolution
 
-__all__ = ["PIXELS", "VECTORS", "conv_lut", "emit_row"]
+__all__ = ["conv_lut", "emit_row"]
 
-PIXELS, VECTORS = 5, 2
-_TILE_BYTES = PIXELS * VECTORS * 64
+_PIXELS, _VECTORS = 5, 2
 _HALF = ir.VectorType(I8, 16)
 _BOTH = ir.Constant(ir.VectorType(I32, 32), [*range(16), *range(16)])
 
@@ -36,57 +33,30 @@ def emit_row(b: Any, table: Any, entry: Any) -> Any:
     return b.shuffle_vector(row, row, _BOTH)
 
 
-def _emit(
-    typing_context: Any, act: Any, pixels: Any, weights: Any, pieces: Any, count: Any, tile: Any, table: Any
-) -> Any:
-    """Write the mismatches of PIXELS pixels × 64 channels to ``tile``, uint16 [PIXELS, 64]."""
+def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
+    """Emit the mismatches of five pixels × 64 channels to ``tile``, uint16 [5, 64]."""
+    table = emit_word(b, words, ConvWord.TABLE)
+    shuffle = cg.get_or_insert_function(b.module, ir.FunctionType(BYTES, [BYTES, BYTES]), "llvm.x86.avx2.pshuf.b")
 
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        act, pixels, weights, pieces, count, tile, table = arguments
-        shuffle = cg.get_or_insert_function(b.module, ir.FunctionType(BYTES, [BYTES, BYTES]), "llvm.x86.avx2.pshuf.b")
+    def body(b: Any, sources: list[Any], weights: Any, counters: list[Any], steps: int) -> list[Any]:
+        for step in range(steps):
+            places = [const(32 * (step * _VECTORS + v)) for v in range(_VECTORS)]
+            lanes = [emit_load(b, b.add(weights, place), BYTES) for place in places]
+            sums = []
+            for p in range(_PIXELS):
+                row = emit_row(b, table, emit_load(b, b.add(sources[p], const(step)), I8))
+                for v in range(_VECTORS):
+                    sums.append(b.add(counters[p * _VECTORS + v], b.call(shuffle, [row, lanes[v]])))
+            counters = sums
+        return counters
 
-        def body(b: Any, sources: list[Any], weights: Any, counters: list[Any], steps: int) -> list[Any]:
-            for step in range(steps):
-                places = [const(32 * (step * VECTORS + v)) for v in range(VECTORS)]
-                lanes = [emit_load(b, b.add(weights, place), BYTES) for place in places]
-                sums = []
-                for p in range(PIXELS):
-                    row = emit_row(b, table, emit_load(b, b.add(sources[p], const(step)), I8))
-                    for v in range(VECTORS):
-                        sums.append(b.add(counters[p * VECTORS + v], b.call(shuffle, [row, lanes[v]])))
-                counters = sums
-            return counters
+    def widen(b: Any, counters: list[Any], first: bool) -> None:
+        for index, counter in enumerate(counters):
+            emit_widen(b, counter, tile, 32 * index, first)
 
-        def widen(b: Any, counters: list[Any], first: bool) -> None:
-            for index, counter in enumerate(counters):
-                emit_widen(b, counter, tile, 32 * index, first)
-
-        corners = emit_corners(b, act, pixels, PIXELS, 1, 1)
-        emit_count(b, corners, (weights, pieces, count), PIXELS * VECTORS, [2], 1, VECTORS, body, widen)
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 7), generate
+    corners = emit_corners(b, source, block, rows, _PIXELS, 1, 1)
+    emit_count(b, corners, emit_window(b, words, block), _PIXELS * _VECTORS, [2], 1, _VECTORS, body, widen)
 
 
-_count: Any = intrinsic(_emit)
-_epilogue = make_epilogue(PIXELS, 32 * VECTORS)
-
-
-@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
-def conv_lut(step: int, image: int, begin: int, end: int) -> None:
-    """Run units ``begin … end − 1`` of the convolution step at address ``step`` on one image of the batch."""
-    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
-    pieces, piece_count = load_i64(step, ConvWord.PIECES), load_i64(step, ConvWord.PIECE_COUNT)
-    table = load_i64(step, ConvWord.TABLE)
-    tile = scratch(_TILE_BYTES)
-    unit = begin
-    while unit < end:
-        block, rows, tiles, ahead, share = tile_run(step, unit, end, PIXELS)
-        weights = load_i64(block, 1)
-        for _ in range(tiles):
-            prefetch(ahead, share)
-            _count(act + load_i64(block, 0), rows, weights, pieces, piece_count, tile, table)
-            _epilogue(step, image, block, rows, tile)
-            rows += 4 * PIXEL_WORDS * PIXELS
-            ahead += share
-        unit += tiles
+_epilogue = make_epilogue(_PIXELS, 32 * _VECTORS)
+conv_lut = make_convolution(_count, _epilogue, _PIXELS, _PIXELS * _VECTORS * 64)

@@ -9,28 +9,25 @@ image (uint16, written by :func:`pair_image`). A table byte holds both counts::
     H += X >> 4                                    high counts
     at the end: low = S − 16·H (modulo 256, exact as low ≤ 248), high = H
 
-So 256 products cost 1 + 4/3 vector operations; 15–25% faster than LUT on 3×3 windows in the study of kernels.
-A tile is 2 pairs × 64 channels: 12 registers of counters, and none spills.
+So 256 products cost 1 + 4/3 vector operations, where LUT takes four. A tile is 2 pairs × 64 channels: 12 registers of
+counters, and none spills.
 """
 
 from typing import Any
 
 import llvmlite.ir as ir
-from numba import cfunc, types
-from numba.extending import intrinsic
 
-from ..layout.words import PIXEL_WORDS, ConvWord
-from .counting import BYTES, WORDS, emit_corners, emit_count, emit_widen
+from ..layout.words import ConvWord
+from .counting import BYTES, WORDS, emit_corners, emit_count, emit_widen, emit_window
 from .epilogue import make_epilogue
-from .llvm import I16, cg, const, emit_load, emit_store, load_i64, prefetch, scratch, splat
+from .llvm import I16, cg, const, emit_load, emit_store, emit_word, kernel, load_i64, routine, splat
 from .lut import emit_row
-from .tiles import tile_run
+from .tiles import make_convolution
 
-__all__ = ["PAIRS", "VECTORS", "conv_lut2", "pair_image"]
+__all__ = ["conv_lut2", "pair_image"]
 
-PAIRS, VECTORS = 2, 2
-_PIXELS = 2 * PAIRS
-_TILE_BYTES = _PIXELS * VECTORS * 64
+_PAIRS, _VECTORS = 2, 2
+_PIXELS = 2 * _PAIRS
 _LOOKUPS = 3  # per sum X
 
 
@@ -39,90 +36,59 @@ def _high(b: Any, value: Any) -> Any:
     return b.and_(b.bitcast(b.lshr(b.bitcast(value, WORDS), splat(WORDS, 4)), BYTES), splat(BYTES, 15))
 
 
-def _emit(
-    typing_context: Any, act: Any, pixels: Any, weights: Any, pieces: Any, count: Any, tile: Any, table: Any
-) -> Any:
-    """Write the mismatches of 2 · PAIRS pixels × 64 channels to ``tile``, uint16 [2 · PAIRS, 64]."""
+def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
+    """Emit the mismatches of two pairs of pixels × 64 channels to ``tile``, uint16 [4, 64]."""
+    table = emit_word(b, words, ConvWord.TABLE)
+    shuffle = cg.get_or_insert_function(b.module, ir.FunctionType(BYTES, [BYTES, BYTES]), "llvm.x86.avx2.pshuf.b")
+    size = _PAIRS * _VECTORS
 
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        act, pixels, weights, pieces, count, tile, table = arguments
-        shuffle = cg.get_or_insert_function(b.module, ir.FunctionType(BYTES, [BYTES, BYTES]), "llvm.x86.avx2.pshuf.b")
-        size = PAIRS * VECTORS
+    def body(b: Any, sources: list[Any], weights: Any, counters: list[Any], steps: int) -> list[Any]:
+        low, high = counters[:size], counters[size:]
+        for first in range(0, steps, _LOOKUPS):
+            sums: list[Any] = [None] * size
+            for step in range(first, min(first + _LOOKUPS, steps)):
+                places = [const(32 * (step * _VECTORS + v)) for v in range(_VECTORS)]
+                lanes = [emit_load(b, b.add(weights, place), BYTES) for place in places]
+                for p in range(_PAIRS):
+                    row = emit_row(b, table, emit_load(b, b.add(sources[p], const(2 * step)), I16))
+                    for v in range(_VECTORS):
+                        found, t = b.call(shuffle, [row, lanes[v]]), p * _VECTORS + v
+                        sums[t] = found if sums[t] is None else b.add(sums[t], found)
+            low = [b.add(one, other) for one, other in zip(low, sums, strict=True)]
+            high = [b.add(one, _high(b, other)) for one, other in zip(high, sums, strict=True)]
+        return low + high
 
-        def body(b: Any, sources: list[Any], weights: Any, counters: list[Any], steps: int) -> list[Any]:
-            low, high = counters[:size], counters[size:]
-            for first in range(0, steps, _LOOKUPS):
-                sums: list[Any] = [None] * size
-                for step in range(first, min(first + _LOOKUPS, steps)):
-                    places = [const(32 * (step * VECTORS + v)) for v in range(VECTORS)]
-                    lanes = [emit_load(b, b.add(weights, place), BYTES) for place in places]
-                    for p in range(PAIRS):
-                        row = emit_row(b, table, emit_load(b, b.add(sources[p], const(2 * step)), I16))
-                        for v in range(VECTORS):
-                            found, t = b.call(shuffle, [row, lanes[v]]), p * VECTORS + v
-                            sums[t] = found if sums[t] is None else b.add(sums[t], found)
-                low = [b.add(one, other) for one, other in zip(low, sums, strict=True)]
-                high = [b.add(one, _high(b, other)) for one, other in zip(high, sums, strict=True)]
-            return low + high
+    def widen(b: Any, counters: list[Any], first: bool) -> None:
+        for p in range(_PAIRS):
+            for v in range(_VECTORS):
+                both, high = counters[p * _VECTORS + v], counters[size + p * _VECTORS + v]
+                sixteen = b.bitcast(b.shl(b.bitcast(high, WORDS), splat(WORDS, 4)), BYTES)
+                low = b.sub(both, b.and_(sixteen, splat(BYTES, 240)))
+                emit_widen(b, low, tile, 32 * (2 * p * _VECTORS + v), first)
+                emit_widen(b, high, tile, 32 * ((2 * p + 1) * _VECTORS + v), first)
 
-        def widen(b: Any, counters: list[Any], first: bool) -> None:
-            for p in range(PAIRS):
-                for v in range(VECTORS):
-                    both, high = counters[p * VECTORS + v], counters[size + p * VECTORS + v]
-                    sixteen = b.bitcast(b.shl(b.bitcast(high, WORDS), splat(WORDS, 4)), BYTES)
-                    low = b.sub(both, b.and_(sixteen, splat(BYTES, 240)))
-                    emit_widen(b, low, tile, 32 * (2 * p * VECTORS + v), first)
-                    emit_widen(b, high, tile, 32 * ((2 * p + 1) * VECTORS + v), first)
-
-        corners = emit_corners(b, act, pixels, PAIRS, 2, 2)
-        emit_count(b, corners, (weights, pieces, count), 2 * size, [6, 2], 2, VECTORS, body, widen)
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 7), generate
+    corners = emit_corners(b, source, block, rows, _PAIRS, 2, 2)
+    emit_count(b, corners, emit_window(b, words, block), 2 * size, [6, 2], 2, _VECTORS, body, widen)
 
 
-def _emit_pair(typing_context: Any, first: Any, second: Any, target: Any) -> Any:
+@routine
+def _pair(b: Any, first: Any, second: Any, target: Any) -> None:
     """Write 32 entries a + 17·b."""
-
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        wide = ir.VectorType(I16, 32)
-        one, other = (b.zext(emit_load(b, address, BYTES), wide) for address in arguments[:2])
-        emit_store(b, arguments[2], b.add(one, b.mul(other, splat(wide, 17))))
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 3), generate
+    wide = ir.VectorType(I16, 32)
+    one, other = (b.zext(emit_load(b, address, BYTES), wide) for address in (first, second))
+    emit_store(b, target, b.add(one, b.mul(other, splat(wide, 17))))
 
 
-_count: Any = intrinsic(_emit)
-_pair: Any = intrinsic(_emit_pair)
-_epilogue = make_epilogue(_PIXELS, 32 * VECTORS)
-
-
-@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
-def pair_image(step: int, image: int, begin: int, end: int) -> None:
+@kernel
+def pair_image(words: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the pair image: entry i = byte i + 17 · byte (i + shift)."""
-    act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
-    pairs, shift = load_i64(step, ConvWord.SCRATCH), load_i64(step, ConvWord.SCRATCH_STEP)
-    width = load_i64(step, ConvWord.ACT_ROW)
+    act = load_i64(words, ConvWord.ACT) + image * load_i64(words, ConvWord.ACT_STRIDE)
+    pairs, shift = load_i64(words, ConvWord.SCRATCH), load_i64(words, ConvWord.SCRATCH_STRIDE)
+    width = load_i64(words, ConvWord.ACT_ROW)
     for index in range(begin * width, end * width, 32):  # the last turn may reach over: it writes what is right there
         _pair(act + index, act + index + shift, pairs + 2 * index)
 
 
-@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
-def conv_lut2(step: int, image: int, begin: int, end: int) -> None:
-    """Run units ``begin … end − 1`` of the convolution step at address ``step``; :func:`pair_image` ran before."""
-    pairs = load_i64(step, ConvWord.SCRATCH)
-    pieces, piece_count = load_i64(step, ConvWord.PIECES), load_i64(step, ConvWord.PIECE_COUNT)
-    table = load_i64(step, ConvWord.TABLE)
-    tile = scratch(_TILE_BYTES)
-    unit = begin
-    while unit < end:
-        block, rows, tiles, ahead, share = tile_run(step, unit, end, _PIXELS)
-        weights = load_i64(block, 1)
-        for _ in range(tiles):
-            prefetch(ahead, share)
-            _count(pairs + 2 * load_i64(block, 0), rows, weights, pieces, piece_count, tile, table)
-            _epilogue(step, image, block, rows, tile)
-            rows += 4 * PIXEL_WORDS * _PIXELS
-            ahead += share
-        unit += tiles
+_epilogue = make_epilogue(_PIXELS, 32 * _VECTORS)
+conv_lut2 = make_convolution(_count, _epilogue, _PIXELS, _PIXELS * _VECTORS * 64)
+"""The convolution over the pair image that :func:`pair_image` made before."""

@@ -1,139 +1,128 @@
-"""Packing: float32 values of any layout to the packed image that a convolution kernel reads.
+"""Packing: float32 values, channels last, to the packed image that a convolution kernel reads.
 
-A unit is one row of pixels. Channel c of group g of a pixel goes to bit ``c % 8`` of byte ``c // 8`` of its group, or,
-in the form with four channels a byte, to bit ``1 + c % 4`` of byte ``c // 4`` (two times the nibble, see :mod:`.lut`).
-Eight neighbouring channels are compared at once where they lie side by side.
+Work is counted in rows of pixels. Channel c of group g of a pixel goes to bit ``c % 8`` of byte ``c // 8`` of its
+group, or, in the form with four channels a byte, to bit ``1 + c % 4`` of byte ``c // 4`` (two times the nibble, see
+:mod:`.lut`).
+Eight neighbouring channels are compared at once, those that are left of a group under a mask.
 """
 
 from typing import Any
 
 import llvmlite.ir as ir
-from numba import cfunc, types
-from numba.extending import intrinsic
 
 from ..layout.words import PackWord
-from .llvm import F32, I8, I16, cg, const, emit_load, emit_store, load_f32, load_i64, store_u8
+from .bit_store import emit_bits
+from .llvm import F32, I8, cg, emit_load, emit_mask, emit_masked_load, kernel, load_i64, routine
 
 __all__ = ["pack_floats", "pack_pooled"]
 
 _EIGHT = ir.VectorType(F32, 8)
 
 
-def _write(b: Any, byte: Any, target: Any, nibbles: Any) -> None:
-    with b.if_else(b.icmp_signed("!=", nibbles, const(0))) as (then, otherwise):
-        with then:
-            wide = b.zext(byte, I16)
-            twice = b.or_(b.shl(wide, ir.Constant(I16, 1)), b.shl(wide, ir.Constant(I16, 5)))
-            emit_store(b, target, b.and_(twice, ir.Constant(I16, 0x1E1E)))
-        with otherwise:
-            emit_store(b, target, byte)
+def _load(b: Any, address: Any, mask: Any) -> Any:
+    return emit_load(b, address, _EIGHT) if mask is None else emit_masked_load(b, address, _EIGHT, mask)
 
 
-def _emit_eight(typing_context: Any, source: Any, threshold: Any, target: Any, nibbles: Any) -> Any:
+def _emit_pack(b: Any, source: Any, threshold: Any, target: Any, nibbles: Any, mask: Any) -> None:
+    reached = b.fcmp_ordered(">=", _load(b, source, mask), _load(b, threshold, mask))
+    reached = reached if mask is None else b.and_(reached, mask)
+    emit_bits(b, target, b.bitcast(reached, I8), nibbles)
+
+
+@routine
+def _eight(b: Any, source: Any, threshold: Any, target: Any, nibbles: Any) -> None:
     """Pack eight floats at ``source`` by eight thresholds to one byte, or to two of 2 · nibble."""
-
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        source, threshold, target, nibbles = arguments
-        mask = b.fcmp_ordered(">=", emit_load(b, source, _EIGHT), emit_load(b, threshold, _EIGHT))
-        _write(b, b.bitcast(mask, I8), target, nibbles)
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 4), generate
+    _emit_pack(b, source, threshold, target, nibbles, None)
 
 
-def _emit_any_eight(
-    typing_context: Any, corner: Any, rows: Any, columns: Any, row: Any, column: Any, threshold: Any, target: Any,
-    nibbles: Any,
-) -> Any:  # fmt: skip
+@routine
+def _some(b: Any, source: Any, threshold: Any, target: Any, nibbles: Any, count: Any) -> None:
+    """Pack ``count`` floats, less than eight, in the same way; the bits of the others are zeros."""
+    _emit_pack(b, source, threshold, target, nibbles, emit_mask(b, count, 8))
+
+
+def _emit_pool(b: Any, corner: Any, window: Any, threshold: Any, target: Any, nibbles: Any, mask: Any) -> None:
+    rows, columns, row, column = window
+    limit = _load(b, threshold, mask)
+    found = cg.alloca_once(b, I8)
+    b.store(ir.Constant(I8, 0), found)
+    with cg.for_range(b, rows) as outer, cg.for_range(b, columns) as inner:
+        place = b.add(corner, b.add(b.mul(outer.index, row), b.mul(inner.index, column)))
+        reached = b.fcmp_ordered(">=", _load(b, place, mask), limit)
+        reached = reached if mask is None else b.and_(reached, mask)
+        b.store(b.or_(b.load(found), b.bitcast(reached, I8)), found)
+    emit_bits(b, target, b.load(found), nibbles)
+
+
+@routine
+def _any_eight(
+    b: Any, corner: Any, rows: Any, columns: Any, row: Any, column: Any, threshold: Any, target: Any, nibbles: Any
+) -> None:
     """Pack eight channels of a window of ``rows`` × ``columns`` pixels: bits of what reaches the threshold anywhere."""
-
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        corner, rows, columns, row, column, threshold, target, nibbles = arguments
-        limit = emit_load(b, threshold, _EIGHT)
-        found = cg.alloca_once(b, I8)
-        b.store(ir.Constant(I8, 0), found)
-        with cg.for_range(b, rows) as outer, cg.for_range(b, columns) as inner:
-            place = b.add(corner, b.add(b.mul(outer.index, row), b.mul(inner.index, column)))
-            mask = b.bitcast(b.fcmp_ordered(">=", emit_load(b, place, _EIGHT), limit), I8)
-            b.store(b.or_(b.load(found), mask), found)
-        _write(b, b.load(found), target, nibbles)
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 8), generate
+    _emit_pool(b, corner, (rows, columns, row, column), threshold, target, nibbles, None)
 
 
-_eight: Any = intrinsic(_emit_eight)
-_any_eight: Any = intrinsic(_emit_any_eight)
+@routine
+def _any_some(
+    b: Any, corner: Any, rows: Any, columns: Any, row: Any, column: Any, threshold: Any, target: Any, nibbles: Any,
+    count: Any,
+) -> None:  # fmt: skip
+    """Pack ``count`` channels of a window, less than eight, in the same way."""
+    _emit_pool(b, corner, (rows, columns, row, column), threshold, target, nibbles, emit_mask(b, count, 8))
 
 
-@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
-def pack_floats(step: int, image: int, begin: int, end: int) -> None:
+@kernel
+def pack_floats(words: int, image: int, begin: int, end: int) -> None:
     """Pack rows ``begin … end − 1`` of one image by ``value >= threshold[c]`` (NaN gives 0)."""
-    source = load_i64(step, PackWord.SOURCE) + image * load_i64(step, PackWord.SOURCE_STEP)
-    target = load_i64(step, PackWord.TARGET) + image * load_i64(step, PackWord.TARGET_STEP)
-    threshold = load_i64(step, PackWord.THRESHOLD)
-    row_stride, pixel_stride = load_i64(step, PackWord.ROW_STRIDE), load_i64(step, PackWord.PIXEL_STRIDE)
-    channel_stride, width = load_i64(step, PackWord.CHANNEL_STRIDE), load_i64(step, PackWord.WIDTH)
-    groups, channels = load_i64(step, PackWord.GROUPS), load_i64(step, PackWord.GROUP_CHANNELS)
-    row_bytes, pixel_bytes = load_i64(step, PackWord.ROW_BYTES), load_i64(step, PackWord.PIXEL_BYTES)
-    group_bytes, nibbles = load_i64(step, PackWord.GROUP_BYTES), load_i64(step, PackWord.NIBBLES)
-    per_byte = 8 - 4 * nibbles
-    whole = channels // 8 if channel_stride == 1 else 0
+    source = load_i64(words, PackWord.SOURCE) + image * load_i64(words, PackWord.SOURCE_STRIDE)
+    target = load_i64(words, PackWord.TARGET) + image * load_i64(words, PackWord.TARGET_STRIDE)
+    threshold = load_i64(words, PackWord.THRESHOLD)
+    row_stride, pixel_stride = 4 * load_i64(words, PackWord.ROW_STRIDE), 4 * load_i64(words, PackWord.PIXEL_STRIDE)
+    groups, channels = load_i64(words, PackWord.GROUPS), load_i64(words, PackWord.GROUP_CHANNELS)
+    row_bytes, pixel_bytes = load_i64(words, PackWord.ROW_BYTES), load_i64(words, PackWord.PIXEL_BYTES)
+    group_bytes, nibbles = load_i64(words, PackWord.GROUP_BYTES), load_i64(words, PackWord.NIBBLES)
+    whole, left = channels // 8, channels % 8
     for y in range(begin, end):
-        for x in range(width):
-            pixel = y * row_stride + x * pixel_stride
+        for x in range(load_i64(words, PackWord.WIDTH)):
+            pixel = source + y * row_stride + x * pixel_stride
             place = target + y * row_bytes + x * pixel_bytes
             for group in range(groups):
-                values, limits = source + 4 * (pixel + group * channels), threshold + 4 * group * channels
-                for eight in range(whole):
-                    put = place + group * group_bytes + eight * (1 + nibbles)
-                    _eight(values + 32 * eight, limits + 32 * eight, put, nibbles)
-                for byte in range(whole * (1 + nibbles), (channels + per_byte - 1) // per_byte):
-                    bits = 0
-                    first = byte * per_byte
-                    for bit in range(min(per_byte, channels - first)):
-                        channel = group * channels + first + bit
-                        if load_f32(source, pixel + channel * channel_stride) >= load_f32(threshold, channel):
-                            bits |= 1 << (bit + nibbles)
-                    store_u8(place, group * group_bytes + byte, bits)
+                values, limits = pixel + 4 * group * channels, threshold + 4 * group * channels
+                put = place + group * group_bytes
+                for _ in range(whole):
+                    _eight(values, limits, put, nibbles)
+                    values, limits, put = values + 32, limits + 32, put + 1 + nibbles
+                if left:
+                    _some(values, limits, put, nibbles, left)
 
 
-@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
-def pack_pooled(step: int, image: int, begin: int, end: int) -> None:
+@kernel
+def pack_pooled(words: int, image: int, begin: int, end: int) -> None:
     """Pack rows of the max-pool of one image: a bit is 1 where any value of the window reaches the threshold."""
-    source = load_i64(step, PackWord.SOURCE) + image * load_i64(step, PackWord.SOURCE_STEP)
-    target = load_i64(step, PackWord.TARGET) + image * load_i64(step, PackWord.TARGET_STEP)
-    threshold = load_i64(step, PackWord.THRESHOLD)
-    row_stride, pixel_stride = load_i64(step, PackWord.ROW_STRIDE), load_i64(step, PackWord.PIXEL_STRIDE)
-    groups, channels = load_i64(step, PackWord.GROUPS), load_i64(step, PackWord.GROUP_CHANNELS)
-    row_bytes, pixel_bytes = load_i64(step, PackWord.ROW_BYTES), load_i64(step, PackWord.PIXEL_BYTES)
-    group_bytes, nibbles = load_i64(step, PackWord.GROUP_BYTES), load_i64(step, PackWord.NIBBLES)
-    height, width = load_i64(step, PackWord.SOURCE_HEIGHT), load_i64(step, PackWord.SOURCE_WIDTH)
-    per_byte = 8 - 4 * nibbles
+    source = load_i64(words, PackWord.SOURCE) + image * load_i64(words, PackWord.SOURCE_STRIDE)
+    target = load_i64(words, PackWord.TARGET) + image * load_i64(words, PackWord.TARGET_STRIDE)
+    threshold = load_i64(words, PackWord.THRESHOLD)
+    row_stride, pixel_stride = 4 * load_i64(words, PackWord.ROW_STRIDE), 4 * load_i64(words, PackWord.PIXEL_STRIDE)
+    groups, channels = load_i64(words, PackWord.GROUPS), load_i64(words, PackWord.GROUP_CHANNELS)
+    row_bytes, pixel_bytes = load_i64(words, PackWord.ROW_BYTES), load_i64(words, PackWord.PIXEL_BYTES)
+    group_bytes, nibbles = load_i64(words, PackWord.GROUP_BYTES), load_i64(words, PackWord.NIBBLES)
+    height, width = load_i64(words, PackWord.SOURCE_HEIGHT), load_i64(words, PackWord.SOURCE_WIDTH)
+    whole, left = channels // 8, channels % 8
     for y in range(begin, end):
-        start_y = y * load_i64(step, PackWord.POOL_STRIDE_Y) - load_i64(step, PackWord.POOL_TOP)
-        top, bottom = max(0, start_y), min(height, start_y + load_i64(step, PackWord.POOL_HEIGHT))
-        for x in range(load_i64(step, PackWord.WIDTH)):
-            start_x = x * load_i64(step, PackWord.POOL_STRIDE_X) - load_i64(step, PackWord.POOL_LEFT)
-            left, right = max(0, start_x), min(width, start_x + load_i64(step, PackWord.POOL_WIDTH))
+        start_y = y * load_i64(words, PackWord.POOL_STRIDE_Y) - load_i64(words, PackWord.POOL_TOP)
+        top, bottom = max(0, start_y), min(height, start_y + load_i64(words, PackWord.POOL_HEIGHT))
+        rows = bottom - top
+        for x in range(load_i64(words, PackWord.WIDTH)):
+            start_x = x * load_i64(words, PackWord.POOL_STRIDE_X) - load_i64(words, PackWord.POOL_LEFT)
+            first, last = max(0, start_x), min(width, start_x + load_i64(words, PackWord.POOL_WIDTH))
+            columns = last - first
+            pixel = source + top * row_stride + first * pixel_stride
             place = target + y * row_bytes + x * pixel_bytes
             for group in range(groups):
-                for eight in range(channels // 8):
-                    channel = 4 * (group * channels + 8 * eight)
-                    corner = source + 4 * (top * row_stride + left * pixel_stride) + channel
-                    put = place + group * group_bytes + eight * (1 + nibbles)
-                    steps = 4 * row_stride, 4 * pixel_stride
-                    _any_eight(
-                        corner, bottom - top, right - left, steps[0], steps[1], threshold + channel, put, nibbles
-                    )
-                for byte in range(channels // 8 * (1 + nibbles), (channels + per_byte - 1) // per_byte):
-                    bits = 0
-                    first = byte * per_byte
-                    for bit in range(min(per_byte, channels - first)):
-                        channel = group * channels + first + bit
-                        limit = load_f32(threshold, channel)
-                        for sy in range(top, bottom):
-                            for sx in range(left, right):
-                                if load_f32(source, sy * row_stride + sx * pixel_stride + channel) >= limit:
-                                    bits |= 1 << (bit + nibbles)
-                    store_u8(place, group * group_bytes + byte, bits)
+                corner, limits = pixel + 4 * group * channels, threshold + 4 * group * channels
+                put = place + group * group_bytes
+                for _ in range(whole):
+                    _any_eight(corner, rows, columns, row_stride, pixel_stride, limits, put, nibbles)
+                    corner, limits, put = corner + 32, limits + 32, put + 1 + nibbles
+                if left:
+                    _any_some(corner, rows, columns, row_stride, pixel_stride, limits, put, nibbles, left)

@@ -1,14 +1,12 @@
-"""The kernels, in one list: what each needs, which layers it takes, how its data lie, and how it is called.
+"""The kernels, in lists: what each needs, what it takes, how its data lie, and how it is called.
 
-To add a kernel write its module with one function ``kernel(descriptor, image, begin, end)`` and add a line to
+To add a kernel of convolutions write its module, which makes it by :func:`.tiles.make_convolution`, and add a row to
 :data:`KERNELS`; tests, ``info`` and benchmarks read the list. The first kernel that fits CPU and layer is taken.
+:data:`SUMS` lists the kernels of the exact stem's sums in the same way.
 """
 
-import ctypes
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,31 +14,27 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..intake.model import BinaryLayer
-from ..layout.images import BYTES, NIBBLES, SLICES, WORDS, ImageFormat, PackedImage, interleaved
+from ..layout.images import BYTES, NIBBLES, SLICES, WORDS, ImageFormat, PackedImage
 from ..layout.lookup import pair_table, single_table
-from ..layout.slices import from_above, gathers, reach, spread_copies, turned_copies
-from ..machine.jit import kernel_address
-from ..machine.library import Library, current_library, usable_features
+from ..layout.slices import from_above, gathers, spread_copies, turned_copies
+from ..layout.tables import Order, pair_order, row_order
+from ..layout.weights import interleaved
+from ..machine.library import usable_features
+from .fits import any_layer, convolutions, eight_bits, even_groups, small_groups, whole_words
 
-__all__ = ["KERNELS", "Kernel", "choose", "entry_address", "entry_point"]
-
-
-def rows(tile: int) -> Callable[[int, int], NDArray[Any]]:
-    """Return an order of output pixels: row by row, filled up to whole tiles."""
-
-    def order(height: int, width: int) -> NDArray[Any]:
-        count = height * width
-        return np.concatenate([np.arange(count), np.full(-count % tile, -1)])
-
-    return order
+__all__ = ["KERNELS", "SHORTCUT_LANES", "SUMS", "Kernel", "SumsKernel", "can_project", "choose"]
 
 
 @dataclass(frozen=True)
 class Before:
-    """What a kernel makes of its packed input first: a function of a kernel module, one unit a row of the input.
+    """A kernel that runs before a convolution and makes another image of its packed input, a row at a time.
 
-    ``scratch`` returns the bytes that it makes, 0 where the kernel reads the input itself, and their step; ``table``
-    returns what the function has to know, of an image and that step.
+    ======= ==========================================================================================
+    module  module of ``kernels/``, and in it
+    symbol  the kernel
+    scratch image -> bytes of what it makes (0 where it is not needed), and their stride (SCRATCH_STRIDE)
+    table   image and stride -> what the kernel has to know
+    ======= ==========================================================================================
     """
 
     module: str
@@ -51,75 +45,81 @@ class Before:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A convolution kernel.
+    """A kernel of convolutions.
 
-    ``features`` the CPU must have; ``takes`` says None, or why not this layer; at most ``piece`` bytes, in multiples of
-    ``grain``, are counted before the counters are widened; a tile is ``pixels`` places of ``order`` × ``lanes`` output
-    channels; ``table`` makes the look-up table; ``before`` runs first. The weights of a lane come in turns of ``unit``
-    bytes; the epilogue takes ``width`` channels at a time.
+    ========== ==========================================================================================
+    name       as ``info`` shows it and a caller asks for it
+    module     module of ``kernels/``, and in it
+    symbol     the kernel
+    features   what the CPU must have
+    format     how the packed input lies
+    piece      bytes of a window that are counted, at most, before the counters are widened
+    grain      bytes of a window that are counted at once: all pieces but the last of a row are multiples
+    pixels     output pixels of a tile
+    lanes      output channels of a block
+    order      which output pixels make a tile
+    takes      layer -> None, or why the kernel does not take it
+    table      makes its look-up table
+    before     the kernel that runs first
+    turn_bytes bytes of a lane's weights that lie together (:mod:`..layout.weights`)
+    width      channels that the epilogue finishes at once
+    ========== ==========================================================================================
     """
 
     name: str
-    symbol: str
     module: str
+    symbol: str
     features: frozenset[str]
     format: ImageFormat
     piece: int
     grain: int
     pixels: int
     lanes: int
-    order: Callable[[int, int], NDArray[Any]]
+    order: Order
     takes: Callable[[BinaryLayer], str | None]
     table: Callable[[], NDArray[np.uint8]] | None = None
     before: Before | None = None
-    unit: int = 1
+    turn_bytes: int = 1
     width: int = 8
 
     @property
     def lane_order(self) -> NDArray[np.int64]:
         """The output channel of each lane: counters of a byte are widened even and odd, wider ones stay as they are."""
-        return interleaved(self.lanes) if self.unit == 1 else np.arange(self.lanes)
+        return interleaved(self.lanes) if self.turn_bytes == 1 else np.arange(self.lanes)
 
 
-def pairs(tile: int) -> Callable[[int, int], NDArray[Any]]:
-    """Return an order of output pixels in neighbours of a row (an odd row ends with −1), filled up to whole tiles."""
+@dataclass(frozen=True)
+class SumsKernel:
+    """A kernel of the exact stem's sums.
 
-    def order(height: int, width: int) -> NDArray[Any]:
-        index = np.full((height, width + width % 2), -1)
-        index[:, :width] = np.arange(height * width).reshape(height, width)
-        return np.concatenate([index.reshape(-1), np.full(-index.size % tile, -1)])
+    ============ ========================================================================================
+    name         as ``info`` shows it
+    module       module of ``kernels/``, and in it
+    before       the kernel that fills the image with its border
+    symbol       the kernel that makes a row of sums
+    features     what the CPU must have
+    takes        weight, int16 ``[O, C, kh, kw]`` -> whether the kernel can multiply by it
+    dtype        type of a number of the image
+    weight_dtype type of a weight
+    run          numbers of a window row that are multiplied at once
+    pixels       pixels of a tile
+    lanes        output channels of a block
+    raw          whether the image holds pixels as they are, and each lane starts at −Σ w·zero point; or centred
+    ============ ========================================================================================
+    """
 
-    return order
-
-
-def _any(layer: BinaryLayer) -> None:
-    return None
-
-
-def _images(layer: BinaryLayer) -> str | None:
-    return "a dense layer has no neighbouring pixels" if layer.dense else None
-
-
-def _whole_words(layer: BinaryLayer) -> str | None:
-    outputs, inputs = layer.weight.shape[:2]
-    if layer.group == 1 or (inputs % 32 == 0 and outputs // layer.group % 16 == 0):
-        return None
-    return "its groups of channels fill no whole words"
-
-
-def _narrow(layer: BinaryLayer) -> str | None:
-    outputs, inputs = layer.shape[:2]
-    if layer.group > 1 and inputs <= 28 and outputs == layer.channels and layer.window < 255:
-        return None
-    return "it has no small groups with as many outputs as inputs"
-
-
-def _uneven(layer: BinaryLayer) -> str | None:
-    """The limit is where gathering the copies costs what lut2 does for a group, whatever its outputs (up to 64)."""
-    products, limit = layer.shape[0] // layer.group * layer.shape[1], 16 * (math.prod(layer.shape[2:]) + 1)
-    if layer.group > 1 and layer.window < 255 and products <= limit and reach(layer) <= 64:
-        return None
-    return "it has no small groups"
+    name: str
+    module: str
+    before: str
+    symbol: str
+    features: frozenset[str]
+    takes: Callable[[NDArray[np.int16]], bool]
+    dtype: Any
+    weight_dtype: Any
+    run: int
+    pixels: int
+    lanes: int
+    raw: bool
 
 
 def _pair_image(image: PackedImage) -> tuple[int, int]:
@@ -127,35 +127,118 @@ def _pair_image(image: PackedImage) -> tuple[int, int]:
     return 2 * (image.data.shape[1] + image.slack), image.layer.strides[1] * image.pixel_bytes
 
 
-_PAIRED = Before("lut2", "pair_image", _pair_image)
-_TURNED = Before("copies", "turned_image", turned_copies, from_above)
-_SPREAD = Before("copies", "spread_image", spread_copies, gathers)
-_ALL: frozenset[str] = frozenset()  # every CPU
-_AVX2, _AVX512 = frozenset({"avx2"}), frozenset({"avx512f", "avx512_vpopcntdq"})
-_WHOLE = 1 << 30  # bytes: counters of 32 bits need no widening
+_WHOLE = 1 << 30  # bytes of a piece: counters of 32 bits, and bit planes, need no widening
+_CSA = Kernel(
+    name="csa",
+    module="csa",
+    symbol="conv_csa",
+    features=frozenset({"avx512f", "avx512_vpopcntdq"}),
+    format=WORDS,
+    piece=_WHOLE,
+    grain=4,
+    pixels=4,
+    lanes=32,
+    order=row_order(4),
+    takes=whole_words,
+    turn_bytes=4,
+    width=16,
+)
 _SLICE = Kernel(
     name="slice",
-    symbol="conv_slice",
     module="slice",
-    features=_ALL,
+    symbol="conv_slice",
+    features=frozenset(),
     format=SLICES,
     piece=_WHOLE,
     grain=1,
     pixels=8,
     lanes=512,
-    order=rows(8),
-    takes=_narrow,
-    before=_TURNED,
+    order=row_order(8),
+    takes=even_groups,
+    before=Before("copies", "turned_image", turned_copies, from_above),
     width=16,
 )
-KERNELS = (
-    Kernel("csa", "conv_csa", "csa", _AVX512, WORDS, _WHOLE, 4, 4, 32, rows(4), _whole_words, unit=4, width=16),
-    _SLICE,
-    replace(_SLICE, name="spread", takes=_uneven, before=_SPREAD),
-    Kernel("lut2", "conv_lut2", "lut2", _AVX2, NIBBLES, 60, 6, 4, 64, pairs(4), _images, pair_table, _PAIRED),
-    Kernel("lut", "conv_lut", "lut", _AVX2, NIBBLES, 62, 2, 5, 64, rows(5), _any, single_table),
-    Kernel("ctp", "conv_ctp", "ctp", _ALL, BYTES, 31, 1, 4, 64, rows(4), _any),
+_SPREAD = replace(
+    _SLICE, name="spread", takes=small_groups, before=Before("copies", "spread_image", spread_copies, gathers)
 )
+_LUT2 = Kernel(
+    name="lut2",
+    module="lut2",
+    symbol="conv_lut2",
+    features=frozenset({"avx2"}),
+    format=NIBBLES,
+    piece=60,
+    grain=6,
+    pixels=4,
+    lanes=64,
+    order=pair_order(4),
+    takes=convolutions,
+    table=pair_table,
+    before=Before("lut2", "pair_image", _pair_image),
+)
+_LUT = Kernel(
+    name="lut",
+    module="lut",
+    symbol="conv_lut",
+    features=frozenset({"avx2"}),
+    format=NIBBLES,
+    piece=62,
+    grain=2,
+    pixels=5,
+    lanes=64,
+    order=row_order(5),
+    takes=any_layer,
+    table=single_table,
+)
+_CTP = Kernel(
+    name="ctp",
+    module="ctp",
+    symbol="conv_ctp",
+    features=frozenset(),
+    format=BYTES,
+    piece=31,
+    grain=1,
+    pixels=4,
+    lanes=64,
+    order=row_order(4),
+    takes=any_layer,
+)
+KERNELS = (_CSA, _SLICE, _SPREAD, _LUT2, _LUT, _CTP)
+"""The kernels of convolutions; the first that fits CPU and layer is taken."""
+
+_QUADS = SumsKernel(
+    name="quads",
+    module="stem_quads",
+    before="place_pixels",
+    symbol="sums_quads",
+    features=frozenset({"avx512f", "avx512_vnni"}),
+    takes=eight_bits,
+    dtype=np.uint8,
+    weight_dtype=np.int8,
+    run=4,
+    pixels=4,
+    lanes=64,
+    raw=True,
+)
+_PAIRS = SumsKernel(
+    name="pairs",
+    module="stem_pairs",
+    before="centre_pixels",
+    symbol="sums_pairs",
+    features=frozenset(),
+    takes=lambda weight: True,
+    dtype=np.int16,
+    weight_dtype=np.int16,
+    run=2,
+    pixels=2,
+    lanes=32,
+    raw=False,
+)
+SUMS = (_QUADS, _PAIRS)
+"""The kernels of the exact stem's sums; the first that fits CPU and stem is taken. All give the same integers."""
+
+SHORTCUT_LANES = 16
+"""A float shortcut has a multiple of so many output channels (kernels/shortcut.py)."""
 
 
 def choose(layer: BinaryLayer, wanted: str | None = None) -> tuple[Kernel, str]:
@@ -163,11 +246,13 @@ def choose(layer: BinaryLayer, wanted: str | None = None) -> tuple[Kernel, str]:
 
     Raises ModelError for a kernel that does not exist or that this CPU cannot run.
     """
+    by_name = {kernel.name: kernel for kernel in KERNELS}
+    if wanted is not None and wanted not in by_name:
+        raise ModelError(f"there is no kernel {wanted}; there are {', '.join(by_name)}")
     features = usable_features()
     refusals: list[str] = []
-    if wanted is not None and wanted not in {kernel.name for kernel in KERNELS}:
-        raise ModelError(f"there is no kernel {wanted}; there are {', '.join(kernel.name for kernel in KERNELS)}")
-    for kernel in sorted(KERNELS, key=lambda kernel: kernel.name != wanted):
+    first = [] if wanted is None else [by_name[wanted]]
+    for kernel in (*first, *(kernel for kernel in KERNELS if kernel.name != wanted)):
         missing = kernel.features - features
         refusal = f"the CPU has no {', '.join(sorted(missing))}" if missing else kernel.takes(layer)
         if refusal is None:
@@ -178,17 +263,6 @@ def choose(layer: BinaryLayer, wanted: str | None = None) -> tuple[Kernel, str]:
     raise ModelError(f"node {layer.name}: no kernel takes it ({'; '.join(refusals)})")
 
 
-def entry_point(module: str, symbol: str) -> Callable[..., None]:
-    """Return the compiled function ``symbol`` of int64 arguments; called, it releases the interpreter lock."""
-    return _entry_point(current_library(), module, symbol)
-
-
-@cache
-def _entry_point(built: Library | None, module: str, symbol: str) -> Callable[..., None]:
-    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * (5 if symbol == "run_shared" else 4))
-    return prototype(kernel_address(module, symbol) if built is None else built.address(symbol))
-
-
-def entry_address(call: Callable[..., None]) -> int:
-    """Return the address behind an entry point, for compiled code to call it."""
-    return ctypes.cast(call, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+def can_project(features: frozenset[str]) -> bool:
+    """Tell whether a CPU with these features has the fused multiply-add of vectors that the float shortcut needs."""
+    return bool(features & {"asimd", "fma"})

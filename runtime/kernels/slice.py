@@ -21,29 +21,28 @@ A padded position is a stored bit, so it acts as −1 or +1; zero padding is rep
 from typing import Any
 
 import llvmlite.ir as ir
-from numba import cfunc, types
-from numba.extending import intrinsic
 
-from ..layout.words import FEW_TAPS, PIXEL_WORDS, ConvWord, Flag
-from .epilogue import bit_place, emit_bits, make_epilogue
-from .llvm import I8, I16, I32, I64, cg, const, emit_load, emit_store, load_i64, prefetch, scratch, splat
+from ..layout.words import FEW_TAPS, BlockWord, ConvWord, Flag, PixelWord
+from .bit_store import bit_place, emit_bits
+from .epilogue import make_epilogue
+from .llvm import I8, I16, I32, I64, cg, const, emit_load, emit_store, emit_word, splat
 from .planes import CELLS, emit_below, emit_counts, emit_eight, emit_ripple
-from .tiles import tile_run
+from .tiles import make_convolution
 
-__all__ = ["LANES", "PIXELS", "conv_slice"]
+__all__ = ["conv_slice"]
 
-PIXELS, LANES = 8, 512
+_PIXELS, _LANES = 8, 512
 _FINISHED = 4  # pixels that the epilogue finishes at once
 _LIMITS = int(Flag.LIMITS)
-_TILE_BYTES = PIXELS * LANES
 
 
 class _Tile:
     """Emits the work on a tile: eight cells at a time, of one pixel or of several."""
 
-    def __init__(self, b: Any, arguments: Any, plane_count: int) -> None:
-        self.b, self.plane_count = b, plane_count
-        self.step, self.image, self.act, self.block, self.rows = arguments
+    def __init__(self, b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, plane_count: int) -> None:
+        self.b, self.words, self.image, self.block, self.rows = b, words, image, block, rows
+        self.plane_count = plane_count
+        self.group = b.add(source, self.of_block(BlockWord.GROUP))
         self.shift = self.word(ConvWord.CELLS)
         self.planes = [cg.alloca_once(b, CELLS) for _ in range(plane_count)]
 
@@ -51,15 +50,15 @@ class _Tile:
         return self.b.add(value, const(number))
 
     def word(self, word: ConvWord) -> Any:
-        return emit_load(self.b, self.b.add(self.step, const(8 * word)), I64)
+        return emit_word(self.b, self.words, word)
 
-    def of_block(self, word: int) -> Any:
-        return emit_load(self.b, self.b.add(self.block, const(8 * word)), I64)
+    def of_block(self, word: BlockWord) -> Any:
+        return emit_word(self.b, self.block, word)
 
-    def of_pixel(self, cell: Any, word: int) -> Any:
+    def of_pixel(self, cell: Any, word: PixelWord) -> Any:
         """Emit a word of the row of the pixel table of the pixel that a cell belongs to."""
         b = self.b
-        row = b.add(self.rows, b.mul(b.lshr(cell, self.shift), const(4 * PIXEL_WORDS)))
+        row = b.add(self.rows, b.mul(b.lshr(cell, self.shift), const(4 * PixelWord.SIZE)))
         return b.sext(emit_load(b, b.add(row, const(4 * word)), I32), I64)
 
     def part(self, cell: Any) -> Any:
@@ -68,13 +67,16 @@ class _Tile:
 
     def source(self, cell: Any) -> Any:
         b = self.b
-        return b.add(b.add(self.act, self.of_pixel(cell, 0)), b.mul(self.part(cell), const(8)))
+        return b.add(b.add(self.group, self.of_pixel(cell, PixelWord.INPUT)), b.mul(self.part(cell), const(8)))
 
     def one_run(self, address: Any, first: Any) -> Any:
         """Emit whether eight cells are one run of memory; a place that repeats a pixel is no part of one."""
         b, last = self.b, self.add(first, 7)
         run = b.icmp_signed("==", b.sub(address(last), address(first)), const(56))
-        return b.and_(run, b.icmp_signed("==", b.lshr(self.of_pixel(last, 4), self.shift), b.lshr(last, self.shift)))
+        return b.and_(
+            run,
+            b.icmp_signed("==", b.lshr(self.of_pixel(last, PixelWord.COUNTS), self.shift), b.lshr(last, self.shift)),
+        )
 
     def gathered(self, starts: list[Any], offset: Any) -> Any:
         """Emit a vector of cells that lie ``offset`` bytes behind these addresses."""
@@ -99,7 +101,7 @@ class _Tile:
             self.b,
             self.word(ConvWord.PIECES),
             self.word(ConvWord.PIECE_COUNT),
-            self.of_block(1),
+            self.of_block(BlockWord.WEIGHTS),
         )
         for plane in self.planes:
             b.store(splat(CELLS, 0), plane)
@@ -116,21 +118,21 @@ class _Tile:
 
     def below(self, first: Any) -> Any:
         """Emit the bits of the cells, 1 where the count is below the limit of its pixel's border class."""
-        b, step = self.b, self.word(ConvWord.LIMITS_STEP)
-        limits = b.add(self.word(ConvWord.LIMITS), b.mul(self.of_block(0), const(self.plane_count)))
+        b, stride = self.b, self.word(ConvWord.LIMITS_STRIDE)
+        limits = b.add(self.word(ConvWord.LIMITS), b.mul(self.of_block(BlockWord.GROUP), const(self.plane_count)))
         found = cg.alloca_once(b, CELLS)
         planes = [b.load(plane) for plane in self.planes]
-        classes = [self.of_pixel(self.add(first, i), 3) for i in range(8)]
+        classes = [self.of_pixel(self.add(first, i), PixelWord.CLASS) for i in range(8)]
         others = const(0)
         for which in classes[1:]:
             others = b.or_(others, b.xor(which, classes[0]))
         with b.if_else(b.icmp_signed("==", others, const(0))) as (same, mixed):
             with same:
-                start = b.add(limits, b.mul(classes[0], step))
+                start = b.add(limits, b.mul(classes[0], stride))
                 rows = [emit_load(b, self.add(start, 64 * p), CELLS) for p in range(self.plane_count)]
                 b.store(emit_below(b, planes, rows), found)
             with mixed:
-                starts = [self.add(b.add(limits, b.mul(which, step)), 8 * i) for i, which in enumerate(classes)]
+                starts = [self.add(b.add(limits, b.mul(which, stride)), 8 * i) for i, which in enumerate(classes)]
                 rows = [self.gathered(starts, const(64 * p)) for p in range(self.plane_count)]
                 b.store(emit_below(b, planes, rows), found)
         return b.load(found)
@@ -138,12 +140,12 @@ class _Tile:
     def write(self, first: Any, bits: Any) -> None:
         """Emit the store of the bits of eight cells, in one where they are whole and lie side by side."""
         b, nibbles = self.b, self.word(ConvWord.NIBBLES)
-        base = b.add(self.word(ConvWord.BITS), b.mul(self.image, self.word(ConvWord.BITS_STEP)))
-        channel, channels = self.of_block(2), self.of_block(3)
+        base = b.add(self.word(ConvWord.BITS), b.mul(self.image, self.word(ConvWord.BITS_STRIDE)))
+        channel, channels = self.of_block(BlockWord.FIRST), self.of_block(BlockWord.CHANNELS)
 
         def target(cell: Any) -> Any:
             of_cell = b.add(channel, b.mul(self.part(cell), const(64)))
-            return b.add(b.add(base, self.of_pixel(cell, 2)), bit_place(b, of_cell, nibbles))
+            return b.add(b.add(base, self.of_pixel(cell, PixelWord.TARGET)), bit_place(b, of_cell, nibbles))
 
         filled = b.icmp_signed("==", b.shl(const(64), self.shift), channels)
         plain = b.and_(filled, b.icmp_signed("==", nibbles, const(0)))
@@ -154,7 +156,7 @@ class _Tile:
                 for i in range(8):
                     cell = self.add(first, i)
                     left = b.sub(channels, b.mul(self.part(cell), const(64)))
-                    with b.if_then(b.icmp_signed(">=", self.of_pixel(cell, 1), const(0))):
+                    with b.if_then(b.icmp_signed(">=", self.of_pixel(cell, PixelWord.OUTPUT), const(0))):
                         value, place = b.extract_element(bits, ir.Constant(I32, i)), target(cell)
                         with b.if_else(b.icmp_signed(">=", left, const(64))) as (all_bits, some):
                             with all_bits:
@@ -164,55 +166,36 @@ class _Tile:
                                 emit_bits(b, b.add(place, bit_place(b, bit, nibbles)), sixteen, nibbles)
 
 
-def _counter(plane_count: int) -> Any:
-    """Return the intrinsic that finishes, or counts only, a tile of up to ``2 ** plane_count − 2`` taps."""
-
-    def emit(typing_context: Any, step: Any, image: Any, act: Any, block: Any, rows: Any, tile: Any) -> Any:
-        """Write bits (LIMITS), or else the mismatches of PIXELS pixels to ``tile``, uint8 [PIXELS, cells, 64]."""
-
-        def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-            work, tile = _Tile(b, arguments[:-1], plane_count), arguments[-1]
-            limits = b.icmp_signed("==", work.word(ConvWord.FLAGS), const(_LIMITS))
-            with cg.for_range_slice(b, const(0), b.shl(const(8), work.shift), const(8), I64, inc=True) as (first, _):
-                work.count(first)
-                with b.if_else(limits) as (then, otherwise):
-                    with then:
-                        work.write(first, work.below(first))
-                    with otherwise:
-                        for i, sixteen in enumerate(emit_counts(b, [b.load(plane) for plane in work.planes])):
-                            emit_store(b, b.add(tile, b.add(b.mul(first, const(64)), const(16 * i))), sixteen, 16)
-            return context.get_dummy_value()
-
-        return types.void(*(types.int64,) * 6), generate
-
-    return intrinsic(emit)
+def _emit_tile(b: Any, work: _Tile, tile: Any) -> None:
+    """Write bits (LIMITS), or else the mismatches of eight pixels to ``tile``, uint8 [8, cells, 64]."""
+    limits = b.icmp_signed("==", work.word(ConvWord.FLAGS), const(_LIMITS))
+    with cg.for_range_slice(b, const(0), b.shl(const(8), work.shift), const(8), I64, inc=True) as (first, _):
+        work.count(first)
+        with b.if_else(limits) as (then, otherwise):
+            with then:
+                work.write(first, work.below(first))
+            with otherwise:
+                for i, sixteen in enumerate(emit_counts(b, [b.load(plane) for plane in work.planes])):
+                    emit_store(b, b.add(tile, b.add(b.mul(first, const(64)), const(16 * i))), sixteen, 16)
 
 
-_count_few, _count_many = _counter(4), _counter(8)
-_epilogue = make_epilogue(_FINISHED, LANES, width=16, counts=I8, row=64)
+def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
+    """Emit both ways to count a tile: in four bit planes where its taps are few, or else in eight."""
+    few = b.icmp_signed("<=", emit_word(b, words, ConvWord.PIECE_COUNT), const(FEW_TAPS))
+    with b.if_else(few) as (then, otherwise):
+        for branch, planes in ((then, 4), (otherwise, 8)):
+            with branch:
+                _emit_tile(b, _Tile(b, words, image, source, block, rows, planes), tile)
 
 
-@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
-def conv_slice(step: int, image: int, begin: int, end: int) -> None:
-    """Run units ``begin … end − 1`` of the convolution step at address ``step``; its copies were made before."""
-    act = load_i64(step, ConvWord.SCRATCH)
-    if act == 0:
-        act = load_i64(step, ConvWord.ACT) + image * load_i64(step, ConvWord.ACT_STEP)
-    few, limits = load_i64(step, ConvWord.PIECE_COUNT) <= FEW_TAPS, load_i64(step, ConvWord.FLAGS) == _LIMITS
-    tile = scratch(_TILE_BYTES)
-    unit = begin
-    while unit < end:
-        block, rows, tiles, ahead, share = tile_run(step, unit, end, PIXELS)
-        start = act + load_i64(block, 0)
-        for _ in range(tiles):
-            prefetch(ahead, share)
-            if few:
-                _count_few(step, image, start, block, rows, tile)
-            else:
-                _count_many(step, image, start, block, rows, tile)
-            if not limits:
-                for some in range(PIXELS // _FINISHED):
-                    _epilogue(step, image, block, rows + some * (4 * PIXEL_WORDS * _FINISHED), tile)
-            rows += 4 * PIXEL_WORDS * PIXELS
-            ahead += share
-        unit += tiles
+_finish = make_epilogue(_FINISHED, _LANES, width=16, counts=I8, row=64)
+
+
+def _epilogue(b: Any, words: Any, image: Any, block: Any, rows: Any, tile: Any) -> None:
+    """Emit the epilogue of some pixels after others, none where their bits are written already."""
+    limits = b.icmp_signed("==", emit_word(b, words, ConvWord.FLAGS), const(_LIMITS))
+    with b.if_then(b.not_(limits)), cg.for_range(b, const(_PIXELS // _FINISHED)) as loop:
+        _finish(b, words, image, block, b.add(rows, b.mul(loop.index, const(4 * PixelWord.SIZE * _FINISHED))), tile)
+
+
+conv_slice = make_convolution(_count, _epilogue, _PIXELS, _PIXELS * _LANES)

@@ -15,11 +15,9 @@ registers, one accumulator goes over the stack at every pair, and that round tri
 from typing import Any
 
 import llvmlite.ir as ir
-from numba import cfunc, types
-from numba.extending import intrinsic
 
 from ..layout.words import StemWord
-from .llvm import I8, I16, I32, I64, cg, const, emit_load, emit_store, load_i64, splat
+from .llvm import I8, I16, I32, I64, broadcast, cg, const, emit_load, emit_store, kernel, load_i64, routine, splat
 
 __all__ = ["centre_pixels", "sums_pairs"]
 
@@ -36,108 +34,85 @@ def _multiply(b: Any, one: Any, other: Any) -> Any:
     return b.add(b.shuffle_vector(product, product, _EVEN), b.shuffle_vector(product, product, _ODD))
 
 
-def _emit_centre(typing_context: Any, source: Any, zero: Any, target: Any, count: Any) -> Any:
+@routine
+def _centre(b: Any, source: Any, zero: Any, target: Any, count: Any) -> None:
     """Write ``count`` numbers byte − zero as int16, sixteen at a time, the rest one by one."""
 
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        source, zero, target, count = arguments
+    def some(index: Any, of_bytes: Any, of_words: Any) -> None:
+        pixel = b.zext(emit_load(b, b.add(source, index), of_bytes), of_words)
+        twice = b.add(index, index)
+        emit_store(b, b.add(target, twice), b.sub(pixel, emit_load(b, b.add(zero, twice), of_words)))
 
-        def some(index: Any, of_bytes: Any, of_words: Any) -> None:
-            pixel = b.zext(emit_load(b, b.add(source, index), of_bytes), of_words)
-            twice = b.add(index, index)
-            emit_store(b, b.add(target, twice), b.sub(pixel, emit_load(b, b.add(zero, twice), of_words)))
-
-        whole = b.and_(count, const(-16))
-        with cg.for_range_slice(b, const(0), whole, const(16), I64, inc=True) as (index, _):
-            some(index, _BYTES16, _PAIRS)
-        with cg.for_range_slice(b, whole, count, const(1), I64, inc=True) as (index, _):
-            some(index, I8, I16)
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 4), generate
+    whole = b.and_(count, const(-16))
+    with cg.for_range_slice(b, const(0), whole, const(16), I64, inc=True) as (index, _):
+        some(index, _BYTES16, _PAIRS)
+    with cg.for_range_slice(b, whole, count, const(1), I64, inc=True) as (index, _):
+        some(index, I8, I16)
 
 
-def _emit_tile(
-    typing_context: Any,
-    first: Any,
-    second: Any,
-    row: Any,
-    rows: Any,
-    pairs: Any,
-    weights: Any,
-    target: Any,
-    step: Any,
-) -> Any:
-    """Write sums int32 of two windows × 32 channels to ``target`` and ``step`` bytes behind it."""
-
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        *corners, row, rows, pairs, weights, target, step = arguments
-        entry = b.block
-        row_loop, pair_loop, row_end, end = (b.append_basic_block(name) for name in ("row", "pair", "row_end", "end"))
-        b.branch(row_loop)
-        b.position_at_end(row_loop)
-        outer = [b.phi(I64), b.phi(I64), *(b.phi(_SUMS) for _ in range(_PIXELS * _VECTORS))]  # row, weights, sums
-        for phi, value in zip(outer, [const(0), weights, *[splat(_SUMS, 0)] * (_PIXELS * _VECTORS)], strict=True):
-            phi.add_incoming(value, entry)
-        sources = [b.add(corner, b.mul(outer[0], row)) for corner in corners]
-        b.branch(pair_loop)
-        b.position_at_end(pair_loop)
-        inner = [b.phi(I64), b.phi(I64), *(b.phi(_SUMS) for _ in range(_PIXELS * _VECTORS))]
-        for phi, value in zip(inner, [const(0), *outer[1:]], strict=True):
-            phi.add_incoming(value, row_loop)
-        lanes = []
-        for source in sources:
-            pair = emit_load(b, b.add(source, b.mul(inner[0], const(4))), I32)
-            one = b.insert_element(ir.Constant(_SUMS, ir.Undefined), pair, ir.Constant(I32, 0))
-            lanes.append(b.bitcast(b.shuffle_vector(one, one, splat(_SUMS, 0)), _PAIRS))
-        sums = list(inner[2:])
+@routine
+def _tile(
+    b: Any, first: Any, second: Any, row: Any, rows: Any, pairs: Any, weights: Any, target: Any, stride: Any
+) -> None:
+    """Write sums int32 of two windows × 32 channels to ``target`` and ``stride`` bytes behind it."""
+    entry = b.block
+    row_loop, pair_loop, row_end, end = (b.append_basic_block(name) for name in ("row", "pair", "row_end", "end"))
+    b.branch(row_loop)
+    b.position_at_end(row_loop)
+    outer = [b.phi(I64), b.phi(I64), *(b.phi(_SUMS) for _ in range(_PIXELS * _VECTORS))]  # row, weights, sums
+    for phi, value in zip(outer, [const(0), weights, *[splat(_SUMS, 0)] * (_PIXELS * _VECTORS)], strict=True):
+        phi.add_incoming(value, entry)
+    sources = [b.add(corner, b.mul(outer[0], row)) for corner in (first, second)]
+    b.branch(pair_loop)
+    b.position_at_end(pair_loop)
+    inner = [b.phi(I64), b.phi(I64), *(b.phi(_SUMS) for _ in range(_PIXELS * _VECTORS))]
+    for phi, value in zip(inner, [const(0), *outer[1:]], strict=True):
+        phi.add_incoming(value, row_loop)
+    lanes = []
+    for source in sources:
+        pair = emit_load(b, b.add(source, b.mul(inner[0], const(4))), I32)
+        lanes.append(b.bitcast(broadcast(b, pair, _SUMS.count), _PAIRS))
+    sums = list(inner[2:])
+    for v in range(_VECTORS):
+        weight = emit_load(b, b.add(inner[1], const(32 * v)), _PAIRS, 32)
+        for p in range(_PIXELS):
+            sums[p * _VECTORS + v] = b.add(sums[p * _VECTORS + v], _multiply(b, lanes[p], weight))
+    following, weights = b.add(inner[0], const(1)), b.add(inner[1], const(32 * _VECTORS))
+    for phi, value in zip(inner, [following, weights, *sums], strict=True):
+        phi.add_incoming(value, pair_loop)
+    b.cbranch(b.icmp_signed("<", following, pairs), pair_loop, row_end)
+    b.position_at_end(row_end)
+    next_row = b.add(outer[0], const(1))
+    for phi, value in zip(outer, [next_row, weights, *sums], strict=True):
+        phi.add_incoming(value, row_end)
+    b.cbranch(b.icmp_signed("<", next_row, rows), row_loop, end)
+    b.position_at_end(end)
+    for p, offset in enumerate((const(0), stride)):
         for v in range(_VECTORS):
-            weight = emit_load(b, b.add(inner[1], const(32 * v)), _PAIRS, 32)
-            for p in range(_PIXELS):
-                sums[p * _VECTORS + v] = b.add(sums[p * _VECTORS + v], _multiply(b, lanes[p], weight))
-        following, weights = b.add(inner[0], const(1)), b.add(inner[1], const(32 * _VECTORS))
-        for phi, value in zip(inner, [following, weights, *sums], strict=True):
-            phi.add_incoming(value, pair_loop)
-        b.cbranch(b.icmp_signed("<", following, pairs), pair_loop, row_end)
-        b.position_at_end(row_end)
-        next_row = b.add(outer[0], const(1))
-        for phi, value in zip(outer, [next_row, weights, *sums], strict=True):
-            phi.add_incoming(value, row_end)
-        b.cbranch(b.icmp_signed("<", next_row, rows), row_loop, end)
-        b.position_at_end(end)
-        for p, offset in enumerate((const(0), step)):
-            for v in range(_VECTORS):
-                emit_store(b, b.add(b.add(target, offset), const(32 * v)), sums[p * _VECTORS + v])
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 8), generate
+            emit_store(b, b.add(b.add(target, offset), const(32 * v)), sums[p * _VECTORS + v])
 
 
-_centre: Any = intrinsic(_emit_centre)
-_tile: Any = intrinsic(_emit_tile)
-
-
-@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
-def centre_pixels(step: int, image: int, begin: int, end: int) -> None:
+@kernel
+def centre_pixels(words: int, image: int, begin: int, end: int) -> None:
     """Write rows ``begin … end − 1`` of the centred image."""
-    source = load_i64(step, StemWord.SOURCE) + image * load_i64(step, StemWord.SOURCE_STEP)
-    count, row = load_i64(step, StemWord.SOURCE_ROW), load_i64(step, StemWord.ROW)
+    source = load_i64(words, StemWord.SOURCE) + image * load_i64(words, StemWord.SOURCE_STRIDE)
+    count, row = load_i64(words, StemWord.SOURCE_ROW), load_i64(words, StemWord.ROW)
     for y in range(begin, end):
-        _centre(source + y * count, load_i64(step, StemWord.ZERO), load_i64(step, StemWord.INSIDE) + y * row, count)
+        _centre(source + y * count, load_i64(words, StemWord.ZERO), load_i64(words, StemWord.INSIDE) + y * row, count)
 
 
-@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
-def sums_pairs(step: int, corner: int, weights: int, target: int) -> None:
+@kernel
+def sums_pairs(words: int, corner: int, weights: int, target: int) -> None:
     """Write a row of sums of a block of channels; ``corner`` is where the window of the first pixel begins."""
     row, rows, pairs = (
-        load_i64(step, StemWord.ROW),
-        load_i64(step, StemWord.KERNEL_HEIGHT),
-        load_i64(step, StemWord.KERNEL_STEPS),
+        load_i64(words, StemWord.ROW),
+        load_i64(words, StemWord.KERNEL_HEIGHT),
+        load_i64(words, StemWord.KERNEL_STEPS),
     )
     pixel, sums_pixel, width = (
-        load_i64(step, StemWord.PIXEL),
-        load_i64(step, StemWord.SUMS_PIXEL),
-        load_i64(step, StemWord.WIDTH),
+        load_i64(words, StemWord.PIXEL),
+        load_i64(words, StemWord.SUMS_PIXEL),
+        load_i64(words, StemWord.WIDTH),
     )
     for x in range(0, width, _PIXELS):
         second = min(x + 1, width - 1) - x  # the last pixel of an odd width is computed twice

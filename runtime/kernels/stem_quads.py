@@ -13,11 +13,9 @@ A tile is 4 pixels × 64 channels: 16 accumulators of the 32 registers, 16 vecto
 from typing import Any
 
 import llvmlite.ir as ir
-from numba import cfunc, types
-from numba.extending import intrinsic
 
 from ..layout.words import StemWord
-from .llvm import I8, I32, I64, cg, const, emit_load, emit_store, load_i64, splat
+from .llvm import I8, I32, I64, broadcast, cg, const, emit_load, emit_store, emit_word, kernel, load_i64, routine
 
 __all__ = ["place_pixels", "sums_quads"]
 
@@ -26,88 +24,67 @@ _VECTORS = _LANES // 16
 _SUMS, _BYTES = ir.VectorType(I32, 16), ir.VectorType(I8, 32)
 
 
-def _emit_copy(typing_context: Any, source: Any, target: Any, count: Any) -> Any:
+@routine
+def _copy(b: Any, source: Any, target: Any, count: Any) -> None:
     """Copy ``count`` bytes, 32 at a time, the rest one by one."""
-
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        source, target, count = arguments
-        whole = b.and_(count, const(-32))
-        for first, last, kind in ((const(0), whole, _BYTES), (whole, count, I8)):
-            size = 32 if kind is _BYTES else 1
-            with cg.for_range_slice(b, first, last, const(size), I64, inc=True) as (index, _):
-                emit_store(b, b.add(target, index), emit_load(b, b.add(source, index), kind))
-        return context.get_dummy_value()
-
-    return types.void(*(types.int64,) * 3), generate
+    whole = b.and_(count, const(-32))
+    for first, last, kind in ((const(0), whole, _BYTES), (whole, count, I8)):
+        size = 32 if kind is _BYTES else 1
+        with cg.for_range_slice(b, first, last, const(size), I64, inc=True) as (index, _):
+            emit_store(b, b.add(target, index), emit_load(b, b.add(source, index), kind))
 
 
-def _emit_tile(
-    typing_context: Any, step: Any, one: Any, two: Any, three: Any, four: Any, weights: Any, target: Any
-) -> Any:
+@routine
+def _tile(b: Any, words: Any, one: Any, two: Any, three: Any, four: Any, weights: Any, target: Any) -> None:
     """Write sums int32 of the windows at four addresses × 64 channels to ``target``, SUMS_PIXEL bytes apart."""
-
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        step, *corners, weights, target = arguments
-
-        def word(which: StemWord) -> Any:
-            return emit_load(b, b.add(step, const(8 * which)), I64)
-
-        row, rows, quads, pixel = (
-            word(which) for which in (StemWord.ROW, StemWord.KERNEL_HEIGHT, StemWord.KERNEL_STEPS, StemWord.SUMS_PIXEL)
-        )
-        of_product = ir.FunctionType(_SUMS, [_SUMS] * 3)
-        product = cg.get_or_insert_function(b.module, of_product, "llvm.x86.avx512.vpdpbusd.512")
-        sums = [cg.alloca_once(b, _SUMS) for _ in range(_PIXELS * _VECTORS)]  # variables that become registers
-        for v in range(_VECTORS):
-            start = emit_load(b, b.add(weights, const(64 * v)), _SUMS, 64)
-            for p in range(_PIXELS):
-                b.store(start, sums[p * _VECTORS + v])
-        place = cg.alloca_once_value(b, b.add(weights, const(4 * _LANES)))
-        with cg.for_range(b, rows) as outer:
-            sources = [b.add(corner, b.mul(outer.index, row)) for corner in corners]
-            with cg.for_range(b, quads) as inner:
-                offset = b.mul(inner.index, const(4))
-                at = b.load(place)
-                lanes = [emit_load(b, b.add(at, const(64 * v)), _SUMS, 64) for v in range(_VECTORS)]
-                for p, source in enumerate(sources):
-                    quad = emit_load(b, b.add(source, offset), I32)
-                    first = b.insert_element(ir.Constant(_SUMS, ir.Undefined), quad, ir.Constant(I32, 0))
-                    spread = b.shuffle_vector(first, first, splat(_SUMS, 0))
-                    for v in range(_VECTORS):
-                        t = sums[p * _VECTORS + v]
-                        b.store(b.call(product, [b.load(t), spread, lanes[v]]), t)
-                b.store(b.add(at, const(4 * _LANES)), place)
+    row, rows, quads, pixel = (
+        emit_word(b, words, which)
+        for which in (StemWord.ROW, StemWord.KERNEL_HEIGHT, StemWord.KERNEL_STEPS, StemWord.SUMS_PIXEL)
+    )
+    of_product = ir.FunctionType(_SUMS, [_SUMS] * 3)
+    product = cg.get_or_insert_function(b.module, of_product, "llvm.x86.avx512.vpdpbusd.512")
+    sums = [cg.alloca_once(b, _SUMS) for _ in range(_PIXELS * _VECTORS)]  # variables that become registers
+    for v in range(_VECTORS):
+        start = emit_load(b, b.add(weights, const(64 * v)), _SUMS, 64)
         for p in range(_PIXELS):
-            for v in range(_VECTORS):
-                at = b.add(target, b.add(b.mul(pixel, const(p)), const(64 * v)))
-                emit_store(b, at, b.load(sums[p * _VECTORS + v]))
-        return context.get_dummy_value()
+            b.store(start, sums[p * _VECTORS + v])
+    place = cg.alloca_once_value(b, b.add(weights, const(4 * _LANES)))
+    with cg.for_range(b, rows) as outer:
+        sources = [b.add(corner, b.mul(outer.index, row)) for corner in (one, two, three, four)]
+        with cg.for_range(b, quads) as inner:
+            offset = b.mul(inner.index, const(4))
+            at = b.load(place)
+            lanes = [emit_load(b, b.add(at, const(64 * v)), _SUMS, 64) for v in range(_VECTORS)]
+            for p, source in enumerate(sources):
+                spread = broadcast(b, emit_load(b, b.add(source, offset), I32), _SUMS.count)
+                for v in range(_VECTORS):
+                    t = sums[p * _VECTORS + v]
+                    b.store(b.call(product, [b.load(t), spread, lanes[v]]), t)
+            b.store(b.add(at, const(4 * _LANES)), place)
+    for p in range(_PIXELS):
+        for v in range(_VECTORS):
+            at = b.add(target, b.add(b.mul(pixel, const(p)), const(64 * v)))
+            emit_store(b, at, b.load(sums[p * _VECTORS + v]))
 
-    return types.void(*(types.int64,) * 7), generate
 
-
-_copy: Any = intrinsic(_emit_copy)
-_tile: Any = intrinsic(_emit_tile)
-
-
-@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
-def place_pixels(step: int, image: int, begin: int, end: int) -> None:
+@kernel
+def place_pixels(words: int, image: int, begin: int, end: int) -> None:
     """Copy rows ``begin … end − 1`` of the pixels into their border."""
-    source = load_i64(step, StemWord.SOURCE) + image * load_i64(step, StemWord.SOURCE_STEP)
-    count, row = load_i64(step, StemWord.SOURCE_ROW), load_i64(step, StemWord.ROW)
+    source = load_i64(words, StemWord.SOURCE) + image * load_i64(words, StemWord.SOURCE_STRIDE)
+    count, row = load_i64(words, StemWord.SOURCE_ROW), load_i64(words, StemWord.ROW)
     for y in range(begin, end):
-        _copy(source + y * count, load_i64(step, StemWord.INSIDE) + y * row, count)
+        _copy(source + y * count, load_i64(words, StemWord.INSIDE) + y * row, count)
 
 
-@cfunc("void(int64, int64, int64, int64)", error_model="numpy")
-def sums_quads(step: int, corner: int, weights: int, target: int) -> None:
+@kernel
+def sums_quads(words: int, corner: int, weights: int, target: int) -> None:
     """Write a row of sums of a block of channels, and up to three pixels behind it, which the ring has room for."""
     pixel, sums_pixel, width = (
-        load_i64(step, StemWord.PIXEL),
-        load_i64(step, StemWord.SUMS_PIXEL),
-        load_i64(step, StemWord.WIDTH),
+        load_i64(words, StemWord.PIXEL),
+        load_i64(words, StemWord.SUMS_PIXEL),
+        load_i64(words, StemWord.WIDTH),
     )
     for x in range(0, width, _PIXELS):
         one, last = corner + x * pixel, corner + (width - 1) * pixel  # places behind the row repeat its last pixel
         two, three, four = min(one + pixel, last), min(one + 2 * pixel, last), min(one + 3 * pixel, last)
-        _tile(step, one, two, three, four, weights, target + x * sums_pixel)
+        _tile(words, one, two, three, four, weights, target + x * sums_pixel)

@@ -1,29 +1,52 @@
-"""The walk of a convolution kernel over its units: runs of tiles of one block of output channels.
+"""The walk of every convolution kernel over its work: runs of tiles of one block of output channels.
 
-A unit is a tile of pixels × a block of channels, pixels running fastest. Dividing once a run and not once a unit made a
-3×3 of 64 channels at 56² a tenth faster; the weights that the next run needs are asked for meanwhile, as they have left
+Work is counted in tiles of pixels × blocks of channels, pixels running fastest. Dividing once a run and not once a tile
+made a 3×3 of 64 channels at 56² a tenth faster. Meanwhile the weights of the next run are asked for, as they have left
 the cache where a program does anything but this network: a sixth of a cold 3×3 of 512 channels at 7².
 """
 
-from numba.extending import register_jitable
+from typing import Any
 
-from ..layout.words import BLOCK_WORDS, PIXEL_WORDS, ConvWord
-from .llvm import load_i64
+from ..layout.words import BlockWord, ConvWord, PixelWord
+from .llvm import kernel, load_i64, prefetch, routine, scratch
 
-__all__ = ["tile_run"]
+__all__ = ["make_convolution"]
+
+_BLOCK_BYTES, _PIXEL_BYTES = 8 * BlockWord.SIZE, 4 * PixelWord.SIZE
 
 
-@register_jitable
-def tile_run(step: int, unit: int, end: int, pixels: int) -> tuple[int, int, int, int, int]:
-    """Return the run that begins with ``unit``, for tiles of ``pixels`` rows of the pixel table.
+def make_convolution(count: Any, epilogue: Any, pixels: int, tile_bytes: int) -> Any:
+    """Return the kernel that fills and finishes tiles of ``pixels`` rows of the pixel table, ``tile_bytes`` bytes each.
 
-    (address of the block, address of the first tile's rows, number of tiles, address of the next block's weights, bytes
-    of them that each tile should prefetch).
+    ``count(builder, words, image, source, block, rows, tile)`` emits the mismatches of a tile: ``source`` is the image
+    that a kernel before this one made, or else the packed input; ``block`` and ``rows`` are the tile's block of
+    channels and its rows of the pixel table. ``epilogue(builder, words, image, block, rows, tile)`` makes floats and
+    bits of them. Both are emitted into the loop: a call for each tile doubled the time of a depthwise 3×3.
     """
-    tiles = load_i64(step, ConvWord.TILES)
-    block = load_i64(step, ConvWord.BLOCKS) + unit // tiles * (8 * BLOCK_WORDS)
-    first = unit % tiles
-    count = min(tiles - first, end - unit)
-    rows = load_i64(step, ConvWord.PIXELS) + first * (4 * PIXEL_WORDS * pixels)
-    weight_bytes = load_i64(block, 5)
-    return block, rows, count, load_i64(block, 1) + weight_bytes, (weight_bytes // count + 63) // 64 * 64
+    count, epilogue = routine(count), routine(epilogue)
+
+    @kernel
+    def convolution(words: int, image: int, begin: int, end: int) -> None:
+        """Do work ``begin … end − 1`` of a convolution on one image of the batch."""
+        source = load_i64(words, ConvWord.SCRATCH)
+        if source == 0:
+            source = load_i64(words, ConvWord.ACT) + image * load_i64(words, ConvWord.ACT_STRIDE)
+        tiles = load_i64(words, ConvWord.TILES)
+        tile = scratch(tile_bytes)
+        work = begin
+        while work < end:
+            block = load_i64(words, ConvWord.BLOCKS) + work // tiles * _BLOCK_BYTES
+            first = work % tiles
+            run = min(tiles - first, end - work)
+            rows = load_i64(words, ConvWord.PIXELS) + first * (_PIXEL_BYTES * pixels)
+            weight_bytes = load_i64(block, BlockWord.WEIGHT_BYTES)
+            ahead, share = load_i64(block, BlockWord.WEIGHTS) + weight_bytes, (weight_bytes // run + 63) // 64 * 64
+            for _ in range(run):
+                prefetch(ahead, share)
+                count(words, image, source, block, rows, tile)
+                epilogue(words, image, block, rows, tile)
+                rows += _PIXEL_BYTES * pixels
+                ahead += share
+            work += run
+
+    return convolution

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .images import aligned
+from .memory import aligned
 
 __all__ = ["pair_table", "single_table"]
 

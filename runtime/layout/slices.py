@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..intake.model import BinaryLayer
-from .images import SLICES, VECTOR, PackedImage, aligned
+from .images import SLICES, VECTOR, PackedImage
+from .memory import aligned
 from .words import FEW_TAPS, GATHER_WORDS
 
 __all__ = [
@@ -56,7 +57,10 @@ def spread_copies(image: PackedImage) -> tuple[int, int]:
 
 
 def _partners(layer: BinaryLayer) -> NDArray[np.int64]:
-    """Return which input of its group an output channel meets, int64 ``[turns, O]``: the p-th of a group p + turn."""
+    """Return which input of its group an output channel meets in a turn, int64 ``[turns, O]``.
+
+    Output channel p of a group of n inputs meets input (p + turn) mod n.
+    """
     place = np.arange(layer.shape[0]) % (layer.shape[0] // layer.group)
     return (place + np.arange(layer.shape[1])[:, None]) % layer.shape[1]
 

@@ -1,62 +1,89 @@
-"""The words of a step's descriptor: an int64 array that holds everything a kernel needs, by address.
+"""The words of a kernel: an int64 array that holds everything it needs, numbers and addresses.
 
-Every kernel is one function ``kernel(descriptor, image, begin, end)``: it does units ``begin … end − 1`` of the work on
-image ``image`` of the batch. ``*_STEP`` words are bytes from one image to the next, 0 where a buffer is used again.
+Every kernel is one function ``kernel(words, image, begin, end)``: of the work on image ``image`` of the batch it does
+the part ``begin … end − 1``. ``*_STRIDE`` words without another comment are bytes from one image to the next, 0 where
+all images share a buffer.
 """
 
 from enum import IntEnum, IntFlag
 
 __all__ = [
-    "BLOCK_WORDS",
     "FEW_TAPS",
     "GATHER_WORDS",
-    "PIXEL_WORDS",
     "SHARED_HEAD",
+    "BlockWord",
     "Constant",
     "ConvWord",
     "Flag",
     "PackWord",
+    "PixelWord",
     "ShortcutWord",
     "StemWord",
 ]
 
 
 class ConvWord(IntEnum):
-    """Words of a convolution step. A unit is one tile of pixels × one block of channels, pixels running fastest."""
+    """Words of a convolution. Its work is counted in tiles of pixels × blocks of channels, pixels running fastest."""
 
     ACT = 0  # packed input image, at the corner of the window of output pixel (0, 0)
-    ACT_STEP = 1
-    PIXELS = 2  # pixel table, PIXEL_WORDS words a row; see layout.py
+    ACT_STRIDE = 1
+    PIXELS = 2  # pixel table, a row of PixelWord each
     TILES = 3  # tiles of pixels per block
     PIECES = 4  # runs of bytes under the window: (offset, length) each
     PIECE_COUNT = 5
-    BLOCKS = 6  # BLOCK_WORDS words each
+    BLOCKS = 6  # table of blocks of output channels, a row of BlockWord each
     BASE = 7  # float32 [classes, O]: accumulator / 2 = base − mismatches
     RESIDUAL = 8
-    RESIDUAL_STEP = 9
+    RESIDUAL_STRIDE = 9
     OUT = 10  # float32 NHWC
-    OUT_STEP = 11
+    OUT_STRIDE = 11
     BITS = 12  # packed output image, at its pixel (0, 0)
-    BITS_STEP = 13
+    BITS_STRIDE = 13
     LIMITS = 14  # int32 [classes, O], or bit planes (slices.py): bit = mismatches < limit
     CHANNELS = 15  # O
     FLAGS = 16
     TABLE = 17  # look-up table of the kernel, or GATHER_WORDS words for each byte of a pixel of the copies
-    SCRATCH = 18  # image that the kernel makes of its input before, or 0
-    SCRATCH_STEP = 19  # bytes: from one pixel of a pair to the other, or from one copy to the next
+    SCRATCH = 18  # image that another kernel makes of the input first, or 0
+    SCRATCH_STRIDE = 19  # bytes: from one pixel of a pair to the other, or from one copy to the next
     ACT_ROW = 20  # bytes of a row of the packed image
     INPUTS = 21  # input channels of a group
     CELLS = 22  # logarithm of the cells of 64 channels that a pixel has in a vector
-    NIBBLES = 23  # of the packed output image, as in Pack
-    LIMITS_STEP = 24  # bytes from the limits of one class to the next, divided by O
+    NIBBLES = 23  # of the packed output image, as in PackWord
+    LIMITS_STRIDE = 24  # class stride of LIMITS in bytes / O, because the pixel table stores class · O
     ACT_PIXEL = 25  # bytes of a pixel of the packed image
     SCRATCH_PIXEL = 26  # bytes of a pixel of a copy
     GATHERS = 27  # bytes that are gathered for a pixel, all copies
     SIZE = 28
 
 
+class BlockWord(IntEnum):
+    """Words of a block of output channels."""
+
+    GROUP = 0  # offset of the block's inputs in a pixel of the packed image
+    WEIGHTS = 1
+    FIRST = 2  # its first output channel
+    CHANNELS = 3  # how many it has
+    CONSTANTS = 4
+    WEIGHT_BYTES = 5
+    SIZE = 6
+
+
+class PixelWord(IntEnum):
+    """Words, int32, of an output pixel. A place of a tile without a pixel repeats one of the same tile."""
+
+    INPUT = 0  # offset of its window in the packed image
+    OUTPUT = 1  # number of the pixel, −1 where it is repeated
+    TARGET = 2  # offset of the pixel in the packed output image
+    CLASS = 3  # border class · O
+    COUNTS = 4  # row of the tile that holds its mismatches
+    SIZE = 5
+
+
 class Constant(IntEnum):
-    """Order of the constants of eight channels: float32 [blocks, channels of a block / 8, constants, 8]."""
+    """Order of the constants of a vector of channels: float32 [blocks, channels of a block / width, constants, width].
+
+    ``width`` is the kernel's: eight or sixteen channels go through the epilogue at once.
+    """
 
     SCALE = 0  # twice the layer's scale
     BIAS = 1
@@ -67,39 +94,38 @@ class Constant(IntEnum):
 
 
 class PackWord(IntEnum):
-    """Words of a packing step, float32 → bits. A unit is one row of pixels."""
+    """Words of packing, float32 → bits. Its work is counted in rows of pixels."""
 
     SOURCE = 0
-    SOURCE_STEP = 1
-    ROW_STRIDE = 2  # strides of the source in elements
+    SOURCE_STRIDE = 1
+    ROW_STRIDE = 2  # in elements, as the next; channels lie side by side
     PIXEL_STRIDE = 3
-    CHANNEL_STRIDE = 4
-    THRESHOLD = 5
-    TARGET = 6  # packed image, at its pixel (0, 0)
-    TARGET_STEP = 7
-    WIDTH = 8
-    ROW_BYTES = 9
-    PIXEL_BYTES = 10
-    GROUPS = 11
-    GROUP_CHANNELS = 12
-    GROUP_BYTES = 13
-    NIBBLES = 14  # 1: four channels in a byte, times two; 0: eight channels in a byte
-    POOL_HEIGHT = 15  # the rest for pack_pooled alone
-    POOL_WIDTH = 16
-    POOL_STRIDE_Y = 17
-    POOL_STRIDE_X = 18
-    POOL_TOP = 19
-    POOL_LEFT = 20
-    SOURCE_HEIGHT = 21
-    SOURCE_WIDTH = 22
-    SIZE = 23
+    THRESHOLD = 4
+    TARGET = 5  # packed image, at its pixel (0, 0)
+    TARGET_STRIDE = 6
+    WIDTH = 7
+    ROW_BYTES = 8
+    PIXEL_BYTES = 9
+    GROUPS = 10
+    GROUP_CHANNELS = 11
+    GROUP_BYTES = 12
+    NIBBLES = 13  # 1: four channels in a byte, times two; 0: eight channels in a byte
+    POOL_HEIGHT = 14  # the rest for pack_pooled alone
+    POOL_WIDTH = 15
+    POOL_STRIDE_Y = 16
+    POOL_STRIDE_X = 17
+    POOL_TOP = 18
+    POOL_LEFT = 19
+    SOURCE_HEIGHT = 20
+    SOURCE_WIDTH = 21
+    SIZE = 22
 
 
 class StemWord(IntEnum):
-    """Words of the exact stem (kernels/stem.py). A unit is a row: of the source at first, then of the output."""
+    """Words of the exact stem (kernels/stem.py). Work is counted in rows: first of the source, then of the output."""
 
     SOURCE = 0  # uint8 NHWC
-    SOURCE_STEP = 1
+    SOURCE_STRIDE = 1
     SOURCE_ROW = 2  # numbers in a row: W · C
     ZERO = 3  # int16, the zero points of a row
     INSIDE = 4  # image with its border, at its pixel (0, 0)
@@ -110,12 +136,12 @@ class StemWord(IntEnum):
     KERNEL_HEIGHT = 9
     KERNEL_STEPS = 10  # pairs, or fours, of numbers in a row of a window
     WEIGHT = 11
-    WEIGHT_STEP = 12  # bytes of a block of channels
+    WEIGHT_STRIDE = 12  # bytes of a block of channels
     BLOCKS = 13  # blocks of output channels
     WIDTH = 14  # of the image of sums
     HEIGHT = 15
     RING = 16  # rows of sums
-    RING_STEP = 17  # bytes of a ring
+    RING_STRIDE = 17  # bytes of a ring
     POOL_HEIGHT = 18
     POOL_WIDTH = 19
     POOL_STRIDE_Y = 20
@@ -127,10 +153,10 @@ class StemWord(IntEnum):
     THRESHOLD = 26
     CHANNELS = 27
     OUT = 28  # float32 NHWC, or 0
-    OUT_STEP = 29
+    OUT_STRIDE = 29
     OUT_WIDTH = 30
     BITS = 31  # packed output image, at its pixel (0, 0), or 0
-    BITS_STEP = 32
+    BITS_STRIDE = 32
     BITS_ROW = 33
     BITS_PIXEL = 34
     NIBBLES = 35
@@ -141,10 +167,13 @@ class StemWord(IntEnum):
 
 
 class ShortcutWord(IntEnum):
-    """Words of a float shortcut (kernels/shortcut.py). A unit is a row of means, then a block of output channels."""
+    """Words of a float shortcut (kernels/shortcut.py).
+
+    Work is counted in rows of means first, then in blocks of output channels.
+    """
 
     SOURCE = 0  # float32 NHWC
-    SOURCE_STEP = 1
+    SOURCE_STRIDE = 1
     HEIGHT = 2  # of the source
     WIDTH = 3
     CHANNELS = 4
@@ -153,11 +182,11 @@ class ShortcutWord(IntEnum):
     STRIDE_Y = 7
     STRIDE_X = 8
     MEANS = 9  # float32 [output height, output width, CHANNELS]: scratch, or the source itself without a pool
-    MEANS_STEP = 10
+    MEANS_STRIDE = 10
     WEIGHT = 11  # float32 [O / 16, CHANNELS, 16]
     BIAS = 12
     OUT = 13  # float32 NHWC
-    OUT_STEP = 14
+    OUT_STRIDE = 14
     OUT_WIDTH = 15
     OUT_PIXELS = 16
     OUTPUTS = 17  # O
@@ -174,10 +203,6 @@ class Flag(IntFlag):
     LIMITS = 16
 
 
-BLOCK_WORDS = 6
-"""Words of a block of output channels: offset of its group in a pixel, address of its weights, first channel, number of
-channels, address of its constants, bytes of its weights."""
-
 FEW_TAPS = 14
 """So many one-bit mismatches, and a limit one above, are counted in four bit planes, more in eight."""
 
@@ -185,10 +210,6 @@ GATHER_WORDS = 3
 """Words of a byte to gather (kernels/copies.py): offset of eight bytes in the input's pixel, the places of eight bits
 in them as a byte each, offset of the byte from the pixel of the first copy."""
 
-PIXEL_WORDS = 5
-"""Words, int32, of a row of the pixel table: input offset, output pixel, offset in the output image, border class · O,
-and the row of the tile that holds its counts. A place of a tile without a pixel repeats one of the same tile, and its
-output pixel is −1."""
-
 SHARED_HEAD = 8
-"""Words before the counters of a shared program (kernels/program.py): open, threads inside, address of sched_yield."""
+"""Words before the counters of a shared program (kernels/program.py): open, threads inside, address of sched_yield,
+threads that may help. The rest keeps the counters away from them in the cache."""

@@ -31,7 +31,7 @@ _lock = threading.Lock()
 
 
 def kernel_address(module: str, symbol: str) -> int:
-    """Return the address of a kernel of ``runtime/MODULE.py``; a first call loads or compiles the module.
+    """Return the address of a kernel of ``kernels/MODULE.py``; a first call loads or compiles the module.
 
     Raises :class:`MissingExtraError` where numba or llvmlite is not installed.
     """

@@ -26,6 +26,7 @@ __all__ = [
     "cpu_class",
     "cpu_classes",
     "current_library",
+    "kernel_sources",
     "load_library",
     "sealed",
     "source_digest",
@@ -55,7 +56,7 @@ IDENTITY = "latentbit_library"
 """Symbol of the string ``CLASS DIGEST`` in a library."""
 
 _MAGIC = b"latentbit\n"
-_SHARED = ("layout/words", "layout/lookup", "machine/objects")
+_SOURCES = ("kernels/*.py", "layout/words.py", "machine/jit.py", "machine/objects.py")
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,13 @@ def _verify(file: Path) -> None:
 @cache
 def source_digest() -> str:
     """Return the sha256 of the sources that make the kernels: a library and a cache belong to one state of them."""
-    here = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for path in sorted({*(here / f"{name}.py" for name in _SHARED), *(here / "kernels").glob("*.py")}):
+    for path in kernel_sources():
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def kernel_sources() -> list[Path]:
+    """Return the files that make the machine code of the kernels: tests hold the imports of the kernels to them."""
+    runtime = Path(__file__).parents[1]
+    return sorted(path for pattern in _SOURCES for path in runtime.glob(pattern))

@@ -1,5 +1,22 @@
-"""What runs where: the graph is cut into segments, and binary layers become units."""
+"""What runs where: binary layers become units, kernels are chosen for them, and the graph is cut into segments."""
 
-from .segments import BinarySegment, FloatSegment, Plan, in_place_units, make_plan
+from .parts import Choice, Chosen, Part, Planned
+from .plan import Plan, make_plan
+from .segments import BinarySegment, FloatSegment
+from .shortcut import Shortcut
+from .stem import Stem
+from .units import Unit
 
-__all__ = ["BinarySegment", "FloatSegment", "Plan", "in_place_units", "make_plan"]
+__all__ = [
+    "BinarySegment",
+    "Choice",
+    "Chosen",
+    "FloatSegment",
+    "Part",
+    "Plan",
+    "Planned",
+    "Shortcut",
+    "Stem",
+    "Unit",
+    "make_plan",
+]

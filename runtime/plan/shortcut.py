@@ -1,4 +1,4 @@
-"""The float shortcut over a stride: an average pool and a 1×1 convolution between binary layers, as one native unit.
+"""The float shortcut over a stride: an average pool and a 1×1 convolution between binary layers, as one part.
 
 ::
 
@@ -10,7 +10,8 @@ CPU, though not the bits of onnxruntime, whose order depends on the CPU. Anythin
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -18,19 +19,20 @@ from numpy.typing import NDArray
 
 from ..intake.model import Model
 from ..intake.windows import Window, pool_window
-from ..machine.library import usable_features
+from ..operators import STANDARD_DOMAINS
+from .graph import Graph
 from .stem import Stem
-from .units import Graph, Unit
+from .units import Unit
 
-__all__ = ["LANES", "Projection", "can_project", "find_projections"]
-
-LANES = 16
-"""Output channels come in multiples of this; see kernels/shortcut.py."""
+__all__ = ["Shortcut", "find_shortcuts"]
 
 
-@dataclass(eq=False)
-class Projection:
+@dataclass(frozen=True, eq=False)
+class Shortcut:
     """``output = mean(source over the pool's window) · weight + bias``, weight float32 ``[O, C]``, bias ``[O]``."""
+
+    kind: ClassVar[str] = "float"
+    rank: ClassVar[int] = 4
 
     name: str
     source: str
@@ -38,13 +40,13 @@ class Projection:
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     pool: Window | None
-    nodes: list[int] = field(default_factory=list)
-    ops: list[str] = field(default_factory=list)
-    stored: bool = True
-    residual: None = None
-    bits_for: None = None
-    dense: bool = False
-    groups: int = 1
+    nodes: tuple[int, ...]
+    ops: tuple[str, ...]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The source alone."""
+        return (self.source,)
 
     @property
     def channels_out(self) -> int:
@@ -52,30 +54,21 @@ class Projection:
         return int(self.weight.shape[0])
 
 
-def can_project(features: frozenset[str]) -> bool:
-    """Tell whether a CPU with these features has a fused multiply-add of vectors."""
-    return bool(features & {"asimd", "fma"})
-
-
-def find_projections(model: Model, graph: Graph, units: Sequence[Unit], stem: Stem | None) -> list[Projection]:
-    """Return the shortcuts that lead from the value of a unit or the stem to residuals alone.
-
-    There are none on a CPU without a fused multiply-add, where onnxruntime is as fast.
-    """
-    if not can_project(usable_features()):
-        return []
+def find_shortcuts(model: Model, graph: Graph, units: Sequence[Unit], stem: Stem | None) -> list[Shortcut]:
+    """Return the shortcuts that lead from the value of a unit or the stem to residuals alone."""
     made = {unit.output for unit in units} | ({stem.output} if stem is not None else set())
     wanted = {unit.residual for unit in units} - {unit.source for unit in units} - {None}
+    in_units = {node for unit in units for node in unit.nodes}
     found = []
     for index, node in enumerate(graph.nodes):
-        if node.op_type == "Conv" and node.domain in ("", "ai.onnx") and node.output[0] in wanted:
-            projection = _match(model, graph, index, {node_index for unit in units for node_index in unit.nodes})
-            if projection is not None and projection.source in made:
-                found.append(projection)
+        if node.op_type == "Conv" and node.domain in STANDARD_DOMAINS and node.output[0] in wanted:
+            shortcut = _match(model, graph, index, in_units)
+            if shortcut is not None and shortcut.source in made:
+                found.append(shortcut)
     return found
 
 
-def _match(model: Model, graph: Graph, index: int, in_units: set[int]) -> Projection | None:
+def _match(model: Model, graph: Graph, index: int, in_units: set[int]) -> Shortcut | None:
     conv = graph.nodes[index]
     window, weight = pool_window(conv), model.constants.get(conv.input[1])
     bias = model.constants.get(conv.input[2]) if len(conv.input) > 2 else None
@@ -84,18 +77,24 @@ def _match(model: Model, graph: Graph, index: int, in_units: set[int]) -> Projec
     if len(conv.input) > 2 and (bias is None or bias.dtype != np.float32):
         return None
     output = conv.output[0]
-    if weight.shape[0] % LANES or output in graph.outputs or not set(graph.consumers.get(output, [])) <= in_units:
+    if output in graph.outputs or not set(graph.consumers.get(output, [])) <= in_units:
         return None
-    source, pool, nodes, ops = str(conv.input[0]), None, [index], ["Conv"]
+    source, pool, nodes = str(conv.input[0]), None, [index]
     maker = graph.producer.get(source)
     if maker is not None and graph.nodes[maker].op_type == "AveragePool":
         pool = _plain_pool(graph.nodes[maker])
         if pool is None or source in graph.outputs or len(graph.consumers[source]) != 1:
             return None
-        source, nodes, ops = str(graph.nodes[maker].input[0]), [maker, index], ["AveragePool", "Conv"]
-    zeros = np.zeros(weight.shape[0], np.float32)
-    return Projection(
-        conv.name or output, source, output, weight[:, :, 0, 0], zeros if bias is None else bias, pool, nodes, ops
+        source, nodes = str(graph.nodes[maker].input[0]), [maker, index]
+    return Shortcut(
+        name=conv.name or output,
+        source=source,
+        output=output,
+        weight=weight[:, :, 0, 0],
+        bias=np.zeros(weight.shape[0], np.float32) if bias is None else bias,
+        pool=pool,
+        nodes=tuple(nodes),
+        ops=tuple(graph.nodes[node].op_type for node in nodes),
     )
 
 

@@ -1,4 +1,4 @@
-"""The exact stem: the first convolution over pixels, with int8 weights, found in the graph as one native unit.
+"""The exact stem: the first convolution over pixels, with int8 weights, found in the graph as one part.
 
 ::
 
@@ -8,8 +8,8 @@ All sums are integers below 2^24, so float32 executors compute them exactly, and
 keep order: the maximum over a window may be taken of the integers, once the channels of a negative scale are negated.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -17,21 +17,26 @@ from numpy.typing import NDArray
 
 from ..intake.model import Model
 from ..intake.windows import Window, pool_window
-from ..operators import channel_vector
-from .units import Graph, Unit
+from ..operators import STANDARD_DOMAINS, channel_vector
+from .graph import Graph
 
 __all__ = ["Stem", "find_stem"]
 
 _EXACT = 2**24
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Stem:
     """``output = maxpool(fl(fl(acc·scale) + bias))``, acc = conv(pixels − zero_point), padded with zero_point.
 
-    ``weight`` int16 ``[O, C, kh, kw]``, negated where the file's scale is negative (so ``scale`` ≥ 0); ``zero_point``
-    int16 ``[C]``. ``bits_for`` and ``stored`` are filled by the plan, as for a unit.
+    ``source`` names the pixels, uint8 ``[N, H, W, C]`` as the caller gives them. ``weight`` is int16
+    ``[O, C, kh, kw]``, negated where the file's scale is negative (so ``scale`` ≥ 0), ``zero_point`` int16 ``[C]``,
+    ``scale`` and ``bias`` float32 ``[O]``.
     """
+
+    kind: ClassVar[str] = "integer"
+    rank: ClassVar[int] = 4
+    reads: ClassVar[tuple[str, ...]] = ()  # it reads pixels, no floats
 
     name: str
     source: str
@@ -42,13 +47,8 @@ class Stem:
     bias: NDArray[np.float32]
     window: Window
     pool: Window | None
-    nodes: list[int] = field(default_factory=list)
-    ops: list[str] = field(default_factory=list)
-    bits_for: Unit | None = None
-    stored: bool = False
-    residual: None = None
-    dense: bool = False
-    groups: int = 1
+    nodes: tuple[int, ...]
+    ops: tuple[str, ...]
 
     @property
     def channels_out(self) -> int:
@@ -59,71 +59,55 @@ class Stem:
 def find_stem(model: Model, graph: Graph) -> Stem | None:
     """Return the exact stem of a model, or None where its beginning is anything else."""
     for index, node in enumerate(graph.nodes):
-        if node.op_type == "Conv" and node.domain in ("", "ai.onnx"):
+        if node.op_type == "Conv" and node.domain in STANDARD_DOMAINS:
             return _match(model, graph, index)
     return None
 
 
+class _Chain:
+    """A row of nodes, each the only reader of the one before, that grows at either end."""
+
+    def __init__(self, graph: Graph, start: int) -> None:
+        self._graph = graph
+        self.nodes = [start]
+
+    def before(self, name: str, op_type: str) -> onnx.NodeProto | None:
+        """Take in the node that makes ``name`` if it is of this type and nothing else reads the value."""
+        index = self._graph.producer.get(name)
+        if index is None or len(self._graph.consumers.get(name, [])) != 1:
+            return None
+        return self._take(index, op_type, 0)
+
+    def behind(self, name: str, op_type: str) -> onnx.NodeProto | None:
+        """Take in the node that alone needs ``name`` if it is of this type."""
+        index = self._graph.only_reader(name)
+        return None if index is None else self._take(index, op_type, len(self.nodes))
+
+    def _take(self, index: int, op_type: str, place: int) -> onnx.NodeProto | None:
+        node: onnx.NodeProto = self._graph.nodes[index]
+        if node.op_type != op_type:
+            return None
+        self.nodes.insert(place, index)
+        return node
+
+
 def _match(model: Model, graph: Graph, index: int) -> Stem | None:
-    nodes, chain = graph.nodes, [index]
-
-    def back(name: str, op_type: str) -> onnx.NodeProto | None:
-        """Return the node of this type that alone makes ``name`` for the chain."""
-        found = graph.producer.get(name)
-        if found is None or nodes[found].op_type != op_type or len(graph.consumers.get(name, [])) != 1:
-            return None
-        chain.insert(0, found)
-        node: onnx.NodeProto = nodes[found]
-        return node
-
-    def ahead(name: str, op_type: str) -> onnx.NodeProto | None:
-        """Return the node of this type that alone reads ``name``."""
-        readers = graph.consumers.get(name, [])
-        if len(readers) != 1 or name in graph.outputs or nodes[readers[0]].op_type != op_type:
-            return None
-        chain.append(readers[0])
-        node: onnx.NodeProto = nodes[readers[0]]
-        return node
-
-    conv = nodes[index]
-    window = pool_window(conv)
-    weight = _weight(model, graph, conv, chain)
+    conv, chain = graph.nodes[index], _Chain(graph, index)
+    window, weight = pool_window(conv), _weight(model, graph, conv, chain)
     if len(conv.input) != 2 or window is None or weight is None or weight.shape[0] % 8:
         return None
-    value, zero = conv.input[0], np.zeros(weight.shape[1], np.float32)
-    if (centre := back(value, "Sub")) is not None:
-        known = model.constants.get(centre.input[1])
-        found = channel_vector(known, 4, weight.shape[1])
-        if found is None:
-            return None
-        value, zero = centre.input[0], found
-    cast = back(value, "Cast")
-    turn = None if cast is None else back(cast.input[0], "Transpose")
-    if turn is None or list(onnx.helper.get_node_attr_value(turn, "perm")) != [0, 3, 1, 2]:
+    pixels = _pixels(model, chain, conv.input[0], weight.shape[1])
+    scaled = _scaled(model, chain, conv.output[0], weight.shape[0])
+    if pixels is None or scaled is None:
         return None
-    source = turn.input[0]
-    is_input = source in {info.name for info in model.proto.graph.input}
-    if not is_input or model.types[source].elem != onnx.TensorProto.UINT8 or not _whole(zero, 0, 255):
-        return None
-    constants = []
-    rounded = ahead(conv.output[0], "Round")
-    step = rounded
-    for op_type in ("Mul", "Add"):
-        step = None if step is None else ahead(step.output[0], op_type)
-        known = None if step is None else model.constants.get(step.input[1])
-        per_channel = channel_vector(known, 4, weight.shape[0])
-        if per_channel is None:
-            return None
-        constants.append(per_channel)
-    assert step is not None
-    scale, bias = constants
+    (source, zero), (output, scale, bias) = pixels, scaled
     if np.abs(weight).sum(axis=(1, 2, 3)).max() * 255 >= _EXACT or not np.all(np.isfinite(scale)):
         return None
-    pool, output = None, step.output[0]
-    if (pooled := ahead(output, "MaxPool")) is not None:
+    pool = None
+    if (pooled := chain.behind(output, "MaxPool")) is not None:
         pool = pool_window(pooled)
         if pool is None:
-            chain.pop()
+            chain.nodes.pop()
         else:
             output = pooled.output[0]
     signs = np.where(scale < 0, -1, 1)
@@ -137,18 +121,53 @@ def _match(model: Model, graph: Graph, index: int) -> Stem | None:
         bias=bias,
         window=window,
         pool=pool,
-        nodes=chain,
-        ops=[nodes[place].op_type for place in chain],
+        nodes=tuple(chain.nodes),
+        ops=tuple(graph.nodes[place].op_type for place in chain.nodes),
     )
 
 
-def _weight(model: Model, graph: Graph, conv: onnx.NodeProto, chain: list[int]) -> NDArray[Any] | None:
+def _pixels(model: Model, chain: _Chain, value: str, channels: int) -> tuple[str, NDArray[np.float32]] | None:
+    """Return the uint8 input that the convolution's input ``value`` is made of, and the zero points ``[C]``."""
+    zero = np.zeros(channels, np.float32)
+    if (centre := chain.before(value, "Sub")) is not None:
+        found = channel_vector(model.constants.get(centre.input[1]), 4, channels)
+        if found is None:
+            return None
+        value, zero = centre.input[0], found
+    cast = chain.before(value, "Cast")
+    turn = None if cast is None else chain.before(cast.input[0], "Transpose")
+    if turn is None or list(onnx.helper.get_node_attr_value(turn, "perm")) != [0, 3, 1, 2]:
+        return None
+    source = turn.input[0]
+    is_input = source in {info.name for info in model.proto.graph.input}
+    if not is_input or model.types[source].elem != onnx.TensorProto.UINT8 or not _whole(zero, 0, 255):
+        return None
+    return source, zero
+
+
+def _scaled(
+    model: Model, chain: _Chain, value: str, channels: int
+) -> tuple[str, NDArray[np.float32], NDArray[np.float32]] | None:
+    """Return the value behind the rounding, the scale and the bias of the convolution's output ``value``, and both."""
+    constants = []
+    for op_type in ("Round", "Mul", "Add"):
+        node = chain.behind(value, op_type)
+        if node is None:
+            return None
+        if op_type != "Round":
+            constants.append(channel_vector(model.constants.get(node.input[1]), 4, channels))
+        value = node.output[0]
+    scale, bias = constants
+    return None if scale is None or bias is None else (value, scale, bias)
+
+
+def _weight(model: Model, graph: Graph, conv: onnx.NodeProto, chain: _Chain) -> NDArray[Any] | None:
     """Return the integer weight of a convolution, stored as floats or as int8 behind a Cast."""
     name = conv.input[1]
     weight = model.constants.get(name)
     if weight is None and (maker := graph.producer.get(name)) is not None and graph.nodes[maker].op_type == "Cast":
         weight = model.constants.get(graph.nodes[maker].input[0])
-        chain.insert(0, maker)
+        chain.nodes.insert(0, maker)
     if weight is None or weight.ndim != 4 or not _whole(weight, -128, 127):
         return None
     return weight.astype(np.int64)

@@ -9,8 +9,9 @@ A stage is fused where its constant is one number per channel and the value befo
 kernel computes exactly the float32 steps of the file in the file's order. What does not fit stays a float step.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -19,36 +20,36 @@ from numpy.typing import NDArray
 from ..bits import DOMAIN
 from ..intake.model import BinaryLayer, Model
 from ..intake.windows import Window, pool_window
-from ..operators import STANDARD_DOMAINS, channel_vector, sign_sources
+from ..operators import STANDARD_DOMAINS, channel_vector
+from .graph import Graph
 
-__all__ = ["Graph", "Unit", "find_units", "is_sign_value", "read_values"]
+__all__ = ["Unit", "find_units"]
 
 _LARGEST_SCALE = 1e38
+_STAGES = ("residual", "shift_in", "slope", "shift_out")
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Unit:
     """One binary layer and what is fused with it.
 
     The kernel packs ``maxpool(source) >= threshold`` (which is the max-pool of the signs), convolves, and applies the
-    stages; ``output`` is the last value reached.
-    ``bits_for`` is the unit that takes the output as bits, written by the same pass; ``stored`` says whether the floats
-    are needed as well. The plan fills both.
+    stages; ``output`` is the last value reached. ``threshold`` is float32 ``[C]``, constants of stages are ``[O]``.
     """
+
+    kind: ClassVar[str] = "binary"
 
     layer: BinaryLayer
     source: str
     threshold: NDArray[np.float32]
     output: str
+    nodes: tuple[int, ...]
+    ops: tuple[str, ...]
     pool: Window | None = None
     residual: str | None = None
     shift_in: NDArray[np.float32] | None = None
     slope: NDArray[np.float32] | None = None
     shift_out: NDArray[np.float32] | None = None
-    nodes: list[int] = field(default_factory=list)
-    ops: list[str] = field(default_factory=list)
-    bits_for: "Unit | None" = None
-    stored: bool = False
 
     @property
     def name(self) -> str:
@@ -56,14 +57,19 @@ class Unit:
         return self.layer.name
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """The source, and the residual if there is one."""
+        return (self.source,) if self.residual is None else (self.source, self.residual)
+
+    @property
+    def rank(self) -> int:
+        """Rank of the values: 4 of a convolution, 2 of a dense layer."""
+        return self.layer.rank
+
+    @property
     def dense(self) -> bool:
         """Whether values are [N, C] and not [N, C, H, W]."""
         return self.layer.dense
-
-    @property
-    def groups(self) -> int:
-        """Groups of channels."""
-        return self.layer.group
 
     @property
     def channels_out(self) -> int:
@@ -71,86 +77,72 @@ class Unit:
         return int(self.layer.shape[0])
 
 
-class Graph:
-    """Who makes and who reads each value of a model."""
-
-    def __init__(self, model: Model) -> None:
-        self.nodes = model.proto.graph.node
-        self.producer = {output: index for index, node in enumerate(self.nodes) for output in node.output if output}
-        self.consumers: dict[str, list[int]] = {}
-        for index, node in enumerate(self.nodes):
-            for name in set(read_values(node)):
-                self.consumers.setdefault(name, []).append(index)
-        self.outputs = {info.name for info in model.proto.graph.output}
-        self.taken: set[int] = set()  # a sum of two layers is fused with one of them
-
-
-def read_values(node: onnx.NodeProto) -> list[str]:
-    """Return every value a node reads; names made inside its inner graphs are left out."""
-    names = [name for name in node.input if name]
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            inside = {name for inner in graph.node for name in inner.output}
-            inside |= {entry.name for entry in (*graph.input, *graph.initializer)}
-            names += [name for inner in graph.node for name in read_values(inner) if name not in inside]
-    return names
-
-
-def is_sign_value(model: Model, name: str, producer: dict[str, int]) -> bool:
-    """Tell whether a value is provably ±1: made by Binarize, or by ops that only move or select signs."""
-    if name not in producer:
-        return False
-    node = model.proto.graph.node[producer[name]]
-    if node.domain == DOMAIN:
-        return bool(node.op_type == "Binarize")
-    sources = sign_sources(node.op_type, node.domain, node.input)
-    return bool(sources) and all(is_sign_value(model, entry, producer) for entry in sources)
-
-
 def find_units(model: Model, graph: Graph) -> tuple[list[Unit], dict[int, str]]:
-    """Return the units in order of execution, and by node index the reason for every binary op that stays float."""
+    """Return the units, and by node index the reason for every binary operator that stays float."""
     units: list[Unit] = []
     reasons: dict[int, str] = {}
+    taken: set[int] = set()
     for index, layer in model.layers.items():
-        if layer.real_input:
-            reasons[index] = "its activations are real; only its weights are binary"
-            continue
-        if not is_sign_value(model, layer.input, graph.producer):
-            reasons[index] = f"its input {layer.input} is not provably ±1 (the output of a Binarize)"
-            continue
-        if layer.window > 65535:
-            reasons[index] = f"{layer.window} inputs per output are more than the 65535 that the accumulators hold"
-            continue
-        if not np.all(np.abs(layer.scale) < _LARGEST_SCALE):
-            reasons[index] = "a scale is too large for float32 arithmetic on its double, or no number"
-            continue
-        units.append(_unit(model, graph, index, layer))
-    return sorted(units, key=lambda unit: max(unit.nodes)), reasons  # ready once its last stage is
+        refusal = _refusal(graph, layer)
+        if refusal is None:
+            units.append(_unit(model, graph, index, layer, taken))
+            taken.update(units[-1].nodes)
+        else:
+            reasons[index] = refusal
+    return units, reasons
 
 
-def _unit(model: Model, graph: Graph, index: int, layer: BinaryLayer) -> Unit:
-    source, threshold = layer.input, np.zeros(layer.channels, np.float32)  # a ±1 float is packed by its sign
+def _refusal(graph: Graph, layer: BinaryLayer) -> str | None:
+    """Return why a layer cannot run packed, or None."""
+    if layer.real_input:
+        return "its activations are real; only its weights are binary"
+    if not graph.is_sign(layer.input):
+        return f"its input {layer.input} is not provably ±1 (the output of a Binarize)"
+    if layer.window > 65535:
+        return f"{layer.window} inputs per output are more than the 65535 that the accumulators hold"
+    if not np.all(np.abs(layer.scale) < _LARGEST_SCALE):
+        return "a scale is too large for float32 arithmetic on its double, or no number"
+    return None
+
+
+def _unit(model: Model, graph: Graph, index: int, layer: BinaryLayer, taken: Collection[int]) -> Unit:
+    """Return the unit of a layer: what is before it, and stage by stage what follows it.
+
+    ``taken`` are the nodes of other units: where two layers are added, the first takes the sum and the other is its
+    residual.
+    """
+    source, threshold, pool = _before(model, graph, layer)
+    nodes, output, stages = [index], layer.output, dict[str, Any]()
+    possible = list(_STAGES)
+    while (node := graph.only_reader(output)) is not None and node not in taken:
+        stage, value = _stage(model, layer, output, graph.nodes[node])
+        if stage not in possible:
+            break
+        possible = possible[possible.index(stage) + 1 :]
+        stages[stage] = value
+        nodes.append(node)
+        output = str(graph.nodes[node].output[0])
+    ops = [*([] if pool is None else ["MaxPool"]), *(graph.nodes[node].op_type for node in nodes)]
+    return Unit(layer, source, threshold, output, tuple(nodes), tuple(ops), pool, **stages)
+
+
+def _before(model: Model, graph: Graph, layer: BinaryLayer) -> tuple[str, NDArray[np.float32], Window | None]:
+    """Return the value that the kernel packs, the threshold and the pool before it.
+
+    A pool may stand on either side of the Binarize. Without a Binarize that can be fused the layer's own input is
+    packed: it is ±1, and its sign its bit.
+    """
     signs, pool = _before_pool(graph, layer.input)
-    if (found := model.binarizes.get(graph.producer[signs])) is not None and found.threshold is not None:
-        per_channel = channel_vector(found.threshold, layer.rank, layer.channels)
-        if per_channel is not None:
-            source, threshold = found.input, per_channel
-            if pool is None:
-                source, pool = _before_pool(graph, source)
-    if source == layer.input:
-        pool = None
-    unit = Unit(layer, source, threshold, layer.output, pool, nodes=[index], ops=[layer.op_type])
+    found = model.binarizes.get(graph.producer[signs])
+    threshold = None
+    if found is not None and found.threshold is not None:
+        threshold = channel_vector(found.threshold, layer.rank, layer.channels)
+    if found is None or threshold is None:
+        return layer.input, np.zeros(layer.channels, np.float32), None
     if pool is not None:
-        unit.ops.insert(0, "MaxPool")
-    stage = 0
-    while (step := _next(model, graph, unit, stage)) is not None:
-        stage, node_index, name, value = step
-        setattr(unit, name, value)
-        unit.nodes.append(node_index)
-        graph.taken.add(node_index)
-        unit.ops.append(graph.nodes[node_index].op_type)
-        unit.output = graph.nodes[node_index].output[0]
-    return unit
+        return found.input, threshold, pool
+    source, pool = _before_pool(graph, found.input)
+    return source, threshold, pool
 
 
 def _before_pool(graph: Graph, name: str) -> tuple[str, Window | None]:
@@ -164,36 +156,22 @@ def _before_pool(graph: Graph, name: str) -> tuple[str, Window | None]:
     return str(graph.nodes[maker].input[0]), window
 
 
-def _next(model: Model, graph: Graph, unit: Unit, stage: int) -> tuple[int, int, str, Any] | None:
-    """Return (next stage, node index, field, value) of the node that can be fused behind ``unit.output``, or None."""
-    consumers = graph.consumers.get(unit.output, [])
-    if len(consumers) != 1 or unit.output in graph.outputs:
-        return None
-    index = consumers[0]
-    node = graph.nodes[index]
-    if index in graph.taken:
-        return None
+def _stage(model: Model, layer: BinaryLayer, value: str, node: onnx.NodeProto) -> tuple[str, Any]:
+    """Return which stage a node behind ``value`` is and its constant (of a residual its name); ``""`` for none."""
+    none, channels = ("", None), layer.shape[0]
     if node.domain not in STANDARD_DOMAINS or len(node.input) > 2:
-        return None
-    if node.op_type == "Relu" and stage <= 2:
-        return 3, index, "slope", np.zeros(unit.channels_out, np.float32)
-    if node.op_type not in ("Add", "Sub", "PRelu") or list(node.input).count(unit.output) != 1:
-        return None
-    other = node.input[0] if node.input[1] == unit.output else node.input[1]
-    constant = None
-    if other in model.constants:
-        constant = channel_vector(model.constants[other], unit.layer.rank, unit.channels_out)
-        if constant is None:
-            return None
-    if node.op_type == "Add":
-        if constant is not None:
-            return (4, index, "shift_out", constant) if stage <= 3 else None
-        return (1, index, "residual", other) if stage <= 0 and _same_shape(model, unit.output, other) else None
-    if constant is None or node.input[0] != unit.output:
-        return None
-    if node.op_type == "Sub":
-        return (2, index, "shift_in", constant) if stage <= 1 else None
-    return (3, index, "slope", constant) if stage <= 2 else None
+        return none
+    if node.op_type == "Relu":
+        return "slope", np.zeros(channels, np.float32)
+    if node.op_type not in ("Add", "Sub", "PRelu") or list(node.input).count(value) != 1:
+        return none
+    other = str(node.input[0] if node.input[1] == value else node.input[1])
+    if other not in model.constants:
+        return ("residual", other) if node.op_type == "Add" and _same_shape(model, value, other) else none
+    constant = channel_vector(model.constants[other], layer.rank, channels)
+    if constant is None or (node.op_type != "Add" and node.input[0] != value):
+        return none
+    return {"Add": "shift_out", "Sub": "shift_in", "PRelu": "slope"}[node.op_type], constant
 
 
 def _same_shape(model: Model, first: str, second: str) -> bool:

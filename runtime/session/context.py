@@ -1,22 +1,21 @@
 """A context: one plan bound to one set of input shapes. All buffers are made once; a run allocates nothing big.
 
-The first run happens while binding, for only onnxruntime knows the shapes that its segments give. A context serves one
-thread at a time; the session keeps several.
+Only onnxruntime knows the shapes that its segments give, so each segment is bound when the ones before it have run: in
+the first pass, whatever that pass does. A context serves one thread at a time; the session keeps several.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from ..plan.segments import FloatSegment, Plan, in_place_units
-from ..plan.units import Unit
-from ..steps.conv import PreparedUnit
-from .binary_segment import BinaryProgram
-from .buffers import Buffers
-from .float_segment import FloatProgram
-from .info import float_names
+from ..plan.parts import Planned
+from ..plan.plan import Plan
+from ..plan.segments import FloatSegment
+from ..steps.buffers import Arrays, Buffers
+from ..steps.prepare import Prepared
+from .binary_segment import BoundBinarySegment, Traced
+from .float_segment import BoundFloatSegment
 from .profile import Stopwatch
 from .program import Helpers
 
@@ -24,50 +23,54 @@ __all__ = ["Context"]
 
 
 class Context:
-    """Buffers and bound steps for one set of input shapes."""
+    """Buffers and bound segments for one set of input shapes; ``sessions`` are onnxruntime's by place in the plan."""
 
     def __init__(
         self,
         plan: Plan,
         sessions: Mapping[int, Any],
-        prepared: Mapping[Unit, PreparedUnit],
-        feeds: Mapping[str, NDArray[Any]],
+        prepared: Mapping[Planned[Any], Prepared],
         helpers: Helpers | None = None,
     ) -> None:
-        self._buffers = Buffers(prepared, float_names(plan), in_place_units(plan), helpers, dict(feeds))
-        self._programs: list[FloatProgram | BinaryProgram] = []
-        for index, segment in enumerate(plan.segments):
-            program: FloatProgram | BinaryProgram
-            if isinstance(segment, FloatSegment):
-                program = FloatProgram(sessions[index], segment, self._buffers)
-            else:
-                program = BinaryProgram(segment, self._buffers)
-            self._programs.append(program)
-            program.run(self._buffers.feeds)
+        self._plan, self._sessions, self._prepared, self._helpers = plan, sessions, prepared, helpers
+        self._buffers = Buffers()
+        self._bound: list[BoundFloatSegment | BoundBinarySegment] = []
 
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> None:
-        """Run every segment on feeds of the shapes of this context; results lie in its buffers."""
-        self._buffers.feeds = dict(feeds)
-        for program in self._programs:
-            program.run(self._buffers.feeds)
+    def run(self, feeds: Arrays, outputs: Sequence[str] = ()) -> list[NDArray[Any]]:
+        """Run every segment on feeds of the shapes of this context; return copies of these outputs."""
+        for segment in self._segments(feeds):
+            segment.run()
+        return [self._buffers.values[name].copy() for name in outputs]
 
-    def profile(self, feeds: Mapping[str, NDArray[Any]], watch: Stopwatch) -> None:
+    def profile(self, feeds: Arrays, watch: Stopwatch) -> None:
         """Run step by step, in this thread alone, and record the time of each."""
-        self._buffers.feeds = dict(feeds)
-        for program in self._programs:
-            program.profile(self._buffers.feeds, watch)
+        for segment in self._segments(feeds):
+            segment.profile(watch)
 
-    def trace(self, feeds: Mapping[str, NDArray[Any]]) -> dict[Unit, tuple[NDArray[np.int8], NDArray[np.int32]]]:
+    def count(self, feeds: Arrays, watch: Stopwatch) -> None:
+        """Record the time of the counting of every binary layer, on the inputs that the last run has left."""
+        if len(self._bound) < len(self._plan.segments):
+            self.run(feeds)
+        for segment in self._segments(feeds):
+            segment.count(watch)
+
+    def trace(self, feeds: Arrays) -> Traced:
         """Run, and return for every unit the signs it read ``[N, C, H, W]`` and its accumulators ``[N, O, H, W]``."""
-        self._buffers.feeds = dict(feeds)
-        found: dict[Unit, tuple[NDArray[np.int8], NDArray[np.int32]]] = {}
-        for program in self._programs:
-            if isinstance(program, BinaryProgram):
-                found.update(program.trace())
-            else:
-                program.run(self._buffers.feeds)
+        found: Traced = {}
+        for segment in self._segments(feeds):
+            found |= segment.trace()
         return found
 
-    def result(self, name: str) -> NDArray[Any]:
-        """Return a copy of a graph output."""
-        return self._buffers.values[name].copy()
+    def _segments(self, feeds: Arrays) -> Iterator[BoundFloatSegment | BoundBinarySegment]:
+        """Yield the segments in order, each bound by the time that the ones before it have run."""
+        self._buffers.feeds = feeds
+        yield from self._bound
+        for place in range(len(self._bound), len(self._plan.segments)):
+            self._bound.append(self._bind(place))
+            yield self._bound[-1]
+
+    def _bind(self, place: int) -> BoundFloatSegment | BoundBinarySegment:
+        segment = self._plan.segments[place]
+        if isinstance(segment, FloatSegment):
+            return BoundFloatSegment(segment, self._sessions[place], self._buffers)
+        return BoundBinarySegment(segment, self._prepared, self._buffers, self._helpers)

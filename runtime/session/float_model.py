@@ -16,10 +16,12 @@ from onnx import helper, numpy_helper
 from ..bits import DOMAIN
 from ..errors import ModelError
 from ..intake.model import Model, ValueType
+from ..operators import STANDARD_DOMAINS
+from ..plan.graph import read_values
 from ..plan.segments import FloatSegment
-from ..plan.units import read_values
+from ..steps.buffers import channel_last
 
-__all__ = ["ENGINE_ERRORS", "channel_last", "make_session", "open_session", "plain_output", "segment_model"]
+__all__ = ["ENGINE_ERRORS", "make_session", "open_session", "plain_output"]
 
 ENGINE_ERRORS: tuple[type[Exception], ...] = (
     *(value for value in vars(states).values() if isinstance(value, type) and issubclass(value, Exception)),
@@ -30,12 +32,7 @@ ENGINE_ERRORS: tuple[type[Exception], ...] = (
 _TO_CHANNEL_LAST, _TO_CHANNEL_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
-def channel_last(name: str) -> str:
-    """Return the name under which the NHWC form of a value crosses a border."""
-    return f"{name}·nhwc"
-
-
-def segment_model(model: Model, segment: FloatSegment) -> onnx.ModelProto:
+def _segment_model(model: Model, segment: FloatSegment) -> onnx.ModelProto:
     """Build the model of one float segment. Raises ModelError where the type of a border value is not known."""
     nodes = [model.proto.graph.node[index] for index in segment.nodes]
     made = {name for node in nodes for name in node.output}
@@ -56,7 +53,7 @@ def segment_model(model: Model, segment: FloatSegment) -> onnx.ModelProto:
     proto = model.proto
     graph = helper.make_graph([*before, *nodes, *after], "segment", inputs, outputs, constants)
     graph.value_info.extend(info for info in proto.graph.value_info if info.name in made)
-    functions = proto.functions if any(node.domain not in ("", "ai.onnx") for node in nodes) else ()
+    functions = proto.functions if any(node.domain not in STANDARD_DOMAINS for node in nodes) else ()
     imports = [entry for entry in proto.opset_import if entry.domain != DOMAIN or functions]
     return helper.make_model(graph, ir_version=proto.ir_version, opset_imports=imports, functions=list(functions))
 
@@ -70,7 +67,7 @@ def make_session(model: Model, segment: FloatSegment, num_threads: int) -> Any:
     """Return the onnxruntime session of a segment."""
     # onnxruntime's threads would go on spinning while our own work on the next segment.
     entries = {"session.intra_op.allow_spinning": "0"}
-    return open_session(segment_model(model, segment).SerializeToString(), num_threads, entries)
+    return open_session(_segment_model(model, segment).SerializeToString(), num_threads, entries)
 
 
 def open_session(data: bytes, num_threads: int, entries: Mapping[str, str] | None = None) -> Any:

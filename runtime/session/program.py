@@ -1,4 +1,4 @@
-"""Programs: the steps of a binary segment as a table that compiled code runs in one call, alone or with helpers."""
+"""A program: the steps of a binary segment as a table that compiled code runs in one call, alone or with helpers."""
 
 import ctypes
 import threading
@@ -9,10 +9,10 @@ from time import perf_counter
 
 import numpy as np
 
-from ..kernels.registry import entry_point
-from ..layout.images import aligned
+from ..kernels.entry import entry_point
+from ..layout.memory import aligned
 from ..layout.words import SHARED_HEAD
-from ..steps.conv import Step
+from ..steps.step import Step
 from .pace import Pace
 
 __all__ = ["Helpers", "Program"]
@@ -31,12 +31,12 @@ class Program:
     """Steps bound to run on ``images`` images by up to ``threads`` threads."""
 
     def __init__(self, steps: Sequence[Step], images: int, threads: int) -> None:
-        self._table = np.array([(step.address, step.words.ctypes.data, step.units) for step in steps], np.int64)
+        self._table = np.array([(step.address, step.words.ctypes.data, step.work) for step in steps], np.int64)
         self._keep = list(steps)
-        self._count, self._images, self._threads = len(steps), images, threads
+        self._count, self._images = len(steps), images
         self._alone = entry_point("program", "run_alone")
         self._shared = aligned(SHARED_HEAD + 2 * images * len(steps), np.int64)
-        self._shared[2] = _yield_address()
+        self._shared[2], self._shared[3] = _yield_address(), threads
         self._pace = Pace()
         self._help = entry_point("program", "run_shared") if threads > 1 else None
 
@@ -45,7 +45,7 @@ class Program:
         if helpers is None or self._help is None:
             self._alone(self._table.ctypes.data, self._count, 0, self._images)
             return
-        shared = self._pace.shared() and helpers.claim()
+        shared = (helpers.always or self._pace.shared()) and helpers.claim()
         start = perf_counter()
         if shared:
             self._share(helpers)
@@ -68,12 +68,12 @@ class Program:
     def help(self) -> None:
         """Take part in a run."""
         assert self._help is not None
-        self._help(self._table.ctypes.data, self._count, self._images, self._shared.ctypes.data, self._threads)
+        self._help(self._table.ctypes.data, self._count, self._images, self._shared.ctypes.data)
 
 
 @dataclass
 class _Desk:
-    """What helpers share with their owner: the program to help with, and the bell."""
+    """What helpers share with their owner: the program that they help with, and a semaphore that wakes them."""
 
     bell: threading.Semaphore
     program: Program | None = None
@@ -81,10 +81,13 @@ class _Desk:
 
 
 class Helpers:
-    """Sleeping threads that serve one run at a time; they end with their owner."""
+    """Sleeping threads that serve one run at a time; they end with their owner.
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    ``always``: a program takes their help whether that is measured to be faster or not.
+    """
+
+    def __init__(self, count: int, *, always: bool = False) -> None:
+        self.count, self.always = count, always
         self._desk = _Desk(threading.Semaphore(0))
         self._busy = threading.Lock()
         self._started = False

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -18,8 +18,11 @@ from ..errors import InputError, ModelError
 from ..intake.feeds import check_feeds, input_specs, type_name
 from ..intake.reading import load
 from ..metrics import current_names
-from ..plan.segments import FloatSegment, make_plan
-from ..steps.conv import prepare
+from ..plan.plan import make_plan
+from ..plan.segments import FloatSegment
+from ..steps.buffers import Arrays
+from ..steps.choice import choose_kernels
+from ..steps.prepare import prepare
 from .context import Context
 from .float_model import ENGINE_ERRORS, make_session
 from .info import StepInfo, describe
@@ -29,6 +32,9 @@ from .program import Helpers
 __all__ = ["InferenceSession", "LayerTrace", "ModelMeta", "ValueInfo"]
 
 _SHAPES_KEPT = 4
+Result = TypeVar("Result")
+_SHARE = ("auto", "always", "never")
+"""Whether kernels share their work out among the threads of a session."""
 
 
 @dataclass(frozen=True)
@@ -72,29 +78,45 @@ class InferenceSession:
         source: path of a ``.onnx`` file, or its bytes.
         num_threads: threads per run.
         kernel: name of a kernel to prefer for every layer it takes; by default the fastest that fits CPU and layer.
+        share: with several threads, whether the kernels share their work out among them. ``"auto"`` does so where it
+            is measured to help; ``"always"`` whenever the threads are free (another run of this session may have them);
+            ``"never"`` leaves the kernels to the calling thread, and several threads to float parts alone.
 
-    A session may be used by several threads at once. Raises ModelError for a file that cannot be run.
+    A session may be used by several threads at once. Its first call for new input shapes makes the buffers, which takes
+    longer.
+
+    Raises ModelError for a file that cannot be run, InputError for an option that cannot be used.
     """
 
-    def __init__(self, source: str | PathLike[str] | bytes, *, num_threads: int = 1, kernel: str | None = None) -> None:
+    def __init__(
+        self,
+        source: str | PathLike[str] | bytes,
+        *,
+        num_threads: int = 1,
+        kernel: str | None = None,
+        share: str = "auto",
+    ) -> None:
         if num_threads < 1:
             raise InputError(f"num_threads is {num_threads}; give 1 or more")
+        if share not in _SHARE:
+            raise InputError(f"share is {share!r}; give one of {', '.join(_SHARE)}")
+        if share == "always" and num_threads == 1:
+            raise InputError("share='always' has nobody to share with; give num_threads=2 or more")
         model = load(source)
-        graph = model.proto.graph
         self._inputs = input_specs(model)
-        self._outputs = [ValueInfo(*_described(info)) for info in graph.output]
+        self._outputs = [ValueInfo(*_described(info)) for info in model.proto.graph.output]
         self._meta = _meta(model.proto)
-        self._plan = make_plan(model)
-        self._prepared = prepare(self._plan.units, self._plan.stems, kernel)
+        self._plan = make_plan(model, choose_kernels(model, kernel))
+        self._prepared = prepare(self._plan)
         self._sessions = {
             index: make_session(model, segment, num_threads)
             for index, segment in enumerate(self._plan.segments)
             if isinstance(segment, FloatSegment)
         }
-        self._steps = describe(self._plan, self._prepared)
         self._free: OrderedDict[Any, list[Context]] = OrderedDict()
         self._lock = threading.Lock()
-        self._helpers = Helpers(num_threads - 1) if num_threads > 1 else None
+        alone = num_threads == 1 or share == "never"
+        self._helpers = None if alone else Helpers(num_threads - 1, always=share == "always")
 
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Return the outputs of these names (None: all) for the fed arrays.
@@ -103,43 +125,38 @@ class InferenceSession:
         """
         names = self._names(output_names)
         arrays = check_feeds(self._inputs, feeds)
-        context, fresh = self._borrow(arrays)
-        try:
-            if not fresh:
-                context.run(arrays)
-            return [context.result(name) for name in names]
-        finally:
-            self._give_back(context, arrays)
+        return self._in_context(arrays, lambda context: context.run(arrays, names))
 
     def trace(self, feeds: Mapping[str, NDArray[Any]]) -> list[LayerTrace]:
         """Run, and return for every packed layer the signs it read and its accumulators, by the same kernels."""
         arrays = check_feeds(self._inputs, feeds)
-        context, _ = self._borrow(arrays)
-        try:
-            found = context.trace(arrays)
-        finally:
-            self._give_back(context, arrays)
         traces = []
-        for unit, (signs, sums) in found.items():
+        for unit, (signs, sums) in self._in_context(arrays, lambda context: context.trace(arrays)).items():
             flat = (signs[:, :, 0, 0], sums[:, :, 0, 0]) if unit.dense else (signs, sums)
-            traces.append(LayerTrace(unit.layer.name, unit.layer.op_type, *flat))
+            traces.append(LayerTrace(unit.name, unit.layer.op_type, *flat))
         return traces
 
     def profile(
-        self, feeds: Mapping[str, NDArray[Any]], *, clock: Callable[[], int] = perf_counter_ns
+        self,
+        feeds: Mapping[str, NDArray[Any]],
+        *,
+        counting_only: bool = False,
+        clock: Callable[[], int] = perf_counter_ns,
     ) -> list[StepTime]:
         """Run once, in one thread, and return the time of every step (:mod:`.profile` sums and draws them).
+
+        ``counting_only`` gives instead the times of the binary layers without their epilogue: they count, and write
+        nothing. That is what no layer can pass, however much is fused with it.
 
         ``clock`` gives nanoseconds: ``time.thread_time_ns`` leaves out what other processes take. Run before, so that
         buffers are bound and caches warm.
         """
         arrays = check_feeds(self._inputs, feeds)
-        context, _ = self._borrow(arrays)
         watch = Stopwatch(clock)
-        try:
-            context.profile(arrays, watch)
-        finally:
-            self._give_back(context, arrays)
+        if counting_only:
+            self._in_context(arrays, lambda context: context.count(arrays, watch))
+        else:
+            self._in_context(arrays, lambda context: context.profile(arrays, watch))
         return watch.steps
 
     def get_inputs(self) -> list[ValueInfo]:
@@ -156,7 +173,7 @@ class InferenceSession:
 
     def get_steps(self) -> list[StepInfo]:
         """Return the steps in order: what runs packed on which kernel, what runs float, and why."""
-        return list(self._steps)
+        return describe(self._plan)
 
     def get_metrics(self) -> dict[str, float | None]:
         """Return the accuracies that training and folding wrote into the file (``latentbit.metrics``), if any.
@@ -181,33 +198,28 @@ class InferenceSession:
                 raise InputError(f"the model has no output {name!r}; it has {', '.join(known)}")
         return list(wanted) if wanted else known
 
-    def _borrow(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[Context, bool]:
-        """Return a context for these shapes and whether it was made (and so has run) just now."""
-        key = _key(arrays)
+    def _in_context(self, arrays: Arrays, use: Callable[[Context], Result]) -> Result:
+        """Return what ``use`` makes of a context for these shapes; a context in which it fails is not used again."""
+        key = tuple((name, array.shape) for name, array in sorted(arrays.items()))
         with self._lock:
             free = self._free.get(key)
-            if free:
-                return free.pop(), False
+            context = free.pop() if free else None
+        if context is None:
+            context = Context(self._plan, self._sessions, self._prepared, self._helpers)
         try:
-            return Context(self._plan, self._sessions, self._prepared, arrays, self._helpers), True
+            result = use(context)
         except ENGINE_ERRORS as error:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
             raise InputError(f"the model cannot run on {shapes}: {str(error).splitlines()[0]}") from None
-
-    def _give_back(self, context: Context, arrays: Mapping[str, NDArray[Any]]) -> None:
         with self._lock:
-            self._free.setdefault(_key(arrays), []).append(context)
-            self._free.move_to_end(_key(arrays))
+            self._free.setdefault(key, []).append(context)
+            self._free.move_to_end(key)
             while len(self._free) > _SHAPES_KEPT:
                 self._free.popitem(last=False)
-
-
-def _key(arrays: Mapping[str, NDArray[Any]]) -> tuple[Any, ...]:
-    return tuple((name, array.shape) for name, array in sorted(arrays.items()))
+        return result
 
 
 def _described(info: onnx.ValueInfoProto) -> tuple[str, str, list[int | str | None]]:
-
     shape = [
         dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None)
         for dim in info.type.tensor_type.shape.dim

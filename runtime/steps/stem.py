@@ -1,159 +1,154 @@
-"""Binding the exact stem to buffers: the choice of its kernel, the tables, and the two steps."""
+"""The exact stem, prepared and bound: the pixels with a border, then rows of sums, pooled, scaled and packed."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ModelError
 from ..intake.windows import Window
-from ..kernels.registry import entry_address, entry_point
-from ..layout.images import PackedImage, aligned
+from ..kernels.entry import entry_address, entry_point
+from ..layout.images import PackedImage
+from ..layout.memory import aligned
 from ..layout.words import StemWord
-from ..machine.library import usable_features
+from ..plan.parts import Planned
 from ..plan.stem import Stem
-from .conv import Step
+from .buffers import Buffers
+from .step import Bound, Step, descriptor, image_stride
 
-__all__ = ["SUMS", "PreparedStem", "SumsKernel", "choose_sums", "prepare_stem", "stem_size", "stem_steps"]
+__all__ = ["PreparedStem"]
 
 _NO_POOL = Window((1, 1), (1, 1), (0, 0, 0, 0))
+_Words = dict[StemWord, int | NDArray[Any] | None]
 
 
-@dataclass(frozen=True)
-class SumsKernel:
-    """A kernel of the stem's sums: ``before`` fills the image with its border, ``symbol`` makes a row of sums.
+@dataclass(frozen=True, eq=False)
+class PreparedStem:
+    """A stem with its weights, a row of bytes for each block of channels, and its constants.
 
-    ``run`` numbers of a window row, of type ``dtype``, are a step; a tile is ``pixels`` × ``lanes`` channels. The image
-    holds pixels as they are (``raw``), and then each lane starts at −Σ w·zero point, or it holds them centred.
+    ``run_steps`` is how often a kernel takes its run of neighbours from a window row.
     """
 
-    name: str
-    module: str
-    before: str
-    symbol: str
-    features: frozenset[str]
-    takes: Callable[[Stem], bool]
-    dtype: Any
-    weight_dtype: Any
-    run: int
-    pixels: int
-    lanes: int
-    raw: bool
-
-
-def _bytes(stem: Stem) -> bool:
-    return bool(stem.weight.min(initial=0) >= -128 and stem.weight.max(initial=0) <= 127)  # a negated −128 is no int8
-
-
-_VNNI = frozenset({"avx512f", "avx512_vnni"})
-SUMS = (
-    SumsKernel("quads", "stem_quads", "place_pixels", "sums_quads", _VNNI, _bytes, np.uint8, np.int8, 4, 4, 64,
-               raw=True),
-    SumsKernel("pairs", "stem_pairs", "centre_pixels", "sums_pairs", frozenset(), lambda stem: True, np.int16,
-               np.int16, 2, 2, 32, raw=False),
-)  # fmt: skip
-"""The first that fits the CPU and the stem is taken; all give the same integers."""
-
-
-@dataclass(frozen=True)
-class PreparedStem:
-    """A stem with its kernel, its weights (a row of bytes a block of channels) and its constants."""
-
-    stem: Stem
-    kernel: SumsKernel
+    planned: Planned[Stem]
     weights: NDArray[np.uint8]
-    steps: int
-    constants: dict[StemWord, NDArray[np.float32]]
+    run_steps: int
+    constants: _Words
 
+    @classmethod
+    def of(cls, planned: Planned[Stem]) -> "PreparedStem":
+        """Lay out the weights: runs of neighbours in a window row, zeros at an odd end, absent channels zero."""
+        stem, kernel = planned.part, planned.kernel
+        outputs, channels, height, width = stem.weight.shape
+        rows = stem.weight.transpose(0, 2, 3, 1).reshape(outputs, height, width * channels)
+        blocks, steps = -(-outputs // kernel.lanes), -(-width * channels // kernel.run)
+        full = np.zeros((blocks * kernel.lanes, height, kernel.run * steps), kernel.weight_dtype)
+        full[:outputs, :, : width * channels] = rows
+        ordered = full.reshape(blocks, kernel.lanes, height, steps, kernel.run).transpose(0, 2, 3, 1, 4)
+        parts = [np.ascontiguousarray(ordered).reshape(blocks, -1).view(np.uint8)]
+        if kernel.raw:
+            start = np.zeros(blocks * kernel.lanes, np.int32)
+            start[:outputs] = -np.einsum("ochw,c->o", stem.weight.astype(np.int64), stem.zero_point.astype(np.int64))
+            parts.insert(0, start.reshape(blocks, -1).view(np.uint8))
+        size = sum(part.shape[1] for part in parts)
+        weights = aligned(blocks * size).reshape(blocks, size)
+        np.concatenate(parts, axis=1, out=weights)
+        constants: _Words = {StemWord.SCALE: stem.scale, StemWord.BIAS: stem.bias}
+        if planned.bits_for is not None:
+            constants[StemWord.THRESHOLD] = planned.bits_for.part.threshold
+        constants = {word: np.ascontiguousarray(value, np.float32) for word, value in constants.items()}
+        return cls(planned, weights, steps, constants)
 
-def choose_sums(stem: Stem) -> SumsKernel:
-    """Return the kernel of the stem's sums."""
-    return next(kernel for kernel in SUMS if kernel.features <= usable_features() and kernel.takes(stem))
+    def bind(self, buffers: Buffers) -> Bound:
+        """Return the two steps. Raises ModelError for images that are smaller than the window."""
+        planned, stem = self.planned, self.planned.part
+        pixels = buffers.take(stem.source)
+        batch = len(pixels)
+        height, width = (stem.pool or _NO_POOL).output_size(*stem.window.output_size(*pixels.shape[1:3]))
+        if height < 1 or width < 1:
+            raise ModelError(f"node {stem.name}: an image of {pixels.shape[1:3]} is smaller than its window")
+        target = buffers.new_bits(planned, height, width, batch)
+        out = buffers.new_floats(stem, (batch, height, width, stem.channels_out)) if planned.stored else None
+        return Bound(self._steps(pixels, height, width, target, out), batch)
 
+    def _steps(
+        self,
+        pixels: NDArray[np.uint8],
+        height: int,
+        width: int,
+        target: PackedImage | None,
+        out: NDArray[np.float32] | None,
+    ) -> list[Step]:
+        """Return the steps over ``pixels`` uint8 ``[N, H, W, C]`` for an output of this height and width."""
+        stem, kernel = self.planned.part, self.planned.kernel
+        values = {**self._image_words(pixels), **self._sum_words(pixels, height), **self._output_words(target, out)}
+        values |= {StemWord.CHANNELS: stem.channels_out, StemWord.OUT_WIDTH: width, **self.constants}
+        words, keep = descriptor(StemWord, values), [values, self, target]
+        fed = (int(StemWord.SOURCE), stem.source)
+        before, rows = entry_point(kernel.module, kernel.before), entry_point("stem", "stem_rows")
+        return [
+            Step(f"{stem.name}:{kernel.before}", before, words, pixels.shape[1], keep, fed),
+            Step(stem.name, rows, words, height, keep, fed),
+        ]
 
-def prepare_stem(stem: Stem) -> PreparedStem:
-    """Lay out the weights: steps of neighbours in a window row, zeros at an odd end, absent channels zero."""
-    kernel = choose_sums(stem)
-    outputs, channels, height, width = stem.weight.shape
-    rows = stem.weight.transpose(0, 2, 3, 1).reshape(outputs, height, width * channels)
-    blocks, steps = -(-outputs // kernel.lanes), -(-width * channels // kernel.run)
-    full = np.zeros((blocks * kernel.lanes, height, kernel.run * steps), kernel.weight_dtype)
-    full[:outputs, :, : width * channels] = rows
-    ordered = full.reshape(blocks, kernel.lanes, height, steps, kernel.run).transpose(0, 2, 3, 1, 4)
-    parts = [np.ascontiguousarray(ordered).reshape(blocks, -1).view(np.uint8)]
-    if kernel.raw:
-        start = np.zeros(blocks * kernel.lanes, np.int32)
-        start[:outputs] = -np.einsum("ochw,c->o", stem.weight.astype(np.int64), stem.zero_point.astype(np.int64))
-        parts.insert(0, start.reshape(blocks, -1).view(np.uint8))
-    weights = np.concatenate(parts, axis=1)
-    placed = aligned(weights.size).reshape(weights.shape)
-    placed[:] = weights
-    constants = {StemWord.SCALE: stem.scale, StemWord.BIAS: stem.bias}
-    if stem.bits_for is not None:
-        constants[StemWord.THRESHOLD] = stem.bits_for.threshold
-    ready = {word: np.ascontiguousarray(value, np.float32) for word, value in constants.items()}
-    return PreparedStem(stem, kernel, placed, steps, ready)
-
-
-def stem_size(stem: Stem, height: int, width: int) -> tuple[int, int]:
-    """Return output height and width for an image of this size."""
-    return (stem.pool or _NO_POOL).output_size(*stem.window.output_size(height, width))
-
-
-def stem_steps(
-    ready: PreparedStem, pixels: NDArray[np.uint8], target: PackedImage | None, out: NDArray[np.float32] | None
-) -> list[Step]:
-    """Bind the stem to images uint8 ``[count, H, W, C]``, a packed and a float32 output (or None)."""
-    stem, kernel, pool = ready.stem, ready.kernel, ready.stem.pool or _NO_POOL
-    _, height, width, channels = pixels.shape
-    top, left, bottom, right = stem.window.pads
-    row, size = (width + left + right) * channels, np.dtype(kernel.dtype).itemsize
-    image = aligned((height + top + bottom) * row + 64, kernel.dtype)  # the padding stays as it is made here
-    if kernel.raw:
-        image[: (height + top + bottom) * row] = np.tile(stem.zero_point, (height + top + bottom) * (row // channels))
-    zero = np.tile(stem.zero_point, width)
-    sums_height, sums_width = stem.window.output_size(height, width)
-    out_height, out_width = pool.output_size(sums_height, sums_width)
-    blocks = len(ready.weights)
-    sums_pixel = 4 * blocks * kernel.lanes
-    sums_row = -(-sums_width // kernel.pixels) * kernel.pixels * sums_pixel
-    ring_step = pool.kernel[0] * sums_row
-    ring = aligned(out_height * ring_step)
-    words = np.zeros(StemWord.SIZE, np.int64)
-    values: dict[StemWord, Any] = {
-        StemWord.SOURCE: pixels.ctypes.data, StemWord.SOURCE_STEP: pixels.strides[0],
-        StemWord.SOURCE_ROW: width * channels,
-        StemWord.ZERO: zero.ctypes.data, StemWord.IMAGE: image.ctypes.data, StemWord.ROW: size * row,
-        StemWord.INSIDE: image.ctypes.data + size * (top * row + left * channels),
-        StemWord.PIXEL: size * stem.window.strides[1] * channels, StemWord.STRIDE_Y: stem.window.strides[0],
-        StemWord.KERNEL_HEIGHT: stem.window.kernel[0], StemWord.KERNEL_STEPS: ready.steps,
-        StemWord.WEIGHT: ready.weights.ctypes.data, StemWord.WEIGHT_STEP: ready.weights.shape[1],
-        StemWord.BLOCKS: blocks,
-        StemWord.WIDTH: sums_width, StemWord.HEIGHT: sums_height,
-        StemWord.RING: ring.ctypes.data, StemWord.RING_STEP: ring_step,
-        StemWord.SUMS: entry_address(entry_point(kernel.module, kernel.symbol)),
-        StemWord.SUMS_PIXEL: sums_pixel, StemWord.SUMS_ROW: sums_row,
-        StemWord.POOL_HEIGHT: pool.kernel[0], StemWord.POOL_WIDTH: pool.kernel[1],
-        StemWord.POOL_STRIDE_Y: pool.strides[0], StemWord.POOL_STRIDE_X: pool.strides[1],
-        StemWord.POOL_TOP: pool.pads[0], StemWord.POOL_LEFT: pool.pads[1],
-        StemWord.CHANNELS: stem.channels_out, StemWord.OUT_WIDTH: out_width,
-    }  # fmt: skip
-    values |= {word: value.ctypes.data for word, value in ready.constants.items()}
-    if out is not None:
-        values |= {StemWord.OUT: out.ctypes.data, StemWord.OUT_STEP: out.strides[0]}
-    if target is not None:
-        values |= {
-            StemWord.BITS: target.data.ctypes.data + target.origin,
-            StemWord.BITS_STEP: 0 if len(target.data) == 1 else target.data.strides[0],
-            StemWord.BITS_ROW: target.row_bytes,
-            StemWord.BITS_PIXEL: target.pixel_bytes,
-            StemWord.NIBBLES: target.format.per_byte == 4,
+    def _image_words(self, pixels: NDArray[np.uint8]) -> _Words:
+        """Return the words of the image with its border, which stays as it is made here."""
+        stem, kernel = self.planned.part, self.planned.kernel
+        _, height, width, channels = pixels.shape
+        top, left, bottom, right = stem.window.pads
+        rows, columns = height + top + bottom, width + left + right
+        item = np.dtype(kernel.dtype).itemsize
+        image = aligned(rows * columns * channels + 64, kernel.dtype)
+        if kernel.raw:
+            image[: rows * columns * channels] = np.tile(stem.zero_point, rows * columns)
+        return {
+            StemWord.SOURCE: pixels,
+            StemWord.SOURCE_STRIDE: pixels.strides[0],
+            StemWord.SOURCE_ROW: width * channels,
+            StemWord.ZERO: np.tile(stem.zero_point, width),
+            StemWord.IMAGE: image,
+            StemWord.INSIDE: image.ctypes.data + item * (top * columns + left) * channels,
+            StemWord.ROW: item * columns * channels,
+            StemWord.PIXEL: item * stem.window.strides[1] * channels,
+            StemWord.STRIDE_Y: stem.window.strides[0],
         }
-    for word, value in values.items():
-        words[word] = value
-    keep = [ready, pixels, target, out, image, zero, ring]
-    return [
-        Step(f"{stem.name}:{kernel.before}", entry_point(kernel.module, kernel.before), words, height, keep),
-        Step(stem.name, entry_point("stem", "stem_rows"), words, out_height, keep),
-    ]
+
+    def _sum_words(self, pixels: NDArray[np.uint8], rings: int) -> _Words:
+        """Return the words of the sums: of their kernel, and of a ring of rows of sums for each row of the output."""
+        stem, kernel, pool = self.planned.part, self.planned.kernel, self.planned.part.pool or _NO_POOL
+        height, width = stem.window.output_size(*pixels.shape[1:3])
+        pixel = 4 * len(self.weights) * kernel.lanes
+        row = -(-width // kernel.pixels) * kernel.pixels * pixel
+        ring = pool.kernel[0] * row
+        return {
+            StemWord.KERNEL_HEIGHT: stem.window.kernel[0],
+            StemWord.KERNEL_STEPS: self.run_steps,
+            StemWord.WEIGHT: self.weights,
+            StemWord.WEIGHT_STRIDE: self.weights.shape[1],
+            StemWord.BLOCKS: len(self.weights),
+            StemWord.HEIGHT: height,
+            StemWord.WIDTH: width,
+            StemWord.SUMS: entry_address(entry_point(kernel.module, kernel.symbol)),
+            StemWord.SUMS_PIXEL: pixel,
+            StemWord.SUMS_ROW: row,
+            StemWord.RING: aligned(rings * ring),
+            StemWord.RING_STRIDE: ring,
+            StemWord.POOL_HEIGHT: pool.kernel[0],
+            StemWord.POOL_WIDTH: pool.kernel[1],
+            StemWord.POOL_STRIDE_Y: pool.strides[0],
+            StemWord.POOL_STRIDE_X: pool.strides[1],
+            StemWord.POOL_TOP: pool.pads[0],
+            StemWord.POOL_LEFT: pool.pads[1],
+        }
+
+    def _output_words(self, target: PackedImage | None, out: NDArray[np.float32] | None) -> _Words:
+        words: _Words = {StemWord.OUT: out, StemWord.OUT_STRIDE: None if out is None else out.strides[0]}
+        if target is not None:
+            words |= {
+                StemWord.BITS: target.data.ctypes.data + target.origin,
+                StemWord.BITS_STRIDE: image_stride(target.data),
+                StemWord.BITS_ROW: target.row_bytes,
+                StemWord.BITS_PIXEL: target.pixel_bytes,
+                StemWord.NIBBLES: target.format.per_byte == 4,
+            }
+        return words

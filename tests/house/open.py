@@ -11,42 +11,7 @@ UNREAD = "nobody imports it: take it out of __all__ when the branch that rewrite
 # ---------------------------------------------------------------------------------------------------------------------
 # OPEN: delete an entry as soon as its test says that it is no longer needed.
 # ---------------------------------------------------------------------------------------------------------------------
-OPEN: dict[str, str] = {
-    "arrow export.graph.rewriting -> export.opset": CUT,
-    "arrow pipeline.report -> pipeline.stages": CUT,
-    "arrow pipeline.summary -> pipeline.conductor": CUT,
-    "arrow pipeline.summary -> pipeline.stages": CUT,
-    "arrow runtime.kernels.build -> runtime.plan.shortcut": CUT,
-    "arrow runtime.kernels.build -> runtime.steps.stem": CUT,
-    "arrow training.data.fetch -> training.loop.checkpoints": CUT,
-    "arrow training.models.binarize -> training.handover.emission": CUT,
-    "circle pipeline.conductor, pipeline.report, pipeline.stages, pipeline.summary": CUT,
-    "circle training.studies.ablation, training.studies.plots": CUT,
-    "floor pipeline.console": "comes with the branch that cuts the circle of the pipeline",
-    "floor pipeline.paths": "comes with the branch that cuts the circle of the pipeline",
-    "floor pipeline.sampling": "comes with the branch that cuts the circle of the pipeline",
-    "name runtime.kernels.csa.PIXELS": UNREAD,
-    "name runtime.kernels.csa.VECTORS": UNREAD,
-    "name runtime.kernels.ctp.PIXELS": UNREAD,
-    "name runtime.kernels.ctp.VECTORS": UNREAD,
-    "name runtime.kernels.llvm.store_f32": UNREAD,
-    "name runtime.kernels.lut.PIXELS": UNREAD,
-    "name runtime.kernels.lut.VECTORS": UNREAD,
-    "name runtime.kernels.lut2.PAIRS": UNREAD,
-    "name runtime.kernels.lut2.VECTORS": UNREAD,
-    "name runtime.kernels.slice.LANES": UNREAD,
-    "name runtime.kernels.slice.PIXELS": UNREAD,
-    "name runtime.plan.units.is_sign_value": UNREAD,
-    "name runtime.session.float_model.segment_model": UNREAD,
-    "name training.latent.streams.LatentConv2d": UNREAD,
-    "name training.latent.streams.LatentLinear": UNREAD,
-    "name training.layers.binary.per_channel": UNREAD,
-    "name training.models.floatnets.FloatResNet": UNREAD,
-    "name training.models.plainnets.BinaryMLP": UNREAD,
-    "name training.models.plainnets.BinaryVGG": UNREAD,
-    "name training.models.resnets.BinaryResNet": UNREAD,
-    "name training.models.resnets.DigitsResNet": UNREAD,
-}
+OPEN: dict[str, str] = {}
 
 
 def excused(kind: str) -> set[str]:

@@ -14,6 +14,7 @@ import pytest
 from latentbit.runtime import InferenceSession
 from latentbit.runtime.errors import ConfigError, MissingExtraError, ModelError
 from latentbit.runtime.kernels.build import build_libraries
+from latentbit.runtime.kernels.registry import KERNELS, SUMS
 from latentbit.runtime.machine import library
 from latentbit.runtime.machine.library import (
     CLASSES,
@@ -21,9 +22,12 @@ from latentbit.runtime.machine.library import (
     cpu_class,
     cpu_classes,
     current_library,
+    kernel_sources,
     load_library,
     use_library,
 )
+
+from ...house.source import imports, modules
 
 BUNDLE = Path(__file__).resolve().parents[2] / "data" / "digits.zip"
 
@@ -117,6 +121,19 @@ def test_use_library_holds_within_its_block(built: Path) -> None:
 def test_the_same_sources_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
     (again,) = build_libraries(tmp_path, [built.stem])
     assert again.read_bytes() == built.read_bytes()
+
+
+def test_the_digest_covers_all_that_kernels_import() -> None:
+    """A change of a module that makes machine code must make libraries and caches stale."""
+    reads = {module.name: {item.module for item in imports(module) if item.relative} for module in modules()}
+    makers = {name for name, read in reads.items() if "runtime.kernels.llvm" in read}
+    assert makers >= {f"runtime.kernels.{kernel.module}" for kernel in (*KERNELS, *SUMS)}
+    found, new = set[str](), makers
+    while new:
+        found |= new
+        new = {read for name in new for read in reads[name]} - found
+    missing = found - {f"runtime.{path.parent.name}.{path.stem}" for path in kernel_sources()}
+    assert not missing, f"kernels are made by {sorted(missing)}, which machine/library.py leaves out of their digest"
 
 
 def test_any_altered_byte_or_cut_is_refused(built: Path, tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentbit.runtime.intake.reading import load
-from latentbit.runtime.plan.segments import make_plan
-from latentbit.runtime.plan.thresholds import falling_channels, integer_thresholds
-from latentbit.runtime.session.session import InferenceSession
+from latentbit.runtime.plan import Planned, Unit, make_plan
+from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.steps import choose_kernels
 
 from ...support.graphs import GraphMaker
 
@@ -36,26 +36,28 @@ def chained(seed: int, inputs: int, rprelu: bool, slope: float) -> GraphMaker:
     return maker
 
 
+def first_unit(data: bytes) -> Planned[Unit]:
+    model = load(data)
+    return make_plan(model, choose_kernels(model)).parts[0]
+
+
 @given(st.integers(0, 2**31), st.integers(1, 50), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_equal_on_every_accumulator(seed: int, inputs: int, rprelu: bool) -> None:
     data = chained(seed, inputs, rprelu, 0.0).model({"input": [1, inputs, 1, 1]}, ["out"]).SerializeToString()
-    plan = make_plan(load(data))
-    first = plan.units[0]
-    falling = falling_channels(first)
-    assert falling is not None
-    thresholds = integer_thresholds(first, falling)
+    planned = first_unit(data)
+    assert planned.thresholds is not None
     sums = np.arange(-inputs, inputs + 1)
-    layer = first.layer
+    first, layer = planned.part, planned.part.layer
     y = sums.astype(np.float32)[:, None] * layer.scale + layer.bias
     if rprelu:
         assert first.shift_in is not None
         assert first.slope is not None
         y = y - first.shift_in
         y = np.where(y < 0, y * first.slope, y) + first.shift_out
-    assert first.bits_for is not None
-    expected = y >= first.bits_for.threshold
-    found = np.where(falling, -1, 1) * sums[:, None] >= thresholds
+    assert planned.bits_for is not None
+    expected = y >= planned.bits_for.part.threshold
+    found = np.where(planned.thresholds.falling, -1, 1) * sums[:, None] >= planned.thresholds.values
     np.testing.assert_array_equal(found, expected)
 
 
@@ -83,7 +85,7 @@ def test_a_chain_with_borders_equals_onnxruntime(pads: tuple[int, int, int, int]
 def test_a_negative_slope_is_not_folded() -> None:
     maker = chained(3, 20, rprelu=True, slope=-0.5)
     data = maker.model({"input": ["N", 20, 2, 2]}, ["out"]).SerializeToString()
-    assert falling_channels(make_plan(load(data)).units[0]) is None
+    assert first_unit(data).thresholds is None
     x = maker.floats(3, 20, 2, 2)
     ours, theirs = InferenceSession(data), ort.InferenceSession(data)
     np.testing.assert_array_equal(ours.run(None, {"input": x})[0], theirs.run(None, {"input": x})[0])

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentbit.runtime.session.session import InferenceSession
+from latentbit.runtime.errors import LatentbitError
+from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.session.binary_segment import BoundBinarySegment
+from latentbit.runtime.session.float_segment import BoundFloatSegment
 
 from ...support.graphs import STORED, USABLE, GraphMaker, chain
 
@@ -124,6 +127,59 @@ def test_trace_is_what_the_layers_read_and_summed() -> None:
     model.graph.output.append(onnx.helper.make_tensor_value_info(conv.input[0], onnx.TensorProto.FLOAT, None))
     (signs,) = ort.InferenceSession(model.SerializeToString()).run(None, {"input": x})
     np.testing.assert_array_equal(layers[0].signs, signs)
+
+
+@pytest.mark.parametrize("first", ["run", "trace", "profile"])
+def test_the_first_call_runs_every_segment_once(first: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buffers are made in the first pass, whatever it does: nothing runs before it, and nothing twice."""
+    calls: list[str] = []
+
+    def note(kind: type[Any], name: str) -> None:
+        plain = getattr(kind, name)
+
+        def call(self: Any, *arguments: Any) -> Any:
+            calls.append(kind.__name__)
+            before = len(calls)
+            result = plain(self, *arguments)
+            del calls[before:]  # float segments are traced by a run
+            return result
+
+        monkeypatch.setattr(kind, name, call)
+
+    for kind in (BoundFloatSegment, BoundBinarySegment):
+        for name in ("run", "trace", "profile"):
+            note(kind, name)
+    session, x = InferenceSession(chain().SerializeToString()), GraphMaker().floats(2, 12, 8, 8)
+    if first == "run":
+        session.run(None, {"input": x})
+    else:
+        getattr(session, first)({"input": x})
+    assert calls == ["BoundFloatSegment", "BoundBinarySegment"] * (len(calls) // 2)
+    floats = [step for step in session.get_steps() if step.kernel == "onnxruntime"]
+    assert calls.count("BoundFloatSegment") == len(floats) > 1
+
+
+def test_profile_names_every_step_and_counting_only_the_layers() -> None:
+    session, x = InferenceSession(chain().SerializeToString()), GraphMaker().floats(2, 12, 8, 8)
+    layers = [step.name for step in session.get_steps() if step.kind == "binary"]
+    counted = session.profile({"input": x}, counting_only=True)
+    assert sorted(step.name for step in counted) == sorted(2 * layers), "each layer on both images"
+    assert all(step.kind == "kernel" and step.duration > 0 for step in counted)
+    before = session.run(None, {"input": x})[0]
+    names = {step.name for step in session.profile({"input": x})}
+    assert names > set(layers)
+    session.profile({"input": x}, counting_only=True)
+    np.testing.assert_array_equal(session.run(None, {"input": x})[0], before)
+
+
+def test_a_failed_call_spoils_no_later_one() -> None:
+    maker = GraphMaker()
+    value = maker.conv(maker.binarize("input", 8), maker.signs(8, 8, 3, 3))
+    session = InferenceSession(maker.model({"input": ["N", 8, "H", "W"]}, [value]).SerializeToString())
+    for _ in range(2):
+        with pytest.raises(LatentbitError, match="smaller than its window"):
+            session.run(None, {"input": maker.floats(1, 8, 2, 2)})
+    assert session.run(None, {"input": maker.floats(1, 8, 4, 4)})[0].shape == (1, 8, 2, 2)
 
 
 def test_threads_may_share_a_session() -> None:

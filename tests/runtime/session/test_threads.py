@@ -3,11 +3,15 @@
 import gc
 import threading
 import time
+from typing import Any
 
 import numpy as np
+import pytest
 
+from latentbit.runtime.errors import InputError
+from latentbit.runtime.session import InferenceSession
 from latentbit.runtime.session.pace import Pace
-from latentbit.runtime.session.session import InferenceSession
+from latentbit.runtime.session.program import Helpers, Program
 
 from ...support.graphs import GraphMaker, chain
 
@@ -23,6 +27,38 @@ def test_shared_runs_give_the_same_bits() -> None:
         x = GraphMaker(seed).floats(1 + seed % 2, 72, 16, 16)
         np.testing.assert_array_equal(alone.run(None, {"input": x})[0], shared.run(None, {"input": x})[0])
     assert helpers() == 2
+
+
+@pytest.mark.parametrize("share", ["always", "never"])
+def test_sharing_may_be_asked_for_or_forbidden(share: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[Program] = []
+    plain = Helpers.call
+
+    def call(self: Helpers, program: Program) -> None:
+        called.append(program)
+        plain(self, program)
+
+    monkeypatch.setattr(Helpers, "call", call)
+    data, x = chain(channels=72, size=16).SerializeToString(), GraphMaker().floats(1, 72, 16, 16)
+    expected = InferenceSession(data).run(None, {"input": x})[0]
+    session = InferenceSession(data, num_threads=2, share=share)
+    for _ in range(20):
+        np.testing.assert_array_equal(session.run(None, {"input": x})[0], expected)
+    per_run = len(set(called))
+    assert len(called) == (20 * per_run if share == "always" else 0)
+    assert (per_run > 0) == (share == "always")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"share": "sometimes"}, "share is 'sometimes'; give one of auto, always, never"),
+        ({"share": "always"}, "nobody to share with; give num_threads=2 or more"),
+    ],
+)
+def test_a_share_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        InferenceSession(chain().SerializeToString(), **options)
 
 
 def test_helpers_end_with_their_session() -> None:

@@ -13,10 +13,11 @@ from onnx import helper
 
 from latentbit.runtime.intake.reading import load
 from latentbit.runtime.intake.windows import Window
+from latentbit.runtime.kernels.registry import SUMS
 from latentbit.runtime.machine.library import usable_features
-from latentbit.runtime.plan.segments import make_plan
-from latentbit.runtime.session.session import InferenceSession
-from latentbit.runtime.steps import stem as stem_steps
+from latentbit.runtime.plan import Stem, make_plan
+from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.steps import choice, choose_kernels
 
 from ...support.graphs import GraphMaker
 
@@ -72,14 +73,20 @@ def stem_model(
     return onnx.shape_inference.infer_shapes(model)
 
 
-@pytest.fixture(params=[kernel.name for kernel in stem_steps.SUMS])
+def stems(data: bytes) -> list[Stem]:
+    model = load(data)
+    plan = make_plan(model, choose_kernels(model))
+    return [planned.part for planned in plan.parts if isinstance(planned.part, Stem)]
+
+
+@pytest.fixture(params=[kernel.name for kernel in SUMS])
 def sums(request: pytest.FixtureRequest) -> Iterator[str]:
     """Let this kernel alone make the sums; skips where the CPU cannot run it."""
-    (kernel,) = (kernel for kernel in stem_steps.SUMS if kernel.name == request.param)
+    (kernel,) = (kernel for kernel in SUMS if kernel.name == request.param)
     if missing := kernel.features - usable_features():
         pytest.skip(f"this CPU has no {', '.join(sorted(missing))}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stem_steps, "SUMS", (kernel,))
+        patch.setattr(choice, "SUMS", (kernel,))
         yield kernel.name
 
 
@@ -121,7 +128,7 @@ def test_a_stem_that_is_not_exact_stays_float(defect: str) -> None:
     else:
         outputs, weight = 7, weight[:7]
     model = stem_model(maker, 3, outputs, Window(kernel, (1, 1), (0, 0, 0, 0)), None, weight)
-    assert make_plan(load(model.SerializeToString())).stems == []
+    assert stems(model.SerializeToString()) == []
 
 
 @given(st.integers(0, 2**31), st.sampled_from([3, 8, 20, 64]), windows(3), st.booleans(), st.booleans())
@@ -158,7 +165,7 @@ def test_weights_that_are_no_int8_once_negated_go_in_pairs() -> None:
     weight: np.ndarray[Any, Any] = np.full((8, 3, 3, 3), -128, np.int8)
     data = stem_model(maker, 3, 8, Window((3, 3), (1, 1), (1, 1, 1, 1)), None, weight).SerializeToString()
     session, x = InferenceSession(data), maker.rng.integers(0, 256, (1, 6, 6, 3), np.uint8)
-    (stem,) = make_plan(load(data)).stems
+    (stem,) = stems(data)
     assert (stem.weight.max() == 128, session.get_steps()[0].kernel) == (True, "pairs")
     np.testing.assert_array_equal(
         session.run(None, {"input": x})[0], ort.InferenceSession(data).run(None, {"input": x})[0]

@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from latentbit.runtime.intake.reading import load
+from latentbit.runtime.kernels.registry import can_project
 from latentbit.runtime.machine.library import usable_features
-from latentbit.runtime.plan import shortcut as projections
-from latentbit.runtime.plan.segments import FloatSegment, make_plan
-from latentbit.runtime.session.session import InferenceSession
+from latentbit.runtime.plan import Shortcut, make_plan
+from latentbit.runtime.session import InferenceSession
+from latentbit.runtime.steps import choice, choose_kernels
 
 from ...support.graphs import GraphMaker
 
 pytestmark = pytest.mark.skipif(
-    not projections.can_project(usable_features()), reason="this CPU has no fused multiply-add: onnxruntime does it"
+    not can_project(usable_features()), reason="this CPU has no fused multiply-add: onnxruntime does it"
 )
 POOL: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
 
@@ -72,7 +73,7 @@ def test_a_shortcut_is_as_near_as_its_sums_allow(
         window = {"kernel_shape": [side] * 2, "strides": [side] * 2, "ceil_mode": int(up), "count_include_pad": 0}
     data = shortcut_model(maker, channels, outputs, size, window, bias).SerializeToString()
     session, x = InferenceSession(data), maker.floats(batch, channels, *size)
-    assert "project" in kernels(session)
+    assert "shortcut" in kernels(session)
     expected = ort.InferenceSession(data).run(None, {"input": x})[0]
     found = session.run(None, {"input": x})[0]
     # Two orders of a sum of C products and a mean differ by a rounding of every partial sum at most.
@@ -91,12 +92,10 @@ def exact(x: NDArray[Any], model: onnx.ModelProto) -> NDArray[np.float32]:
 
 def test_both_tiles_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tile for AVX-512 sums in the same order as the other, so a library of any class answers alike."""
-    from latentbit.runtime.steps import conv as steps
-
     maker = GraphMaker(5)
     data, x = shortcut_model(maker, 64, 64, (14, 14), POOL).SerializeToString(), maker.floats(1, 64, 14, 14)
     here = InferenceSession(data).run(None, {"input": x})[0]
-    monkeypatch.setattr(steps, "usable_features", lambda: usable_features() - {"avx512f"})
+    monkeypatch.setattr(choice, "usable_features", lambda: usable_features() - {"avx512f"})
     np.testing.assert_array_equal(InferenceSession(data).run(None, {"input": x})[0], here)
 
 
@@ -119,9 +118,10 @@ def test_what_is_no_plain_shortcut_stays_in_onnxruntime(reason: str) -> None:
     elif reason == "a made source":
         pooled = next(node for node in model.graph.node if node.op_type == "AveragePool")
         pooled.input[0] = "input"
-    plan = make_plan(load(model.SerializeToString()))
-    assert any(isinstance(segment, FloatSegment) and segment.nodes for segment in plan.segments)
+    loaded = load(model.SerializeToString())
+    plan = make_plan(loaded, choose_kernels(loaded))
+    assert not any(isinstance(planned.part, Shortcut) for planned in plan.parts)
     x = maker.floats(1, 8, *size)
     session = InferenceSession(model.SerializeToString())
-    assert "project" not in kernels(session)
+    assert "shortcut" not in kernels(session)
     np.testing.assert_allclose(session.run(None, {"input": x})[0], exact(x, model), rtol=1e-5, atol=1e-4)

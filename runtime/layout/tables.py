@@ -1,0 +1,135 @@
+"""The tables that lead a kernel over an image: pieces of the window, blocks of channels, pixels, border classes."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..intake.model import BinaryLayer
+from .images import VECTOR, ImageFormat, PackedImage
+from .words import PixelWord
+
+__all__ = ["Order", "block_table", "border_bases", "pair_order", "pieces", "pixel_table", "row_order"]
+
+Order = Callable[[int, int], NDArray[np.int64]]
+"""Height and width of an output -> its pixels in the order in which tiles hold them, −1 for an empty place."""
+
+
+def row_order(tile: int) -> Order:
+    """Return the order row by row, filled up to whole tiles."""
+
+    def order(height: int, width: int) -> NDArray[np.int64]:
+        count = height * width
+        return np.concatenate([np.arange(count), np.full(-count % tile, -1)])
+
+    return order
+
+
+def pair_order(tile: int) -> Order:
+    """Return the order in pairs of neighbours of a row (an odd row ends with −1), filled up to whole tiles."""
+
+    def order(height: int, width: int) -> NDArray[np.int64]:
+        index = np.full((height, width + width % 2), -1)
+        index[:, :width] = np.arange(height * width).reshape(height, width)
+        return np.concatenate([index.reshape(-1), np.full(-index.size % tile, -1)])
+
+    return order
+
+
+def pieces(image: PackedImage, limit: int, grain: int) -> NDArray[np.int64]:
+    """Cut the window into runs (offset from its corner, length) of at most ``limit`` bytes: whole rows if possible.
+
+    Lengths are multiples of ``grain``, which divides ``limit``, but for the last of a row.
+    """
+    layer = image.layer
+    group_bytes = image.format.group_bytes(layer.shape[1])
+    kh, kw = layer.shape[2:]
+    whole_rows = layer.group == 1 and layer.dilations[1] == 1
+    runs = [
+        (ky * layer.dilations[0] * image.row_bytes + kx * layer.dilations[1] * image.pixel_bytes,
+         kw * group_bytes if whole_rows else group_bytes)
+        for ky in range(kh)
+        for kx in range(1 if whole_rows else kw)
+    ]  # fmt: skip
+    table = []
+    for offset, length in runs:
+        size = -(-length // (-(-length // limit) * grain)) * grain  # as even as the grain allows
+        table += [(offset + start, min(size, length - start)) for start in range(0, length, size)]
+    return np.array(table, np.int64)
+
+
+def block_table(
+    layer: BinaryLayer, form: ImageFormat, lanes: int, weights: NDArray[np.uint8], constants: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Return the blocks of output channels, int64 ``[blocks, words]`` in the order of :class:`.BlockWord`."""
+    groups, channels = form.groups(layer)
+    per_group = layer.shape[0] // groups
+    blocks = weights.shape[0] // groups
+    return np.array(
+        [
+            (
+                group * form.group_bytes(channels) + (block * VECTOR if form.sliced else 0),
+                weights.ctypes.data + (group * blocks + block) * weights[0].nbytes,
+                group * per_group + block * lanes,
+                min(lanes, per_group - block * lanes),
+                constants.ctypes.data + (group * blocks + block) * constants[0].nbytes,
+                weights[0].nbytes,
+            )
+            for group in range(groups)
+            for block in range(blocks)
+        ],
+        np.int64,
+    )
+
+
+def border_bases(
+    image: PackedImage, layer: BinaryLayer, error: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return ``base`` int32 ``[classes, O]`` (accumulator = base − 2 · mismatches) and the class of each output pixel.
+
+    ``layer`` is the image's, perhaps with negated weights, ``error`` the :meth:`ImageFormat.pad_error` of its weight.
+
+    A border class is a set of taps that fall on the border; an output pixel needs its own base where padded positions
+    add something else to the count than they should (zero padding in a format that knows only ±1).
+    """
+    height, width = layer.output_size(image.height, image.width)
+    inside, classes = [], []
+    for axis, (length, count) in enumerate(((image.height, height), (image.width, width))):
+        taps = np.arange(layer.shape[2 + axis]) * layer.dilations[axis] - layer.pads[axis]
+        positions = np.arange(count)[:, None] * layer.strides[axis] + taps
+        patterns, which = np.unique((positions >= 0) & (positions < length), axis=0, return_inverse=True)
+        inside.append(patterns)
+        classes.append(which.reshape(-1))
+    if not error.any():
+        return np.full((1, layer.shape[0]), layer.window, np.int32), np.zeros((height, width), np.int64)
+    padded = ~(inside[0][:, None, :, None] & inside[1][None, :, None, :])  # [row class, column class, kh, kw]
+    base = layer.window + np.einsum("rchw,ohw->rco", padded.astype(np.int64), error)
+    which = classes[0][:, None] * inside[1].shape[0] + classes[1][None, :]
+    return np.ascontiguousarray(base.reshape(-1, layer.shape[0]), np.int32), which
+
+
+def pixel_table(
+    image: PackedImage,
+    classes: NDArray[np.int64],
+    target: PackedImage | None,
+    order: Order,
+    tile: int,
+    rows: int = 1,
+) -> NDArray[np.int32]:
+    """Return the pixel table int32 ``[pixels, words]`` in the order of :class:`.PixelWord`, ``tile`` pixels a tile.
+
+    The counts of a pixel take ``rows`` rows of a tile.
+    """
+    layer = image.layer
+    height, width = layer.output_size(image.height, image.width)
+    index = order(height, width).reshape(-1, tile)
+    place = np.maximum.accumulate(np.where(index >= 0, np.arange(tile), 0), axis=1)  # the last pixel at or before it
+    live = np.take_along_axis(index, place, axis=1).reshape(-1)
+    y, x = live // width, live % width
+    table = np.empty((live.size, PixelWord.SIZE), np.int32)
+    table[:, PixelWord.INPUT] = y * layer.strides[0] * image.row_bytes + x * layer.strides[1] * image.pixel_bytes
+    table[:, PixelWord.OUTPUT] = index.reshape(-1)
+    table[:, PixelWord.TARGET] = 0 if target is None else y * target.row_bytes + x * target.pixel_bytes
+    table[:, PixelWord.CLASS] = classes[y, x] * layer.shape[0]
+    table[:, PixelWord.COUNTS] = place.reshape(-1) * rows
+    return table

@@ -1,0 +1,52 @@
+"""Questions about the graph of a model: who makes a value, who reads it, and is it a sign."""
+
+import onnx
+
+from ..bits import DOMAIN
+from ..intake.model import Model
+from ..operators import sign_sources
+
+__all__ = ["Graph", "read_values"]
+
+
+class Graph:
+    """Who makes and who reads each value of a model; nodes are given by index.
+
+    ``producer`` leads from a value to its node, ``consumers`` to the nodes that read it, ``outputs`` are the values
+    that the model answers with.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.nodes = model.proto.graph.node
+        self.producer = {output: index for index, node in enumerate(self.nodes) for output in node.output if output}
+        self.consumers: dict[str, list[int]] = {}
+        for index, node in enumerate(self.nodes):
+            for name in set(read_values(node)):
+                self.consumers.setdefault(name, []).append(index)
+        self.outputs = {info.name for info in model.proto.graph.output}
+
+    def only_reader(self, name: str) -> int | None:
+        """Return the node that alone needs a value, None where several do or the model answers with it."""
+        readers = self.consumers.get(name, [])
+        return readers[0] if len(readers) == 1 and name not in self.outputs else None
+
+    def is_sign(self, name: str) -> bool:
+        """Tell whether a value is provably ±1: made by Binarize, or by operators that only move or select signs."""
+        if name not in self.producer:
+            return False
+        node = self.nodes[self.producer[name]]
+        if node.domain == DOMAIN:
+            return bool(node.op_type == "Binarize")
+        sources = sign_sources(node.op_type, node.domain, node.input) if name == node.output[0] else ()
+        return bool(sources) and all(self.is_sign(entry) for entry in sources)
+
+
+def read_values(node: onnx.NodeProto) -> list[str]:
+    """Return every value a node reads; names made inside its inner graphs are left out."""
+    names = [name for name in node.input if name]
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            inside = {name for inner in graph.node for name in inner.output}
+            inside |= {entry.name for entry in (*graph.input, *graph.initializer)}
+            names += [name for inner in graph.node for name in read_values(inner) if name not in inside]
+    return names

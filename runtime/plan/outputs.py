@@ -1,0 +1,73 @@
+"""What becomes of each output: bits for the next unit, floats for whoever needs them, and where the floats lie."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .levels import Levels
+from .parts import Choice, Chosen, Part, Planned
+from .stem import Stem
+from .thresholds import find_thresholds
+from .units import Unit
+
+__all__ = ["find_bit_readers", "plan_outputs"]
+
+
+def find_bit_readers(units: Sequence[Unit], stem: Stem | None, choice: Choice) -> dict[str, Unit]:
+    """Return by value the unit that gets it as bits from the kernel that makes it: the first whose kernel fits.
+
+    A unit with a pool packs floats in a step of its own, and so does every further reader of the same value.
+    """
+    makers = {unit.output: unit.layer for unit in units}
+    made = {*makers, *([] if stem is None else [stem.output])}
+    readers: dict[str, Unit] = {}
+    for unit in sorted(units, key=lambda unit: max(unit.nodes)):
+        if unit.source not in made or unit.source in readers or unit.pool is not None:
+            continue
+        if choice.bits_fit(makers.get(unit.source), unit.layer):
+            readers[unit.source] = unit
+    return readers
+
+
+def plan_outputs(
+    parts: Sequence[Part], chosen: Mapping[Part, Chosen], levels: Levels, readers: Mapping[str, Unit]
+) -> dict[Part, Planned[Any]]:
+    """Return every part planned; ``parts`` are in order of execution, ``readers`` get bits, by value."""
+    stored = _values_as_floats(parts, levels, readers)
+    in_place = _in_place(parts, levels)
+    planned: dict[Part, Planned[Any]] = {}
+    for part in reversed(parts):  # for each holds the reader of its bits, which comes later
+        reader, kernel = readers.get(part.output), chosen[part]
+        thresholds = None
+        if isinstance(part, Unit) and reader is not None and part.output not in stored:
+            thresholds = find_thresholds(part, reader.threshold)
+        planned[part] = Planned(
+            part,
+            kernel.kernel,
+            kernel.reason if thresholds is None else f"{kernel.reason}; integer thresholds",
+            stored=part.output in stored,
+            bits_for=None if reader is None else planned[reader],
+            bits_kept=reader is not None and levels.of_part[reader] != levels.of_part[part],
+            in_place=part in in_place,
+            thresholds=thresholds,
+        )
+    return planned
+
+
+def _values_as_floats(parts: Sequence[Part], levels: Levels, readers: Mapping[str, Unit]) -> set[str]:
+    """Return the values that somebody reads as floats."""
+    units = set(readers.values())
+    values = {*levels.outputs, *(name for names in levels.reads.values() for name in names)}
+    for part in parts:
+        values.update(part.reads[1:] if part in units else part.reads)  # the source of such a unit comes as bits
+    return values
+
+
+def _in_place(parts: Sequence[Part], levels: Levels) -> set[Part]:
+    """Return the units after which nobody reads their residual."""
+    places = {part: (float(levels.of_part[part]), index) for index, part in enumerate(parts)}
+    reads = [((math.inf, 0), name) for name in levels.outputs]
+    reads += [((float(levels.of_node[node]), 0), name) for node in levels.floats for name in levels.reads[node]]
+    reads += [(place, name) for part, place in places.items() for name in part.reads]
+    last = {name: place for place, name in sorted(reads)}
+    return {part for part, place in places.items() if isinstance(part, Unit) and last.get(part.residual or "") == place}

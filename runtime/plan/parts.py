@@ -1,0 +1,99 @@
+"""What the kernels run, as the plan sees it: parts of the graph, the choice of their kernels, and what was decided.
+
+::
+
+    Unit, Stem, Shortcut  ──►  Planned: the part, its kernel, what becomes of its output
+    found in the graph         frozen, as is everything else in a plan
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..intake.model import BinaryLayer
+from .thresholds import Thresholds
+from .units import Unit
+
+__all__ = ["Choice", "Chosen", "Part", "Planned"]
+
+
+class Part(Protocol):
+    """Nodes of the graph that our kernels run as one: a Unit, a Stem or a Shortcut."""
+
+    @property
+    def name(self) -> str:
+        """Name of the node that the part is built around."""
+
+    @property
+    def kind(self) -> str:
+        """Its arithmetic: ``binary``, ``integer`` or ``float``."""
+
+    @property
+    def nodes(self) -> Sequence[int]:
+        """Indices of its nodes."""
+
+    @property
+    def ops(self) -> Sequence[str]:
+        """The operators in it, in order."""
+
+    @property
+    def reads(self) -> Sequence[str]:
+        """The values that it reads as floats, channels last; of a unit its source first."""
+
+    @property
+    def output(self) -> str:
+        """The last value reached."""
+
+    @property
+    def rank(self) -> int:
+        """Rank of the output: 4, or 2 behind a dense layer."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A kernel and, in words, why it was chosen. The plan reads nothing of a kernel but its ``name``."""
+
+    kernel: Any
+    reason: str
+
+
+class Choice(Protocol):
+    """The kernels for a model on this CPU, chosen before its plan is made."""
+
+    def unit(self, layer: BinaryLayer) -> Chosen:
+        """Return the kernel of a binary layer."""
+
+    def stem(self, weight: NDArray[np.int16]) -> Chosen:
+        """Return the kernel of an exact stem with this weight ``[O, C, kh, kw]``."""
+
+    def shortcut(self, weight: NDArray[np.float32]) -> Chosen | None:
+        """Return the kernel of a float shortcut with this weight ``[O, C]``; None leaves it to onnxruntime."""
+
+    def bits_fit(self, maker: BinaryLayer | None, reader: BinaryLayer) -> bool:
+        """Tell whether the maker (None: the stem) can write its output as the packed input of the reader."""
+
+
+PartT = TypeVar("PartT", bound=Part)
+
+
+@dataclass(frozen=True, eq=False)
+class Planned(Generic[PartT]):
+    """A part with its kernel and with what becomes of its output.
+
+    ``bits_for`` is the unit that takes the output as bits, written in the same pass; ``bits_kept`` says that this unit
+    runs in a later segment, so that the bits of the whole batch are kept. ``stored`` says that somebody needs the
+    floats. ``in_place`` says that nobody reads the residual afterwards, so that they may be written where it lies.
+    ``thresholds`` replace the float arithmetic where bits alone are wanted and it can be replaced.
+    """
+
+    part: PartT
+    kernel: Any
+    reason: str
+    stored: bool
+    bits_for: "Planned[Unit] | None" = None
+    bits_kept: bool = False
+    in_place: bool = False
+    thresholds: Thresholds | None = None

@@ -1,0 +1,62 @@
+"""The order of work: float segments for onnxruntime and binary segments for the kernels, by turns.
+
+::
+
+    model ─► units, stem, shortcuts ─► their kernels ─► levels ─► what becomes of each output ─► segments
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from ..intake.model import Model
+from .graph import Graph
+from .levels import Levels
+from .outputs import find_bit_readers, plan_outputs
+from .parts import Choice, Chosen, Part, Planned
+from .segments import BinarySegment, FloatSegment, float_segments
+from .shortcut import find_shortcuts
+from .stem import find_stem
+from .units import find_units
+
+__all__ = ["Plan", "make_plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Segments in order of execution; ``reasons`` says by node index why a binary operator stays float."""
+
+    model: Model
+    segments: tuple[FloatSegment | BinarySegment, ...]
+    reasons: Mapping[int, str]
+
+    @property
+    def parts(self) -> list[Planned[Any]]:
+        """Everything that the kernels run, in order of execution."""
+        return [part for segment in self.segments if isinstance(segment, BinarySegment) for part in segment.parts]
+
+
+def make_plan(model: Model, choice: Choice) -> Plan:
+    """Fuse, level and cut the graph of ``model``; nothing changes the plan afterwards.
+
+    Raises ModelError where a needed type is not known.
+    """
+    graph = Graph(model)
+    units, reasons = find_units(model, graph)
+    stem = find_stem(model, graph)
+    chosen: dict[Part, Chosen] = {unit: choice.unit(unit.layer) for unit in units}
+    if stem is not None:
+        chosen[stem] = choice.stem(stem.weight)
+    for shortcut in find_shortcuts(model, graph, units, stem):
+        if (kernel := choice.shortcut(shortcut.weight)) is not None:
+            chosen[shortcut] = kernel
+    parts = sorted(chosen, key=lambda part: max(part.nodes))  # ready once its last node is
+    levels = Levels(model, graph, parts)
+    planned = plan_outputs(parts, chosen, levels, find_bit_readers(units, stem, choice))
+    floats = float_segments(model, graph, parts, levels)
+    segments: list[FloatSegment | BinarySegment] = []
+    for level in sorted({*floats, *levels.of_part.values()}):
+        here = tuple(planned[part] for part in parts if levels.of_part[part] == level)
+        segments.append(BinarySegment(here) if here else floats[level])
+    return Plan(model, tuple(segments), MappingProxyType(reasons))

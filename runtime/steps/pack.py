@@ -1,0 +1,57 @@
+"""The step that packs floats to bits, max-pooled before if the unit says so."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.entry import entry_point
+from ..layout.images import new_image
+from ..layout.words import PackWord
+from ..plan.parts import Planned
+from ..plan.units import Unit
+from .buffers import Buffers
+from .step import Step, descriptor, image_stride
+
+__all__ = ["pack_step"]
+
+
+def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
+    """Bind the packing of a unit's source to a new image, the unit's input."""
+    unit = planned.part
+    source = buffers.floats(unit.source, unit.rank)
+    height, width = source.shape[1:3] if unit.pool is None else unit.pool.output_size(*source.shape[1:3])
+    image = new_image(unit.layer, planned.kernel.format, height, width, 1)
+    buffers.images[planned] = image, len(source)
+    threshold = np.ascontiguousarray(unit.threshold, np.float32)
+    row, pixel = (stride // 4 for stride in source.strides[1:3])
+    groups, channels = image.format.groups(unit.layer)
+    values: dict[PackWord, int | NDArray[np.float32]] = {
+        PackWord.SOURCE: source,
+        PackWord.SOURCE_STRIDE: image_stride(source),
+        PackWord.ROW_STRIDE: row,
+        PackWord.PIXEL_STRIDE: pixel,
+        PackWord.THRESHOLD: threshold,
+        PackWord.TARGET: image.data.ctypes.data + image.origin,
+        PackWord.TARGET_STRIDE: image_stride(image.data),
+        PackWord.WIDTH: image.width,
+        PackWord.ROW_BYTES: image.row_bytes,
+        PackWord.PIXEL_BYTES: image.pixel_bytes,
+        PackWord.GROUPS: groups,
+        PackWord.GROUP_CHANNELS: channels,
+        PackWord.GROUP_BYTES: image.format.group_bytes(channels),
+        PackWord.NIBBLES: image.format.per_byte == 4,
+    }
+    if (pool := unit.pool) is not None:
+        values |= {
+            PackWord.SOURCE_HEIGHT: source.shape[1],
+            PackWord.SOURCE_WIDTH: source.shape[2],
+            PackWord.POOL_HEIGHT: pool.kernel[0],
+            PackWord.POOL_WIDTH: pool.kernel[1],
+            PackWord.POOL_STRIDE_Y: pool.strides[0],
+            PackWord.POOL_STRIDE_X: pool.strides[1],
+            PackWord.POOL_TOP: pool.pads[0],
+            PackWord.POOL_LEFT: pool.pads[1],
+        }
+    call = entry_point("pack", "pack_floats" if pool is None else "pack_pooled")
+    words = descriptor(PackWord, values)
+    fed = (int(PackWord.SOURCE), unit.source) if buffers.fed(unit.source, unit.rank) else None
+    return Step(f"{unit.name}:pack", call, words, image.height, [values, image], fed)

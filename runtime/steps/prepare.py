@@ -1,0 +1,42 @@
+"""Everything that the kernels run, made ready for any input size when the session opens.
+
+::
+
+    choose kernels ─► make the plan ─► prepare ─────────► bind ────────────────► run
+                                       weights, once      steps, for each shape  for each image
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from ..plan.parts import Planned
+from ..plan.plan import Plan
+from ..plan.shortcut import Shortcut
+from ..plan.stem import Stem
+from ..plan.units import Unit
+from .buffers import Buffers
+from .shortcut import PreparedShortcut
+from .stem import PreparedStem
+from .step import Bound
+from .unit import PreparedUnit
+
+__all__ = ["Prepared", "prepare"]
+
+
+class Prepared(Protocol):
+    """A unit, stem or shortcut whose weights lie as its kernel reads them."""
+
+    def bind(self, buffers: Buffers) -> Bound:
+        """Return its steps over these buffers; its output is entered there. Raises ModelError for a bad shape."""
+
+
+_PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
+    {Unit: PreparedUnit.of, Stem: PreparedStem.of, Shortcut: PreparedShortcut.of}
+)
+"""How each kind of part is prepared."""
+
+
+def prepare(plan: Plan) -> dict[Planned[Any], Prepared]:
+    """Prepare every part of a plan."""
+    return {planned: _PREPARE[type(planned.part)](planned) for planned in plan.parts}

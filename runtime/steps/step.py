@@ -1,0 +1,64 @@
+"""A step: one call of a kernel, with the descriptor that tells it everything by address."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.entry import entry_address
+
+__all__ = ["Bound", "Step", "descriptor", "image_stride"]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One call of a kernel on an image.
+
+    ``words`` are its descriptor, int64. ``work`` is how much there is to do on an image; each kernel counts it in its
+    own pieces. ``keep`` holds what the descriptor points to. ``fed`` is, where the caller feeds an array that the step
+    reads, the word that holds its address and the array's name.
+    """
+
+    name: str
+    call: Callable[[int, int, int, int], None]
+    words: NDArray[np.int64]
+    work: int
+    keep: Sequence[Any]
+    fed: tuple[int, str] | None = None
+
+    @property
+    def address(self) -> int:
+        """Address of the kernel."""
+        return entry_address(self.call)
+
+    def run(self, image: int) -> None:
+        """Do the step on one image."""
+        self.call(self.words.ctypes.data, image, 0, self.work)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The steps of a part, in order, and the number of images in the batch that they run on."""
+
+    steps: Sequence[Step]
+    batch: int
+
+
+def descriptor(kind: type[IntEnum], values: Mapping[Any, int | NDArray[Any] | None]) -> NDArray[np.int64]:
+    """Return the words of a descriptor; ``kind`` lists them and their number (``SIZE``).
+
+    An array stands for its address (the step has to keep it), None for 0, and so does a word that is not given.
+    """
+    words = np.zeros(kind["SIZE"], np.int64)
+    for word, value in values.items():
+        if value is not None:
+            words[word] = value.ctypes.data if isinstance(value, np.ndarray) else value
+    return words
+
+
+def image_stride(buffer: NDArray[Any] | None) -> int:
+    """Return the bytes from one image to the next, 0 for no buffer and for one of one image that all share."""
+    return 0 if buffer is None or len(buffer) == 1 else buffer.strides[0]
