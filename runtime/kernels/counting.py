@@ -20,10 +20,10 @@ import llvmlite.ir as ir
 from ..layout.words import BlockWord, ConvWord, PixelWord
 from .llvm import I8, I16, I32, I64, const, emit_load, emit_store, emit_word, splat
 
-__all__ = ["BYTES", "WORDS", "Body", "emit_corners", "emit_count", "emit_widen", "emit_window"]
+__all__ = ["BYTES", "WORDS", "emit_corners", "emit_count", "emit_widen", "emit_window"]
 
 BYTES, WORDS = ir.VectorType(I8, 32), ir.VectorType(I16, 16)
-Body = Callable[[Any, list[Any], Any, list[Any], int], list[Any]]
+_Body = Callable[[Any, list[Any], Any, list[Any], int], list[Any]]
 """``body(builder, sources, weights, counters, steps)``: addresses of the pixels' bytes and of the weights, counters."""
 
 
@@ -62,7 +62,7 @@ def emit_count(
     steps: Sequence[int],
     element: int,
     vectors: int,
-    body: Body,
+    body: _Body,
     widen: Callable[[Any, list[Any], bool], None],
 ) -> None:
     """Emit the loops over a ``window`` as :func:`emit_window` gives it.

@@ -1,7 +1,8 @@
-"""The few LLVM building blocks of the kernels, as numba intrinsics over plain addresses (int64).
+"""The few LLVM building blocks of the kernels, over plain addresses (int64).
 
 Kernels take addresses, not arrays: the same function then serves the just-in-time path and a shared library built ahead
-of time, and needs nothing of numba's runtime. Vector code is written as LLVM IR, since numba has no vector types.
+of time, and needs nothing of numba's runtime. Vector code is written as LLVM IR, since numba has no vector types: a
+function of a builder emits it, and :func:`routine` makes of such a function one that a kernel can call.
 """
 
 import functools
