@@ -1,6 +1,6 @@
 """SLICE, the kernel for groups of few channels, on every CPU: bits are added where they lie, 512 channels at a time.
 
-The channels of a pixel lie side by side as bits, whatever their groups (layout/images.py), and so do the weights of a tap.
+The channels of a pixel lie side by side as bits, whatever their groups (SLICES), and so do the weights of a tap.
 A vector of eight cells of 64 bits holds 8 pixels of up to 64 channels, 4 of 128, 2 of 256, or 512 channels of a pixel::
 
     activations under a tap    a   [ pixel 0: c0 c1 … c63 | pixel 1: c0 … c63 | … | pixel 7: c0 … c63 ]
