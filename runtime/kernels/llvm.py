@@ -122,9 +122,12 @@ def _suffix(kind: ir.VectorType) -> str:
     return f"v{kind.count}{'f32' if kind.element == F32 else kind.element}.p0"
 
 
-def emit_word(builder: ir.IRBuilder, words: ir.Value, index: int) -> ir.Value:
-    """Emit the load of one of the int64 words at an address."""
-    return emit_load(builder, builder.add(words, const(8 * index)), I64)
+def emit_word(builder: ir.IRBuilder, words: ir.Value, index: int, *, constant: bool = False) -> ir.Value:
+    """Emit the load of one of the int64 words at an address; a ``constant`` one LLVM may load once for all tiles."""
+    word = emit_load(builder, builder.add(words, const(8 * index)), I64)
+    if constant:
+        word.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return word
 
 
 def routine(emit: Callable[..., None]) -> Any:
