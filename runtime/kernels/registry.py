@@ -22,7 +22,7 @@ from ..layout.weights import interleaved
 from ..machine.library import usable_features
 from .fits import any_layer, convolutions, eight_bits, even_groups, small_groups, whole_words
 
-__all__ = ["KERNELS", "SHORTCUT_LANES", "SUMS", "Kernel", "SumsKernel", "can_project", "choose"]
+__all__ = ["KERNELS", "SHORTCUT_LANES", "SUMS", "Kernel", "can_project", "choose"]
 
 
 @dataclass(frozen=True)
