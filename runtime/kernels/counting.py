@@ -20,10 +20,10 @@ import llvmlite.ir as ir
 from ..layout.words import BlockWord, ConvWord, PixelWord
 from .llvm import I8, I16, I32, I64, const, emit_load, emit_store, emit_word, splat
 
-__all__ = ["BYTES", "WORDS", "Body", "emit_corners", "emit_count", "emit_widen", "emit_window"]
+__all__ = ["BYTES", "WORDS", "emit_corners", "emit_count", "emit_widen", "emit_window"]
 
 BYTES, WORDS = ir.VectorType(I8, 32), ir.VectorType(I16, 16)
-Body = Callable[[Any, list[Any], Any, list[Any], int], list[Any]]
+_Body = Callable[[Any, list[Any], Any, list[Any], int], list[Any]]
 """``body(builder, sources, weights, counters, steps)``: addresses of the pixels' bytes and of the weights, counters."""
 
 
@@ -32,7 +32,7 @@ def emit_corners(b: Any, source: Any, block: Any, rows: Any, count: int, stride:
 
     ``source`` is the image, of ``element`` bytes for each byte of the packed input, ``block`` the block of channels.
     """
-    group = b.add(source, b.mul(emit_word(b, block, BlockWord.GROUP), const(element)))
+    group = b.add(source, b.mul(emit_word(b, block, BlockWord.GROUP, constant=True), const(element)))
     corners = []
     for p in range(count):
         place = b.add(rows, const(4 * (PixelWord.SIZE * stride * p + PixelWord.INPUT)))
@@ -42,8 +42,8 @@ def emit_corners(b: Any, source: Any, block: Any, rows: Any, count: int, stride:
 
 def emit_window(b: Any, words: Any, block: Any) -> tuple[Any, Any, Any]:
     """Emit the addresses of the block's weights and of the pieces under a window, and the number of pieces."""
-    pieces, count = emit_word(b, words, ConvWord.PIECES), emit_word(b, words, ConvWord.PIECE_COUNT)
-    return emit_word(b, block, BlockWord.WEIGHTS), pieces, count
+    pieces, count = (emit_word(b, words, word, constant=True) for word in (ConvWord.PIECES, ConvWord.PIECE_COUNT))
+    return emit_word(b, block, BlockWord.WEIGHTS, constant=True), pieces, count
 
 
 def emit_widen(b: Any, counter: Any, tile: Any, place: int, first: bool) -> None:
@@ -62,7 +62,7 @@ def emit_count(
     steps: Sequence[int],
     element: int,
     vectors: int,
-    body: Body,
+    body: _Body,
     widen: Callable[[Any, list[Any], bool], None],
 ) -> None:
     """Emit the loops over a ``window`` as :func:`emit_window` gives it.

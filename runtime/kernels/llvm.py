@@ -1,7 +1,8 @@
-"""The few LLVM building blocks of the kernels, as numba intrinsics over plain addresses (int64).
+"""The few LLVM building blocks of the kernels, over plain addresses (int64).
 
 Kernels take addresses, not arrays: the same function then serves the just-in-time path and a shared library built ahead
-of time, and needs nothing of numba's runtime. Vector code is written as LLVM IR, since numba has no vector types.
+of time, and needs nothing of numba's runtime. Vector code is written as LLVM IR, since numba has no vector types: a
+function of a builder emits it, and :func:`routine` makes of such a function one that a kernel can call.
 """
 
 import functools
@@ -121,9 +122,12 @@ def _suffix(kind: ir.VectorType) -> str:
     return f"v{kind.count}{'f32' if kind.element == F32 else kind.element}.p0"
 
 
-def emit_word(builder: ir.IRBuilder, words: ir.Value, index: int) -> ir.Value:
-    """Emit the load of one of the int64 words at an address."""
-    return emit_load(builder, builder.add(words, const(8 * index)), I64)
+def emit_word(builder: ir.IRBuilder, words: ir.Value, index: int, *, constant: bool = False) -> ir.Value:
+    """Emit the load of one of the int64 words at an address; a ``constant`` one LLVM may load once for all tiles."""
+    word = emit_load(builder, builder.add(words, const(8 * index)), I64)
+    if constant:
+        word.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return word
 
 
 def routine(emit: Callable[..., None]) -> Any:

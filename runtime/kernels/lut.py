@@ -35,7 +35,7 @@ def emit_row(b: Any, table: Any, entry: Any) -> Any:
 
 def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
     """Emit the mismatches of five pixels × 64 channels to ``tile``, uint16 [5, 64]."""
-    table = emit_word(b, words, ConvWord.TABLE)
+    table = emit_word(b, words, ConvWord.TABLE, constant=True)
     shuffle = cg.get_or_insert_function(b.module, ir.FunctionType(BYTES, [BYTES, BYTES]), "llvm.x86.avx2.pshuf.b")
 
     def body(b: Any, sources: list[Any], weights: Any, counters: list[Any], steps: int) -> list[Any]:

@@ -38,7 +38,7 @@ def _high(b: Any, value: Any) -> Any:
 
 def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
     """Emit the mismatches of two pairs of pixels × 64 channels to ``tile``, uint16 [4, 64]."""
-    table = emit_word(b, words, ConvWord.TABLE)
+    table = emit_word(b, words, ConvWord.TABLE, constant=True)
     shuffle = cg.get_or_insert_function(b.module, ir.FunctionType(BYTES, [BYTES, BYTES]), "llvm.x86.avx2.pshuf.b")
     size = _PAIRS * _VECTORS
 

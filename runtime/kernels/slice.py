@@ -1,6 +1,6 @@
 """SLICE, the kernel for groups of few channels, on every CPU: bits are added where they lie, 512 channels at a time.
 
-The channels of a pixel lie side by side as bits, whatever their groups (layout.SLICES), and so do the weights of a tap.
+The channels of a pixel lie side by side as bits, whatever their groups (SLICES), and so do the weights of a tap.
 A vector of eight cells of 64 bits holds 8 pixels of up to 64 channels, 4 of 128, 2 of 256, or 512 channels of a pixel::
 
     activations under a tap    a   [ pixel 0: c0 c1 … c63 | pixel 1: c0 … c63 | … | pixel 7: c0 … c63 ]
@@ -168,7 +168,7 @@ class _Tile:
 
 def _emit_tile(b: Any, work: _Tile, tile: Any) -> None:
     """Write bits (LIMITS), or else the mismatches of eight pixels to ``tile``, uint8 [8, cells, 64]."""
-    limits = b.icmp_signed("==", work.word(ConvWord.FLAGS), const(_LIMITS))
+    limits = b.icmp_signed("==", emit_word(b, work.words, ConvWord.FLAGS, constant=True), const(_LIMITS))
     with cg.for_range_slice(b, const(0), b.shl(const(8), work.shift), const(8), I64, inc=True) as (first, _):
         work.count(first)
         with b.if_else(limits) as (then, otherwise):
@@ -181,7 +181,7 @@ def _emit_tile(b: Any, work: _Tile, tile: Any) -> None:
 
 def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
     """Emit both ways to count a tile: in four bit planes where its taps are few, or else in eight."""
-    few = b.icmp_signed("<=", emit_word(b, words, ConvWord.PIECE_COUNT), const(FEW_TAPS))
+    few = b.icmp_signed("<=", emit_word(b, words, ConvWord.PIECE_COUNT, constant=True), const(FEW_TAPS))
     with b.if_else(few) as (then, otherwise):
         for branch, planes in ((then, 4), (otherwise, 8)):
             with branch:
@@ -193,7 +193,7 @@ _finish = make_epilogue(_FINISHED, _LANES, width=16, counts=I8, row=64)
 
 def _epilogue(b: Any, words: Any, image: Any, block: Any, rows: Any, tile: Any) -> None:
     """Emit the epilogue of some pixels after others, none where their bits are written already."""
-    limits = b.icmp_signed("==", emit_word(b, words, ConvWord.FLAGS), const(_LIMITS))
+    limits = b.icmp_signed("==", emit_word(b, words, ConvWord.FLAGS, constant=True), const(_LIMITS))
     with b.if_then(b.not_(limits)), cg.for_range(b, const(_PIXELS // _FINISHED)) as loop:
         _finish(b, words, image, block, b.add(rows, b.mul(loop.index, const(4 * PixelWord.SIZE * _FINISHED))), tile)
 

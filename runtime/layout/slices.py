@@ -1,6 +1,6 @@
 """Data of the bit-sliced kernel (kernels/slice.py): weights, taps, copies and limits, all in vectors of eight cells.
 
-A cell is 64 output channels of a pixel, a bit each. A vector holds some pixels or a part of one (layout.SLICES), and
+A cell is 64 output channels of a pixel, a bit each. A vector holds some pixels or a part of one (layout/images.py), and
 what belongs to channels lies in it as the channels of its pixels do. An output channel meets the n inputs of its group
 in n turns, and for each turn there is a copy of the image (kernels/copies.py) with the bit that it meets in its place.
 All functions here run once per model or shape.

@@ -39,7 +39,7 @@ class ConvWord(IntEnum):
     OUT_STRIDE = 11
     BITS = 12  # packed output image, at its pixel (0, 0)
     BITS_STRIDE = 13
-    LIMITS = 14  # int32 [classes, O], or bit planes (slices.py): bit = mismatches < limit
+    LIMITS = 14  # int32 [classes, O], or bit planes (layout/slices.py): bit = mismatches < limit
     CHANNELS = 15  # O
     FLAGS = 16
     TABLE = 17  # look-up table of the kernel, or GATHER_WORDS words for each byte of a pixel of the copies
