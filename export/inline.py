@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 import onnx
-import onnx.inliner
 import onnx.version_converter
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
@@ -20,7 +19,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 from ..runtime.errors import ConfigError, ModelError, UnsupportedError, first_line
 from ..runtime.operators import STANDARD_DOMAINS
 from .graph.constants import Constants, add_constant, fold_constants
-from .graph.reading import load_onnx, standard_opset
+from .graph.reading import inlined, load_onnx, standard_opset, to_graph, to_proto
 from .opset import ONNX_OPSET
 from .writer import write_model
 
@@ -62,7 +61,7 @@ def inline(model: onnx.ModelProto, *, opset: int = ONNX_OPSET, weights: Weights 
         )
     if opset < OLDEST_OPSET:
         raise UnsupportedError(f"opset {opset} is older than {OLDEST_OPSET}, the oldest that is supported")
-    plain = ir.serde.deserialize_model(onnx.inliner.inline_local_functions(model))
+    plain = to_graph(inlined(model))
     _name_after_calls(model, plain)
     if left := sorted({f"{node.domain}.{node.op_type}" for node in plain.graph.all_nodes() if _is_foreign(node)}):
         raise ModelError(f"operators without a body in the file cannot be inlined: {', '.join(left)}")
@@ -76,7 +75,7 @@ def inline(model: onnx.ModelProto, *, opset: int = ONNX_OPSET, weights: Weights 
         _store_signs_as_int8(plain)
     RemoveUnusedNodesPass()(plain)
     RemoveUnusedOpsetsPass()(plain)
-    proto = ir.serde.serialize_model(plain)
+    proto = to_proto(plain)
     return proto if opset == version else _at_opset(proto, opset)
 
 
@@ -84,13 +83,13 @@ def _name_after_calls(model: onnx.ModelProto, plain: ir.Model) -> None:
     """Rename what the inliner called ``conv__7`` after the 7th call to ``layer1.0.conv.conv``, as far as it is free."""
     calls = {output: node.name for node in model.graph.node if node.domain for output in node.output if node.name}
     before = {node.name for node in model.graph.node}
-    inlined = [(node, _NUMBERED.fullmatch(node.name or "")) for node in plain.graph if node.name not in before]
+    made = [(node, _NUMBERED.fullmatch(node.name or "")) for node in plain.graph if node.name not in before]
     names = {}
-    for node, match in inlined:
+    for node, match in made:
         for output in node.outputs:
             if match is not None and output.name in calls:
                 names[match[2]] = calls[output.name]
-    for node, match in inlined:
+    for node, match in made:
         if match is None or match[2] not in names:
             continue
         node.name = f"{names[match[2]]}.{match[1]}"

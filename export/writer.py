@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from ..runtime.errors import ConfigError, ModelError, UnsupportedError, first_line
 from ..runtime.files import write_bytes
+from .graph.reading import to_proto
 from .readers import find_reader
 
 __all__ = ["FORMAT_VERSION", "export_onnx", "write_model"]
@@ -77,7 +78,7 @@ def export_onnx(
             model.metadata_props[f"latentbit.{key}"] = json.dumps(value)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"metadata {key!r} cannot be written as JSON: {first_line(error)}") from None
-    return write_model(ir.serde.serialize_model(model), path)
+    return write_model(to_proto(model), path)
 
 
 def write_model(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> Path:

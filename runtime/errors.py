@@ -78,7 +78,7 @@ class CheckFailed(LatentbitError):
     """The accuracy check ran to its end and found figures out of tolerance."""
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's text without the stop at its end, or the error's type where it has none."""
     lines = str(error).strip().splitlines()
     return lines[0].strip().rstrip(".:") if lines else type(error).__name__

@@ -1,17 +1,24 @@
 """Reading an ONNX file that others wrote: whole, with its external data, or one line that says what is wrong."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import onnx
+import onnx.inliner
+import onnx_ir as ir
 from onnx.external_data_helper import uses_external_data
 
 from ...runtime.errors import ModelError, first_line
 from ...runtime.intake.source import parse_model
 from ...runtime.operators import STANDARD_DOMAINS
 
-__all__ = ["OnnxFile", "load_onnx", "standard_opset"]
+__all__ = ["OnnxFile", "inlined", "load_onnx", "standard_opset", "to_graph", "to_proto"]
+
+Source = TypeVar("Source")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -62,3 +69,36 @@ def _bring_external_data(model: onnx.ModelProto, file: Path) -> list[Path]:
 def standard_opset(model: onnx.ModelProto) -> int:
     """Return the version of the standard operators that a model is written in."""
     return next((int(entry.version) for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), 1)
+
+
+def to_graph(proto: onnx.ModelProto) -> ir.Model:
+    """Return a model of onnx-ir; ModelError for one that ONNX's check lets pass and onnx-ir cannot read."""
+    model = _guarded(ir.serde.deserialize_model, proto)
+    for node in model.graph.all_nodes():
+        names = (node.name, node.op_type, node.domain, *(value.name for value in node.outputs))
+        if any(isinstance(name, bytes) for name in names):  # what protobuf gives for text that is no UTF-8
+            raise ModelError(f"a name in the model is no text: {names}; export or copy the file again")
+    return model
+
+
+def to_proto(model: ir.Model) -> onnx.ModelProto:
+    """Return a model of onnx-ir as a message; ModelError where its values do not hang together."""
+    return _guarded(ir.serde.serialize_model, model)
+
+
+def inlined(proto: onnx.ModelProto, keep_domain: str | None = None) -> onnx.ModelProto:
+    """Return a model without functions, those of ``keep_domain`` excepted; ModelError where they are broken."""
+    kept = [(function.domain, function.name) for function in proto.functions if function.domain == keep_domain]
+    if len(kept) == len(proto.functions):
+        return proto
+    return _guarded(lambda model: onnx.inliner.inline_selected_functions(model, kept, exclude=True), proto)
+
+
+def _guarded(call: Callable[[Source], Result], argument: Source) -> Result:
+    try:
+        return call(argument)
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # onnx-ir wraps an error once for every level of the graph
+            cause = cause.__cause__
+        raise ModelError(f"the graph of the model is broken: {first_line(cause)}; export it again") from error

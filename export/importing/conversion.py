@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-import onnx.inliner
 import onnx.shape_inference
 import onnx.version_converter
 import onnx_ir as ir
@@ -28,7 +27,7 @@ from ...runtime.bits import DOMAIN, OPSET_VERSION
 from ...runtime.errors import ConfigError, ModelError, first_line
 from ...runtime.operators import STANDARD_DOMAINS
 from ..graph.constants import fold_constants
-from ..graph.reading import OnnxFile, load_onnx, standard_opset
+from ..graph.reading import OnnxFile, inlined, load_onnx, standard_opset, to_graph, to_proto
 from ..inline import inline as inline_functions
 from ..opset import ONNX_OPSET, functions
 from ..writer import FORMAT_VERSION, write_model
@@ -93,7 +92,7 @@ def convert(
     layers = pack_layers(model, weight_only=weight_only, sign_zero=sign_zero)
     model.producer_name, model.producer_version = "latentbit", __version__
     model.metadata_props["latentbit.format_version"] = json.dumps(FORMAT_VERSION)
-    proto = ir.serde.serialize_model(model)
+    proto = to_proto(model)
     written = write_model(inline_functions(proto, opset=opset, weights=weights) if inline else proto, target)
     return ConversionReport(str(file.path), str(written), tuple(layers), file.size, written.stat().st_size)
 
@@ -104,11 +103,8 @@ def read_plain(file: OnnxFile) -> ir.Model:
     Weights that are inputs of the graph as well become constants; what exporters noted at single nodes is dropped.
     Raises ModelError as :func:`convert` does; the file itself is left as it is.
     """
-    path, proto = file.path, file.model
-    ours = [(function.domain, function.name) for function in proto.functions if function.domain == DOMAIN]
-    if len(ours) < len(proto.functions):
-        proto = onnx.inliner.inline_selected_functions(proto, ours, exclude=True)
-    model = ir.serde.deserialize_model(proto)
+    path = file.path
+    model = to_graph(inlined(file.model, keep_domain=DOMAIN))
     _check_ours(model, path)
     RemoveInitializersFromInputsPass()(model)  # Brevitas, and files of before 2019, list every weight as an input too
     for lower in DIALECTS:
@@ -121,10 +117,10 @@ def read_plain(file: OnnxFile) -> ir.Model:
     for domain in [name for name in model.graph.opset_imports if name not in STANDARD]:
         del model.graph.opset_imports[domain]
     metadata = dict(model.metadata_props)
-    model = ir.serde.deserialize_model(_upgraded(ir.serde.serialize_model(model), path))
+    model = to_graph(_upgraded(to_proto(model), path))
     # computed pads and shapes, which shape inference does not follow; weights stay as the file has them
     fold_constants(model, lambda _, array: array.dtype == np.int64)
-    model = ir.serde.deserialize_model(_inferred(ir.serde.serialize_model(model), path))
+    model = to_graph(_inferred(to_proto(model), path))
     model.metadata_props.update(metadata)  # the version converter loses them
     for node in model.graph.all_nodes():  # stack traces of the exporting program, longer than the network
         node.metadata_props.clear()

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from ...runtime.bits import DOMAIN
 from ...runtime.errors import InputError, first_line
 from ..graph.constants import Constants
-from ..graph.reading import load_onnx, standard_opset
+from ..graph.reading import load_onnx, standard_opset, to_graph, to_proto
 from .conversion import read_plain
 from .layers import is_layer, label, shape_of
 from .packing import Outcome, pack_layers
@@ -84,7 +84,7 @@ def inspect(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[int]]
     """
     file = load_onnx(path)
     model = read_plain(file)
-    copy = ir.serde.deserialize_model(ir.serde.serialize_model(model))
+    copy = to_graph(to_proto(model))
     outcomes = pack_layers(copy)  # what convert would do, and why not
     model = _with_sizes(model, shapes or {})
     constants = Constants(model)
@@ -121,12 +121,12 @@ def _with_sizes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Mode
     for output in model.graph.outputs:
         if output.shape is not None:
             output.shape = ir.Shape([None] * len(output.shape))
-    proto = ir.serde.serialize_model(model)
+    proto = to_proto(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:
         raise InputError(f"the model does not take inputs of these sizes: {first_line(error)}") from None
-    return ir.serde.deserialize_model(inferred)
+    return to_graph(inferred)
 
 
 def _layer(node: ir.Node, outcome: Outcome, constants: Constants) -> LayerInfo:

@@ -89,7 +89,7 @@ def test_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["convert", "nothing.onnx", "out.onnx"], 1, "cannot read nothing.onnx"),
+        (["convert", "nothing.onnx", "out.onnx"], 1, "cannot read model nothing.onnx"),
         (["convert", "text.onnx", "out.onnx"], 1, "text.onnx is not an ONNX model"),
         (["inspect", "text.onnx"], 1, "text.onnx is not an ONNX model"),
         (["convert", "in.onnx"], 2, "TARGET"),

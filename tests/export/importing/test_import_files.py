@@ -1,5 +1,6 @@
 """Files of all kinds: broken ones are one line, old ones are read, nothing of a dialect stays behind."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from latentbit.export.importing.conversion import convert
+from latentbit.export.importing.inspection import inspect
+from latentbit.export.inline import inline_file
 from latentbit.runtime.bits import DOMAIN
-from latentbit.runtime.errors import ConfigError, ModelError, StorageError
+from latentbit.runtime.errors import ConfigError, LatentbitError, ModelError, StorageError
 
 from ...support.import_graphs import Source, run, sign_form
 
@@ -218,3 +221,21 @@ def test_words_that_do_not_exist_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="weights is 'float', 'int8' or 'packed', not 'x'"):
         convert(source, tmp_path / "b.onnx", inline=True, weights="x")  # type: ignore[arg-type]
     assert not (tmp_path / "b.onnx").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_random_damage_is_one_line_or_a_file(tmp_path: Path) -> None:
+    """As the runtime's own test of damaged files, for those who read a file to write another."""
+    whole, path = (Path(__file__).parents[1] / "data" / "operators.onnx").read_bytes(), tmp_path / "damaged.onnx"
+    rng = np.random.default_rng(1)
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(LatentbitError):
+            convert(path, tmp_path / "target.onnx")
+        with contextlib.suppress(LatentbitError):
+            inspect(path)
+        with contextlib.suppress(LatentbitError):
+            inline_file(path, tmp_path / "target.onnx", opset=17)

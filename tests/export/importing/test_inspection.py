@@ -134,3 +134,18 @@ def test_the_opset_is_that_of_the_file(tmp_path: Path) -> None:
     g = Source([1, 4])
     onnx.save(g.model(g("Relu", "x"), 2, opset=13), tmp_path / "m.onnx")
     assert inspect(tmp_path / "m.onnx").opset == 13
+
+
+def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, read, opened = network(tmp_path / "a.onnx"), Path.read_bytes, []
+
+    def noted(self: Path) -> bytes:
+        opened.append(self.name)
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
+    monkeypatch.delattr(onnx, "load")
+    inspect(path)
+    assert opened == ["a.onnx"]
+    convert(path, tmp_path / "b.onnx")
+    assert opened == ["a.onnx", "a.onnx"]

@@ -204,3 +204,9 @@ def test_no_node_reads_a_value_of_an_unknown_maker() -> None:
     model = maker.model({"input": [1, 4, 2, 2]}, [out])
     with pytest.raises(ModelError):
         InferenceSession(model.SerializeToString())
+
+
+def test_weights_in_another_file_are_refused_by_name(tmp_path: Path) -> None:
+    onnx.save(chain(), tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    with pytest.raises(ModelError, match=r"m\.onnx keeps weights in other files"):
+        InferenceSession(tmp_path / "m.onnx")
