@@ -2,9 +2,9 @@
 
     python -m bench.gpu_step configs/cifar10_resnet18.toml [-s KEY=VALUE ...]
 
-Prints, for the settings of a recipe: seconds until the first step is done (compilation included), milliseconds a step as
-the host spends them and as the clock on the wall does, milliseconds in which the GPU computes, those of convolutions,
-kernels started a step, and images a second. Needs a CUDA device and the recipe's data.
+Prints for a recipe: the seconds until its first step is done, compilation included; the milliseconds of a step by the
+host and by the clock on the wall; the milliseconds in which the GPU computes, and those of convolutions; the kernels
+started in a step; images a second. It needs a CUDA device and the recipe's data.
 """
 
 import argparse
