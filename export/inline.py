@@ -146,7 +146,10 @@ def _at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 
 def _drop_unknown_defaults(proto: onnx.ModelProto, version: int, opset: int) -> None:
-    """Drop attributes that only later versions of the operator have, where they hold the default."""
+    """Drop attributes that only later versions of the operator have, where they hold the default.
+
+    The version converter leaves them in, and the older operator does not know them.
+    """
     for node in proto.graph.node:
         if node.domain not in STANDARD_DOMAINS:
             continue
