@@ -12,7 +12,7 @@ from ..layout.memory import aligned
 from ..plan.parts import Part, Planned
 from ..plan.units import Unit
 
-__all__ = ["Arrays", "Buffers", "channel_last", "port"]
+__all__ = ["Arrays", "Buffers", "channel_last"]
 
 Arrays = dict[str, NDArray[Any]]
 
