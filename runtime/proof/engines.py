@@ -4,7 +4,7 @@ What an export proves is about the file, so both run the same bytes. onnxruntime
 is made an output of the graph, and what it sums is not seen.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,9 @@ import onnx
 from numpy.typing import NDArray
 
 from ..bits import DOMAIN
+from ..errors import ModelError, first_line
 from ..operators import LAYERS, SIGNATURES
+from ..session.float_model import ENGINE_ERRORS
 from ..session.session import InferenceSession, ValueInfo
 from .timing import stock_session
 
@@ -38,7 +40,8 @@ class Answer:
 class Candidate:
     """A model, of bytes ``data``, ready to be asked: ``engines`` maps the name of each to a function of the feeds.
 
-    Raises :class:`ModelError` for a model that cannot be run.
+    Raises :class:`ModelError` for a model that cannot be run, here and in the calls; :class:`InputError` for feeds that
+    do not fit it.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -65,8 +68,8 @@ class Candidate:
     def values(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return what stock onnxruntime computes on the way: the value of each node by the name of its first output."""
         wanted = [output for _, output in self.nodes() if output]
-        session = stock_session(self._showing(wanted), 1)
-        return dict(zip(wanted, session.run(wanted, dict(feeds)), strict=True))
+        found = _run(stock_session(self._showing(wanted), 1), wanted, feeds)
+        return dict(zip(wanted, found, strict=True))
 
     def _packed(self, feeds: Mapping[str, NDArray[Any]]) -> Answer:
         outputs = self._session.run(None, feeds)
@@ -78,7 +81,7 @@ class Candidate:
     def _plain(self, feeds: Mapping[str, NDArray[Any]]) -> Answer:
         computed = sorted(set(self._read.values()) - set(feeds))
         names = [*self.outputs, *computed]
-        found = {**feeds, **dict(zip(names, self._stock.run(names, dict(feeds)), strict=True))}
+        found = {**feeds, **dict(zip(names, _run(self._stock, names, feeds), strict=True))}
         signs = {layer: np.asarray(found[value]) for layer, value in self._read.items()}
         return Answer([found[name] for name in self.outputs], signs)
 
@@ -89,3 +92,11 @@ class Candidate:
         known = {info.name for info in (*shown.graph.output, *shown.graph.input)}
         shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(set(values) - known - {""}))
         return bytes(shown.SerializeToString())
+
+
+def _run(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    try:
+        found: list[NDArray[Any]] = session.run(names, dict(feeds))
+    except ENGINE_ERRORS as error:
+        raise ModelError(f"onnxruntime cannot run it: {first_line(error)}") from None
+    return found

@@ -30,7 +30,7 @@ def make_cases(examples: Sequence[Tensor], shapes: Sequence[Sequence[int | str |
 
     Made-up values lie in the range of the example, for that is all that is known of what the network takes. An example
     that is one number only stands for its type: real numbers become normal noise, bytes all bytes. Integers keep their
-    range, since they may be indices.
+    range, since they may be indices. An example of two numbers, as ±1, stands for a network that takes no others.
     """
     draw = np.random.default_rng(0)
     free = bool(shapes) and all(shape and not isinstance(shape[0], int) for shape in shapes)
@@ -60,6 +60,8 @@ def make_cases(examples: Sequence[Tensor], shapes: Sequence[Sequence[int | str |
 
 def _noise(example: Tensor, shape: Sequence[int], draw: np.random.Generator) -> Tensor:
     low, high = example.min().item(), example.max().item()
+    if low < high and bool(((example == low) | (example == high)).all()):  # signs, or a mask
+        return torch.from_numpy(draw.choice([low, high], shape)).to(example.dtype)
     if example.dtype.is_floating_point:
         constant = not low < high  # nor is there a range where a value is no number
         values = draw.standard_normal(shape) if constant else draw.uniform(low, high, shape)

@@ -71,27 +71,35 @@ def prove(
     pixels, exact_stem, int8_weights: as they were given to the export. The last two change numbers on purpose: the file
     is then compared with ``fold(network, ...)``, and what an export without them gives with the network.
 
-    Raises UnsupportedError for a network that cannot answer its own example, ModelError for a file that cannot be run.
+    Raises UnsupportedError for a network that cannot answer its own example.
     """
     data = model if isinstance(model, bytes) else Path(model).read_bytes()
     network = _on_the_cpu(network)
     examples = [torch.as_tensor(entry).cpu() for entry in _sequence(example_input)]
     if not exact_stem and not int8_weights:
         prepare = {} if pixels is None else {"prepare": PixelInput(check_pixels(pixels))}
-        return _Judge(data, Eager(network, **prepare)).judge(examples)
+        return _judge(data, Eager(network, **prepare), examples)
     plain = ir.to_proto(read_module(network, examples, pixels=pixels)).SerializeToString()
     proof = prove(network, examples, plain, pixels=pixels)
     if proof.failure is not None:
         return proof
     folded = fold(network, pixels=pixels, exact_stem=exact_stem, int8_weights=int8_weights)
-    return _Judge(data, Eager(folded)).judge(examples)
+    return _judge(data, Eager(folded), examples)
+
+
+def _judge(data: bytes, eager: Eager, examples: Sequence[Tensor]) -> Proof:
+    try:
+        candidate = Candidate(data)
+    except LatentbitError as error:
+        return Proof(failure=f"the file cannot be run: {error}")
+    return _Judge(candidate, eager).judge(examples)
 
 
 class _Judge:
     """A file and the network that it must answer like."""
 
-    def __init__(self, data: bytes, eager: Eager) -> None:
-        self._candidate, self._eager, self._proof = Candidate(data), eager, Proof()
+    def __init__(self, candidate: Candidate, eager: Eager) -> None:
+        self._candidate, self._eager, self._proof = candidate, eager, Proof()
         self._runs: list[tuple[Answer, Run]] = []
 
     def judge(self, examples: Sequence[Tensor]) -> Proof:
@@ -115,7 +123,7 @@ class _Judge:
         refusal, answer = None, Answer([], {})
         try:
             answer = call(feeds)
-        except Exception as error:  # onnxruntime's errors have no common root
+        except LatentbitError as error:
             refusal = f"the file cannot be run: {first_line(error)}"
         try:
             run = self._run(case, answer)

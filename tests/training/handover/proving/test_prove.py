@@ -260,6 +260,21 @@ def test_outputs_of_top_k_follow_from_the_first(tmp_path: Path) -> None:
     assert "scores are not the largest" in str(prove(net, EXAMPLE, proto.SerializeToString()).failure)
 
 
+def test_a_layer_of_signs_alone_is_proven_on_signs(tmp_path: Path) -> None:
+    layer, example = BinaryConv2d(2, 4, 3), EXAMPLE.sign()
+    proof = prove(layer, example, exported(layer, tmp_path, example))
+    assert (proof.failure, proof.judged) == (None, 14)
+
+
+def test_a_layer_that_is_called_twice_is_compared_twice(tmp_path: Path) -> None:
+    sign, layer = RSign(8), BinaryConv2d(8, 8, 3, padding=1, groups=2)
+    nn.init.constant_(sign.threshold, 0.01)
+    net, example = nn.Sequential(sign, layer, nn.Hardtanh(), sign, layer), torch.randn(1, 8, 4, 4)
+    proof = prove(net, example, exported(net, tmp_path, example))
+    assert proof.failure is None
+    assert proof.integers == 2 * 4 * 8 * 16, "both calls, of 1, 2 and 1 samples"
+
+
 def test_a_size_that_is_free_is_tried(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     free, fixed = exported(net, tmp_path, dynamic_spatial=True).read_bytes(), exported(net, tmp_path).read_bytes()
