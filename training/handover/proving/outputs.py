@@ -19,28 +19,36 @@ _SHARE_OF_INTEGERS = 1e-3
 
 
 def agree(expected: NDArray[Any], found: NDArray[Any], precision: float = 0.0) -> NDArray[np.bool_]:
-    """Return bool ``[N]``: which samples (along axis 0) of two arrays of one shape agree.
+    """Return bool ``[N]``: which samples (along axis 0) of two arrays of one shape agree; a number is one sample.
 
     precision: what one rounding of the network's own type may change, where that is coarser than float32.
     """
-    if not expected.ndim:
-        expected, found = expected[None], found[None]
-    rows = (len(expected), -1)
-    if not np.issubdtype(expected.dtype, np.floating):
-        return np.asarray((expected != found).reshape(rows).mean(axis=1) <= _SHARE_OF_INTEGERS)
+    apart, allowed = _apart(np.atleast_1d(expected), np.atleast_1d(found), precision)
+    wrong = (apart > allowed).reshape(len(apart), int(np.prod(apart.shape[1:])))
+    if np.issubdtype(expected.dtype, np.floating):
+        return np.asarray(~wrong.any(axis=1))
+    return np.asarray(wrong.sum(axis=1) <= _SHARE_OF_INTEGERS * wrong.shape[1])
+
+
+def difference(
+    expected: NDArray[Any], found: NDArray[Any], rows: NDArray[np.bool_], precision: float = 0.0
+) -> tuple[float, float]:
+    """Return the largest difference of two arrays of one shape, and the one that is allowed.
+
+    rows: bool ``[N]``, which samples are meant; of arrays without that axis all.
+    """
+    apart, allowed = _apart(np.atleast_1d(expected), np.atleast_1d(found), precision)
+    return float((apart[rows] if len(apart) == len(rows) else apart).max(initial=0.0)), allowed
+
+
+def _apart(expected: NDArray[Any], found: NDArray[Any], precision: float) -> tuple[NDArray[np.float64], float]:
+    """Return how far apart two arrays are, infinitely where only one is a number, and how far they may be."""
+    first, second = expected.astype(np.float64), found.astype(np.float64)
     with np.errstate(invalid="ignore"):  # infinity less infinity
-        near = np.abs(expected.astype(np.float64) - found) <= _allowed(expected, precision)
-    same = near | (expected == found) | (np.isnan(expected) & np.isnan(found))
-    return np.asarray(same.reshape(rows).all(axis=1))
-
-
-def difference(expected: NDArray[Any], found: NDArray[Any]) -> tuple[float, float]:
-    """Return the largest difference of two arrays of one shape, and the one that is allowed."""
-    with np.errstate(invalid="ignore"):
-        apart = np.abs(expected.astype(np.float64) - found.astype(np.float64))
-    return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0)), _allowed(expected, 0.0)
-
-
-def _allowed(expected: NDArray[Any], precision: float) -> float:
-    finite = np.abs(expected[np.isfinite(expected)])
-    return max(_RELATIVE, 8 * precision) * float(finite.max(initial=0.0)) + _ABSOLUTE
+        apart = np.abs(first - second)
+    same = (first == second) | (np.isnan(first) & np.isnan(second))
+    apart = np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart))
+    if not np.issubdtype(expected.dtype, np.floating):
+        return apart, 0.0
+    largest = float(np.abs(first[np.isfinite(first)]).max(initial=0.0))
+    return apart, max(_RELATIVE, 8 * precision) * largest + _ABSOLUTE

@@ -31,6 +31,10 @@ __all__ = ["Proof", "prove"]
 
 _TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
 
+_WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
+"""By the name of a type, where it holds the network that it runs; hooks of the wrapped network's layers do not run
+in a compiled one."""
+
 _MAX_FLIPPED_SHARE = 1e-4
 """Of the signs that a network makes without ``RSign``, whose thresholds are not known, so many may be turned."""
 
@@ -179,24 +183,24 @@ class _Judge:
             return f"the network returns {len(run.outputs)} tensors, the file {len(names)}"
         counts = {tensor.shape[:1] for tensor in run.outputs}
         samples = next(iter(counts))[0] if len(counts) == 1 and () not in counts else 1
-        good, steady = np.ones(samples, np.bool_), np.ones(samples, np.bool_)
-        largest: tuple[float, float, str] = (0.0, 0.0, "")
-        for name, tensor, found in zip(names, run.outputs, answer.outputs, strict=False):
-            expected = _array(tensor)
+        pairs = [(name, _array(t), found) for name, t, found in zip(names, run.outputs, answer.outputs, strict=False)]
+        for name, expected, found in pairs:
             if expected.shape != found.shape:
                 return f"{name} has the shape {list(found.shape)}, the network gives {list(expected.shape)}"
-            good &= _rows(agree(expected, found, _precision(tensor)), samples)
-            largest = max(largest, (*difference(expected, found), name))
-        if not good.all() and self._eager.thresholds:
+        precision = max(map(_precision, run.outputs), default=0.0)
+        good = [_rows(agree(expected, found, precision), samples) for _, expected, found in pairs]
+        steady = np.ones(samples, np.bool_)
+        if not np.all(good) and self._eager.thresholds:
             low, high = self._bounds(case, answer, run)
             for one, other in zip(low.outputs, high.outputs, strict=True):
-                steady &= _rows(agree(_array(one), _array(other), _precision(one)), samples)
+                steady &= _rows(agree(_array(one), _array(other), precision), samples)
         self._proof.samples += samples
         self._proof.judged += int(np.count_nonzero(steady))
-        if not (good | ~steady).all():
-            return f"{largest[2]} differs by {largest[0]:.2g}, rounding may change it by {largest[1]:.2g}"
-        if steady.all():
-            self._proof.largest_difference = max(self._proof.largest_difference, largest[0])
+        for (name, expected, found), rows in zip(pairs, good, strict=True):
+            apart, allowed = difference(expected, found, steady, precision)
+            if not (rows | ~steady).all():
+                return f"{name} differs by {apart:.2g}, rounding may change it by {allowed:.2g}"
+            self._proof.largest_difference = max(self._proof.largest_difference, apart)
         return None
 
 
@@ -220,7 +224,7 @@ def _sequence(example_input: Any) -> Sequence[Any]:
 
 def _on_the_cpu(network: nn.Module) -> nn.Module:
     """Return the network without wrappers; a copy where it is on another device: there sums are less precise."""
-    while isinstance(inner := getattr(network, "_orig_mod", getattr(network, "module", None)), nn.Module):
-        network = inner
+    while (wrapped := _WRAPPERS.get(type(network).__name__)) is not None:
+        network = getattr(network, wrapped)
     held = [*network.parameters(), *network.buffers()]
     return network if all(tensor.device.type == "cpu" for tensor in held) else copy.deepcopy(network).cpu()

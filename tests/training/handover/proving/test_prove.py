@@ -145,6 +145,17 @@ def test_a_sign_that_rounding_turns_is_counted_and_named(tmp_path: Path) -> None
     assert proof.judged == proof.samples, "what follows is judged with the signs of the file"
 
 
+def test_sums_that_are_zero_may_have_either_sign(tmp_path: Path) -> None:
+    """They are 0 to the file, which counts, and 0 but for rounding to a layer that adds α·sign(W)."""
+    torch.manual_seed(0)
+    net = nn.Sequential(RSign(16), BinaryConv2d(16, 16, 3, padding=1), RSign(16), BinaryConv2d(16, 8, 1))
+    example = torch.randn(2, 16, 6, 6)
+    proof = prove(net, example, exported(net, tmp_path, example))
+    assert proof.failure is None
+    assert set(proof.turned) <= {"3"}
+    assert sum(proof.turned.values()) < 0.1 * proof.signs
+
+
 def test_a_sign_farther_from_its_threshold_is_a_fault(tmp_path: Path) -> None:
     proof = tie(0.501, [0.5005, 0.9, -1.0, 0.2], BinaryConv2d(1, 2, 1), tmp_path)
     assert "1 of the 4 signs that 1 reads are others" in str(proof.failure)
@@ -273,6 +284,14 @@ def test_a_layer_that_is_called_twice_is_compared_twice(tmp_path: Path) -> None:
     proof = prove(net, example, exported(net, tmp_path, example))
     assert proof.failure is None
     assert proof.integers == 2 * 4 * 8 * 16, "both calls, of 1, 2 and 1 samples"
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda net: torch.compile(net, backend="eager")])
+def test_a_wrapped_network_is_compared_layer_by_layer(wrap: Callable[[nn.Module], nn.Module], tmp_path: Path) -> None:
+    net = network()
+    proof = prove(wrap(net), EXAMPLE, exported(net, tmp_path))
+    assert proof.failure is None
+    assert proof.integers > 0
 
 
 def test_a_size_that_is_free_is_tried(tmp_path: Path) -> None:
