@@ -62,10 +62,20 @@ class Run:
 
 
 class Eager:
-    """A network in eval mode on the CPU; ``prepare`` is done to each input before (pixels to numbers, or nothing)."""
+    """A network in eval mode on the CPU.
 
-    def __init__(self, network: nn.Module, prepare: Callable[[Tensor], Tensor] = lambda x: x) -> None:
+    prepare: is done to each input before (pixels to numbers, or nothing). Real inputs get the type of the parameters.
+    slack: how much the file may differ, as a share of the largest value, where the file rounds what the network does
+    not; of a network in half precision it is 8 of its roundings.
+    """
+
+    def __init__(
+        self, network: nn.Module, prepare: Callable[[Tensor], Tensor] = lambda x: x, slack: float = 0.0
+    ) -> None:
         self._network, self._prepare = network, prepare
+        real = [parameter.dtype for parameter in network.parameters() if parameter.is_floating_point()]
+        self._type = real[0] if real else None
+        self.slack = max([slack, *(8 * torch.finfo(kind).eps for kind in set(real) & {torch.float16, torch.bfloat16})])
         self.modules = dict(network.named_modules())
         self._layers = {path: module for path, module in self.modules.items() if _counts(module)}
         self.thresholds = any(isinstance(module, _SIGNS) for module in self.modules.values())
@@ -73,23 +83,28 @@ class Eager:
     def run(self, inputs: Sequence[Tensor], answer: Answer, *, shift: float = 0.0, watch: bool = False) -> Run:
         """Answer ``inputs`` with the signs of ``answer`` in front of every binary layer.
 
-        shift: thresholds are moved down by so many times :data:`_DISTANCE`: what the signs may become by rounding.
+        shift: thresholds are moved down by so many times the distance within which rounding may turn a sign.
         watch: keep what every module returned.
         """
         run = Run()
         names = {path: [name for name in answer.signs if owner(name, self._layers) == path] for path in self._layers}
+        share = shift * max(_DISTANCE, self.slack)
         with ExitStack() as stack, unchanged(self._network):
             for path, layer in self._layers.items():
                 hook = _reader(iter(names[path]), answer, run)
                 stack.callback(layer.register_forward_pre_hook(hook).remove)
             for path, module in self.modules.items():
                 if shift and isinstance(module, _SIGNS):
-                    stack.callback(module.register_forward_pre_hook(_shifter(shift)).remove)
+                    stack.callback(module.register_forward_pre_hook(_shifter(share)).remove)
                 if watch:
                     stack.callback(module.register_forward_hook(_watcher(path, run)).remove)
-            # clones: a network may change what it is given
-            run.outputs = list(_tensors(self._network(*(self._prepare(tensor.clone()) for tensor in inputs))))
+            run.outputs = list(_tensors(self._network(*(self._input(tensor) for tensor in inputs))))
         return run
+
+    def _input(self, tensor: Tensor) -> Tensor:
+        """Return a copy, for a network may change what it is given."""
+        prepared = self._prepare(tensor.clone())
+        return prepared.to(self._type) if self._type and prepared.is_floating_point() else prepared
 
 
 def owner(name: str, paths: Mapping[str, Any]) -> str | None:
@@ -158,14 +173,14 @@ def _reader(names: Iterator[str], answer: Answer, run: Run) -> Callable[..., Any
     return hook
 
 
-def _shifter(shift: float) -> Callable[..., Any]:
-    """Return the hook that moves what a sign reads."""
+def _shifter(share: float) -> Callable[..., Any]:
+    """Return the hook that moves what a sign reads, by a share of the largest value."""
 
     def hook(module: nn.Module, arguments: tuple[Any, ...]) -> Any:
         x, threshold = arguments[0], module.threshold
         assert isinstance(threshold, Tensor)
         largest = max(float(tensor.abs().max()) for tensor in (x, threshold))
-        return (x + shift * _DISTANCE * largest, *arguments[1:])
+        return (x + share * largest, *arguments[1:])
 
     return hook
 

@@ -26,10 +26,10 @@ def first_fault(
     leaves = {path: module for path, module in eager.modules.items() if path and not any(module.children())}
     last = {path: output for name, output in candidate.nodes() if (path := owner(name, leaves)) and output in values}
     for path, output in last.items():
-        if not any(_alike(values[output], other) for other in seen):
+        if not any(_alike(values[output], other, eager.slack) for other in seen):
             return f"the first layer at fault is {path} ({type(leaves[path]).__name__})"
     return "each layer alone answers alike: what differs is in the forward() around them"
 
 
-def _alike(values: NDArray[Any], others: NDArray[Any]) -> bool:
-    return values.size == others.size and bool(agree(others.reshape(values.shape), values).all())
+def _alike(values: NDArray[Any], others: NDArray[Any], slack: float) -> bool:
+    return values.size == others.size and bool(agree(others.reshape(values.shape), values, slack).all())

@@ -18,12 +18,12 @@ _SHARE_OF_INTEGERS = 1e-3
 """So many integers of a sample may differ: the largest of two equal values is either of them."""
 
 
-def agree(expected: NDArray[Any], found: NDArray[Any], precision: float = 0.0) -> NDArray[np.bool_]:
+def agree(expected: NDArray[Any], found: NDArray[Any], slack: float = 0.0) -> NDArray[np.bool_]:
     """Return bool ``[N]``: which samples (along axis 0) of two arrays of one shape agree; a number is one sample.
 
-    precision: what one rounding of the network's own type may change, where that is coarser than float32.
+    slack: the share of the largest value that may be allowed instead, if it is more.
     """
-    apart, allowed = _apart(np.atleast_1d(expected), np.atleast_1d(found), precision)
+    apart, allowed = _apart(np.atleast_1d(expected), np.atleast_1d(found), slack)
     wrong = (apart > allowed).reshape(len(apart), int(np.prod(apart.shape[1:])))
     if np.issubdtype(expected.dtype, np.floating):
         return np.asarray(~wrong.any(axis=1))
@@ -31,17 +31,17 @@ def agree(expected: NDArray[Any], found: NDArray[Any], precision: float = 0.0) -
 
 
 def difference(
-    expected: NDArray[Any], found: NDArray[Any], rows: NDArray[np.bool_], precision: float = 0.0
+    expected: NDArray[Any], found: NDArray[Any], rows: NDArray[np.bool_], slack: float = 0.0
 ) -> tuple[float, float]:
     """Return the largest difference of two arrays of one shape, and the one that is allowed.
 
     rows: bool ``[N]``, which samples are meant; of arrays without that axis all.
     """
-    apart, allowed = _apart(np.atleast_1d(expected), np.atleast_1d(found), precision)
+    apart, allowed = _apart(np.atleast_1d(expected), np.atleast_1d(found), slack)
     return float((apart[rows] if len(apart) == len(rows) else apart).max(initial=0.0)), allowed
 
 
-def _apart(expected: NDArray[Any], found: NDArray[Any], precision: float) -> tuple[NDArray[np.float64], float]:
+def _apart(expected: NDArray[Any], found: NDArray[Any], slack: float) -> tuple[NDArray[np.float64], float]:
     """Return how far apart two arrays are, infinitely where only one is a number, and how far they may be."""
     first, second = expected.astype(np.float64), found.astype(np.float64)
     with np.errstate(invalid="ignore"):  # infinity less infinity
@@ -51,4 +51,4 @@ def _apart(expected: NDArray[Any], found: NDArray[Any], precision: float) -> tup
     if not np.issubdtype(expected.dtype, np.floating):
         return apart, 0.0
     largest = float(np.abs(first[np.isfinite(first)]).max(initial=0.0))
-    return apart, max(_RELATIVE, 8 * precision) * largest + _ABSOLUTE
+    return apart, max(_RELATIVE, slack) * largest + _ABSOLUTE

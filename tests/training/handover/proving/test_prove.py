@@ -250,11 +250,14 @@ def test_every_form_of_a_file_is_proven(options: dict[str, Any], tmp_path: Path)
 
 
 def test_what_an_option_changes_on_purpose_is_no_fault_and_nothing_else_hides_behind_it(tmp_path: Path) -> None:
-    """int8 weights are compared with the folded network, and what is folded with the eager one."""
+    """The file with int8 weights is allowed their rounding, and the one without them is compared as ever."""
     net = nn.Sequential(nn.Conv2d(2, 32, 3), nn.ReLU(), nn.Conv2d(32, 4, 3))
     path = exported(net, tmp_path, int8_weights=True)
     assert "differs" in str(prove(net, EXAMPLE, path).failure), "not the numbers of the network"
     assert prove(net, EXAMPLE, path, int8_weights=True).failure is None
+    (scale,) = [tensor.name for tensor in onnx.load(path).graph.initializer if "scale" in tensor.name][-1:]
+    wrong = changed(path, scale, lambda v: v * 1.2)
+    assert "differs" in str(prove(net, EXAMPLE, wrong, int8_weights=True).failure)
     net[0].register_forward_hook(lambda module, arguments, result: result * 2)
     try:
         exported(net, tmp_path, int8_weights=True)
