@@ -18,7 +18,7 @@ FOUNDATION = {
 INTAKE = {
     "runtime": set[str](),
     "export": FOUNDATION | {"runtime.intake.source"},
-    "training": FOUNDATION | {"export.builder", "export.folding", "export.writer"},
+    "training": FOUNDATION | {"export.builder", "export.folding", "export.writer", "runtime.proof.engines"},
 }
 BASE = {"numpy", "onnx", "onnxruntime", "numba", "llvmlite"}
 THIRD_PARTY = {
