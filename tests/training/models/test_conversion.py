@@ -70,6 +70,7 @@ def test_a_filter_and_the_ends_can_be_chosen() -> None:
     assert vars(ours)["meta"][KEPT_FLOAT] == {"fc1": "not selected"}
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of TorchScript
 def test_nothing_to_binarise_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"0: the first layer.*2: a ConvTranspose2d.*3: the last layer"):
         binarize(
