@@ -18,7 +18,7 @@ def as_meant(image: "Image") -> "Image":
     """
     from PIL import Image, ImageOps
 
-    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")  # as older Pillows read it
+    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
     image = ImageOps.exif_transpose(image)
     if image.mode == "F":
         values = np.asarray(image, np.float32)

@@ -17,6 +17,7 @@ ORIENTATION = 0x0112
 
 
 def save(folder: Path, name: str, pixels: Any, turned: bool = False) -> Path:
+    turned = turned and not name.endswith("pgm")  # which has no tags
     image = Image.fromarray(np.rot90(pixels).copy() if turned else pixels)
     if turned:
         tag = image.getexif()
@@ -33,7 +34,7 @@ def save(folder: Path, name: str, pixels: Any, turned: bool = False) -> Path:
     [
         ("plain.png", PICTURE),
         ("sixteen.png", PICTURE.astype(np.uint16) * 257),
-        ("sixteen.tif", np.minimum(PICTURE.astype(np.int64) * 257 + 100, 65535).astype(np.uint16)),
+        ("sixteen.pgm", PICTURE.astype(np.uint16) * 257),
         ("float.tif", np.minimum(PICTURE.astype(np.float32) + np.float32(0.25), 255)),
     ],
 )
