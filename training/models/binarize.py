@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...runtime.errors import ConfigError, UnsupportedError
-from ..layers.binary import RSign
+from ..layers.binary import RPReLU, RSign
 from .recording import Call, Recording, hooked, record, run
 from .replacements import Binarized, become, convolution, dense
 
@@ -39,8 +39,9 @@ def binarize(
     The result is a copy of the modules in which each ``Conv1d``, ``Conv2d`` and ``Linear`` is replaced by RSign ->
     BinaryConv2d or BinaryLinear, with the float weight as the real-valued W that training goes on with; a batch norm is
     added where none follows. Nothing else of ``forward`` changes: it may hold any Python, and train and eval mean what
-    they meant. Thresholds start at the mean of what a layer reads in each channel, since behind a ReLU nothing is
-    negative, and all signs would be +1: sign(relu(x) − t) is sign(x − t) for every t > 0.
+    they meant. A ReLU module in front of a binary layer becomes an RPReLU, which lets negative values pass. Thresholds
+    start at the mean of what a layer reads in each channel: behind a ReLU that stays (one called as a function, or one
+    module for different numbers of channels) nothing is negative, and all signs would be +1.
 
     network: float. A wrapper of torch.compile, DataParallel or DistributedDataParallel is taken off, with a warning.
     example_input: a batch ``[N, C, H, W]`` or the sequence of the network's inputs, on which the network is run. Some
@@ -50,7 +51,7 @@ def binarize(
         accuracy most).
     select: called with a layer's path and the layer; False leaves it in float.
     pad_value: what lies outside the image for the binary convolutions that pad with zeros, −1, 0 or +1.
-    weight_only: binarise weights alone; activations stay real (:mod:`..layers.weight_only`).
+    weight_only: binarise weights alone; activations stay real (:mod:`..layers.weight_only`), ReLUs stay.
 
     The result's ``meta["latentbit.kept_float"]`` lists by path what multiplies with a weight and stays in float, with
     the reason: the layers kept, those of other kinds, and weights that are also used outside of their layer.
@@ -61,7 +62,8 @@ def binarize(
     inputs = _inputs(network, example_input)
     named = dict(network.named_modules())
     layers = {path: module for path, module in named.items() if isinstance(module, _LAYERS)}
-    recording = record(network, inputs, layers)
+    relus = {path: module for path, module in named.items() if type(module) in (nn.ReLU, nn.ReLU6)}
+    recording = record(network, inputs, layers, relus)
 
     kept = {path: reason for path, layer in layers.items() if (reason := _obstacle(path, layer, recording))}
     kept |= _other_products(named, recording)
@@ -82,6 +84,8 @@ def binarize(
         raise ConfigError(
             f"binarize: no layer of the network is left to binarise ({reasons or 'it has no Conv1d, Conv2d or Linear'})"
         )
+    if not weight_only:
+        _open_activations(relus, layers, chosen, recording)
     lifted: dict[nn.Parameter, nn.Parameter] = {}
     for path, layer in chosen.items():
         calls = [call for call in recording.calls if call.path == path]
@@ -185,6 +189,27 @@ def _other_products(named: Mapping[str, nn.Module], recording: Recording) -> dic
         else:
             found[parameter] = f"a parameter that {type(owner).__name__} multiplies with itself: make it a layer"
     return found
+
+
+def _open_activations(
+    relus: Mapping[str, nn.Module],
+    layers: Mapping[str, nn.Module],
+    chosen: Mapping[str, nn.Module],
+    recording: Recording,
+) -> None:
+    """Turn every ReLU that is called for one number of channels, with a chosen layer to come, into an RPReLU.
+
+    One behind a linear layer over several leading axes stays: its channels are the last axis.
+    """
+    last = max(number for number, call in enumerate(recording.calls) if call.path in chosen)
+    linear = {path for path, layer in layers.items() if isinstance(layer, nn.Linear)}
+    rows = {call.path for call in recording.calls if len(call.shape) > 2} & linear
+    weight = next(iter(chosen.values())).get_parameter("weight")
+    for path, calls in recording.relus.items():
+        before = all(number <= last for number, _ in calls)
+        channels = {call.shape[1] if len(call.shape) > 1 and not call.origins & rows else 0 for _, call in calls}
+        if before and len(channels) == 1 and min(channels) > 0:
+            become(relus[path], RPReLU(channels.pop()).to(weight.device, weight.dtype))
 
 
 def _set_thresholds(network: nn.Module, inputs: tuple[Any, ...]) -> None:

@@ -47,11 +47,12 @@ class Call:
 
 
 class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """The calls of layers in order, the first and the last of them, and the parameters multiplied outside of them."""
+    """The calls of layers and ReLUs, the first and last layers, and the parameters multiplied outside of layers."""
 
     def __init__(self, network: nn.Module, layers: Mapping[str, nn.Module]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[Call] = []
+        self.relus: dict[str, list[tuple[int, Call]]] = {}
         self.elsewhere: dict[str, None] = {}
         self.first: set[Origin] = set()
         self.last: set[Origin] = set()
@@ -98,6 +99,11 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._known[_key(tensor)] = frozenset([call.path])
             self._results[_key(tensor)] = call
 
+    def bend(self, path: str, result: Tensor) -> None:
+        """Note that a ReLU has answered, and behind how many calls of layers."""
+        call = Call(path, tuple(result.shape), self._origins([result]))
+        self.relus.setdefault(path, []).append((len(self.calls), call))
+
     def begin(self, inputs: Any) -> None:
         """Note the inputs of the network."""
         for number, tensor in enumerate(_tensors(inputs)):
@@ -127,8 +133,10 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return _NOTHING.union(*(self._known.get(_key(tensor), _NOTHING) for tensor in tensors))
 
 
-def record(network: nn.Module, inputs: tuple[Any, ...], layers: Mapping[str, nn.Module]) -> Recording:
-    """Run ``network`` once and return what ``layers`` (by path) did in it."""
+def record(
+    network: nn.Module, inputs: tuple[Any, ...], layers: Mapping[str, nn.Module], relus: Mapping[str, nn.Module]
+) -> Recording:
+    """Run ``network`` once and return what ``layers`` and ``relus`` (by path) did in it."""
     recording = Recording(network, layers)
 
     def enter(path: str) -> Callable[..., None]:
@@ -137,8 +145,11 @@ def record(network: nn.Module, inputs: tuple[Any, ...], layers: Mapping[str, nn.
     def leave(path: str) -> Callable[..., None]:
         return lambda module, args, result: recording.leave(result)
 
+    def bend(path: str) -> Callable[..., None]:
+        return lambda module, args, result: recording.bend(path, result)
+
     recording.begin(inputs)
-    with hooked(layers, before=enter, after=leave), recording:
+    with hooked(layers, before=enter, after=leave), hooked(relus, after=bend), recording:
         outputs = run(network, inputs)
     recording.end(outputs)
     return recording

@@ -15,7 +15,7 @@ from latentbit.runtime.errors import ConfigError, UnsupportedError
 from latentbit.training.data.catalogue import load
 from latentbit.training.handover.fold import fold
 from latentbit.training.latent.objectives import build_objective
-from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RSign
+from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign
 from latentbit.training.models.binarize import KEPT_FLOAT, binarize
 from latentbit.training.settings import Settings
 
@@ -52,7 +52,7 @@ def test_layers_between_first_and_last_become_binary() -> None:
     assert found["fc1.dense"] is BinaryLinear
     assert "conv2.norm" not in found, "a batch norm follows already"
     assert found["conv3.norm"] is nn.BatchNorm2d
-    assert found["relu"] is nn.ReLU, "nothing but the layers is replaced"
+    assert found["relu"] is RPReLU, "in front of binary layers, for one number of channels"
     assert vars(ours)["meta"][KEPT_FLOAT] == {
         "conv1": "the first layer (keep_first)",
         "fc2": "the last layer (keep_last)",
@@ -125,3 +125,14 @@ def test_a_converted_network_has_a_latent_branch(latent: str) -> None:
     torch.testing.assert_close(logits, network(images))
     loss.backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_relus_that_no_rprelu_can_stand_for_stay() -> None:
+    theirs = nn.Sequential(
+        nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), shared := nn.ReLU(), nn.Linear(8, 5), shared, nn.Linear(5, 5),
+        nn.ReLU(), nn.Linear(5, 2),
+    )  # fmt: skip
+    found = kinds(binarize(theirs, torch.zeros(4, 6)))
+    assert [found[path] for path in ("1", "3", "7")] == [RPReLU, nn.ReLU, nn.ReLU]
+    assert kinds(binarize(theirs, torch.zeros(4, 3, 6)))["1"] is nn.ReLU, "channels are the last axis"
+    assert kinds(binarize(theirs, torch.zeros(4, 6), weight_only=True))["1"] is nn.ReLU
