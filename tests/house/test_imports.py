@@ -18,7 +18,8 @@ FOUNDATION = {
 INTAKE = {
     "runtime": set[str](),
     "export": FOUNDATION | {"runtime.intake.source"},
-    "training": FOUNDATION | {"export.builder", "export.folding", "export.writer"},
+    "training": FOUNDATION
+    | {"export.builder", "export.folding", "export.frontend.classes", "export.frontend.finishing", "export.writer"},
 }
 BASE = {"numpy", "onnx", "onnxruntime", "numba", "llvmlite"}
 THIRD_PARTY = {
