@@ -49,10 +49,11 @@ def export_onnx(
     labels: with ``top_k``, names of the classes; without them the output ``labels`` holds class numbers (int64).
 
     The file passes ``onnx.checker.check_model(full_check=True)`` before it is put in place under its final name.
-    Raises UnsupportedError naming every layer that has no emitter, and for an option that this network cannot use: an
-    ``onnx_ir.Model`` is written as it is, and a folded network keeps the form it was folded to (``pixels``,
-    ``exact_stem``, ``int8_weights``). ConfigError for an option with a value that makes no sense, InputError for an
-    example that is none, ModelError where the result is no valid ONNX, StorageError where the file cannot be written.
+    Raises UnsupportedError where torch cannot export the network or the file would answer otherwise, and for an option
+    that this network cannot use: an ``onnx_ir.Model`` is written as it is, and a folded network keeps the form it was
+    folded to (``pixels``, ``exact_stem``, ``int8_weights``). ConfigError for an option with a value that makes no
+    sense, InputError for an example that is none, ModelError where the result is no valid ONNX, StorageError where the
+    file cannot be written.
     """
     options = {
         "pixels": pixels,

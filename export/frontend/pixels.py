@@ -70,6 +70,8 @@ def _round(graph: ir.Graph, stem: ir.Node, real: ir.Value, pixels: tuple[Any, An
     bias = constant_of(stem.inputs[2]) if len(stem.inputs) > 2 else None
     weight = np.asarray(constant_of(stem.inputs[1]))
     group = stem.attributes.get_int("group", 1) or 1
+    if stem.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        raise UnsupportedError(f"{name}: an exact stem takes a convolution with numeric zero padding")
     rounded = round_stem(weight, bias, pixels, group, name)
     output = stem.outputs[0]
     column = (-1, 1, 1)

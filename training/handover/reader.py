@@ -58,7 +58,7 @@ def read_module(
     top_k: int = 0,
     labels: Sequence[str] | None = None,
 ) -> ir.Model:
-    """Turn a torch network into an onnx-ir model: fold (if it is not folded yet), find the shapes, emit.
+    """Turn a torch network into an onnx-ir model, by ``torch.export`` or, where it is folded, node by node.
 
     The options are those of :func:`latentbit.export.export_onnx`, which hands them on; with ``pixels`` the example is a
     uint8 image ``[N, H, W, C]``. Names in the model are module paths.
@@ -89,9 +89,18 @@ def read_module(
 
 
 def _written_by_emitters(network: nn.Module) -> bool:
-    """Tell whether a network is written node by node: fold() made it, or a layer of it has an emitter of its user's."""
-    folded = isinstance(network, fx.GraphModule) and bool(network.meta.get("latentbit.folded"))
-    return folded or any(type(module) in TAUGHT for module in network.modules())
+    """Tell whether a network is written node by node: fold() made it, or it uses what has an emitter of its user's."""
+    if isinstance(network, fx.GraphModule) and network.meta.get("latentbit.folded"):
+        return True
+    if any(type(module) in TAUGHT for module in network.modules()):
+        return True
+    if all(isinstance(kind, type) for kind in TAUGHT):
+        return False
+    try:
+        nodes = fold(network).graph.nodes
+    except UnsupportedError:
+        return False
+    return any(node.op in ("call_function", "call_method") and node.target in TAUGHT for node in nodes)
 
 
 def _argument_names(network: nn.Module, given: Any) -> list[str]:

@@ -226,7 +226,7 @@ def test_words_that_do_not_exist_are_refused(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_random_damage_is_one_line_or_a_file(tmp_path: Path) -> None:
     """As the runtime's own test of damaged files, for those who read a file to write another."""
-    whole, path = (Path(__file__).parents[1] / "data" / "operators.onnx").read_bytes(), tmp_path / "damaged.onnx"
+    whole, path = (Path(__file__).parents[2] / "data" / "operators.onnx").read_bytes(), tmp_path / "damaged.onnx"
     rng = np.random.default_rng(1)
     for _ in range(150):
         damaged = bytearray(whole)

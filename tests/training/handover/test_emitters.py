@@ -235,6 +235,21 @@ def test_a_user_teaches_a_layer(tmp_path: Path) -> None:
     assert [node.name for node in onnx.load(path).graph.node] == ["0", "1.taught"]
 
 
+def test_a_user_teaches_a_function(tmp_path: Path) -> None:
+    def lifted(e: Emission, x: Any, dim: int) -> Any:
+        return e("CumSum", [e.value(x), e.constant("axis", np.array(dim, np.int64))], "taught")
+
+    register_emitter(torch.cumsum, lifted)
+    try:
+        path = export_onnx(Call(lambda x: torch.cumsum(x, 1)), torch.zeros(IMAGE), tmp_path / "model.onnx")
+        other = export_onnx(Call(lambda x: x + 1), torch.zeros(IMAGE), tmp_path / "other.onnx")
+    finally:
+        del emitters_functions.FUNCTIONS[torch.cumsum]
+        TAUGHT.discard(torch.cumsum)
+    assert [node.name for node in onnx.load(path).graph.node] == ["cumsum.taught"]
+    assert [node.op_type for node in onnx.load(other).graph.node] == ["Add"]
+
+
 @pytest.mark.parametrize(
     ("network", "message"),
     [
