@@ -52,11 +52,11 @@ def export_onnx(
     (docs/export.md says how; an ``onnx_ir.Model`` has nothing to be compared with). False writes it unproven.
 
     The file passes ``onnx.checker.check_model(full_check=True)`` before it is put in place under its final name.
-    Raises UnsupportedError naming every layer that has no emitter, and for an option that this network cannot use: an
-    ``onnx_ir.Model`` is written as it is, and a folded network keeps the form it was folded to (``pixels``,
-    ``exact_stem``, ``int8_weights``). ConfigError for an option with a value that makes no sense, InputError for an
-    example that is none, ModelError where the result is no valid ONNX, CheckFailed where it does not answer as the
-    network does (nothing is written then), StorageError where the file cannot be written.
+    Raises UnsupportedError where torch cannot export the network or the file would answer otherwise, and for an option
+    that this network cannot use: an ``onnx_ir.Model`` is written as it is, and a folded network keeps the form it was
+    folded to (``pixels``, ``exact_stem``, ``int8_weights``). ConfigError for an option with a value that makes no
+    sense, InputError for an example that is none, ModelError where the result is no valid ONNX, CheckFailed where it
+    does not answer as the network does (nothing is written then), StorageError where the file cannot be written.
     """
     options = {
         "pixels": pixels,
