@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import DataError, MissingExtraError, ModelError
+from ..pictures import as_meant
 from ..session.session import InferenceSession
-from .pixels import as_meant
 from .preprocessing import read_metadata, read_preprocessing
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ FOUNDATION = {
     "runtime.lazy",
     "runtime.metrics",
     "runtime.operators",
+    "runtime.pictures",
 }
 INTAKE = {
     "runtime": set[str](),

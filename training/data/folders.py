@@ -15,6 +15,7 @@ from numpy.lib.format import open_memmap
 
 from ...runtime.errors import DataError, MissingExtraError, StorageError
 from ...runtime.files import atomic_path
+from ...runtime.pictures import as_meant
 from .dataset import Dataset, Images, Labels, make_dataset
 from .fetch import data_root
 
@@ -53,8 +54,6 @@ def decode(path: Path, side: int) -> Images:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise MissingExtraError("folders of images need pillow: pip install 'latentbit[train]'") from None
-    from ...runtime.classify.pixels import as_meant  # here: a network that reads no folder needs no session
-
     try:
         with Image.open(path) as image:
             picture = as_meant(image).convert("RGB")

@@ -66,7 +66,7 @@ def binarize(
     recording = record(network, inputs, layers, relus)
 
     kept = {path: reason for path, layer in layers.items() if (reason := _obstacle(path, layer, recording))}
-    kept |= _other_products(named, recording)
+    kept = {**_other_products(named, recording), **kept}
     for path, layer in layers.items():
         if path in kept:
             continue
@@ -92,6 +92,7 @@ def binarize(
         parts = _replacement(layer, calls, lifted, pad_value, weight_only)
         become(layer, parts)
     _set_thresholds(network, inputs)
+    run(network, inputs)
     network.meta = {**_meta(network), KEPT_FLOAT: kept}  # type: ignore[assignment]
     return network
 
@@ -125,6 +126,8 @@ def _copy(network: nn.Module) -> nn.Module:
         for name, child in list(module._modules.items()):
             if child is not None and not isinstance(child, torch.jit.ScriptModule):
                 module._modules[name] = _unwrapped(child)
+        if isinstance(module, nn.TransformerEncoderLayer):
+            module.activation_relu_or_gelu = 0  # else torch computes it in one step in eval mode, by the float weights
     if any(nn.parameter.is_lazy(parameter) for parameter in copied.parameters()):
         raise ConfigError("binarize: the network has lazy layers: run it once on data before")
     _meta(copied)
@@ -179,7 +182,8 @@ def _other_products(named: Mapping[str, nn.Module], recording: Recording) -> dic
         path = parameter.rpartition(".")[0]
         owner = named[path]
         if isinstance(owner, _LAYERS):
-            found[parameter] = "a layer's weight, multiplied outside of that layer too"
+            if any(call.path == path for call in recording.calls):
+                found[parameter] = "a layer's weight, multiplied outside of that layer too"
         elif isinstance(owner, _TRANSPOSED):
             found[path] = (
                 f"a {type(owner).__name__}: packed kernels count over the windows of a convolution, and it has none"

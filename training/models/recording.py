@@ -57,7 +57,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.first: set[Origin] = set()
         self.last: set[Origin] = set()
         self._layers = layers
-        self._parameters = {_key(p): name for name, p in network.named_parameters()}
+        self._parameters = {_key(p): name for name, p in network.named_parameters() if p.dim() > 1}
         self._open: list[Call] = []
         self._known: dict[int | None, frozenset[Origin]] = {}
         self._results: dict[int | None, Call] = {}
