@@ -51,7 +51,10 @@ def load(source: str | PathLike[str] | bytes) -> Model:
             )
         else:
             layers[index] = _layer(node, label, signature.rank, attributes, constants)
-    return Model(proto, constants, _types(proto), layers, binarizes)
+    types = _types(proto)
+    for layer in layers.values():
+        _check_channels(layer, types.get(layer.input))
+    return Model(proto, constants, types, layers, binarizes)
 
 
 def _check_domains(proto: onnx.ModelProto) -> None:
@@ -143,6 +146,17 @@ def _layer(
         label, node.op_type, node.input[0], node.output[0], four, packed, scale, bias,
         **geometry, group=group, pad_value=int(pad_value),
     )  # fmt: skip
+
+
+def _check_channels(layer: BinaryLayer, known: ValueType | None) -> None:
+    """Refuse a layer whose input is known to have other channels than its weight; steps/buffers.py sees the rest."""
+    if known is None or known.shape is None or len(known.shape) != layer.rank:
+        return
+    if isinstance(known.shape[1], int) and known.shape[1] != layer.channels:
+        raise ModelError(
+            f"node {layer.name}: its input {layer.input} has {known.shape[1]} channels, weight_shape "
+            f"{list(layer.shape[: layer.rank])} with {layer.group} groups needs {layer.channels}; export it again"
+        )
 
 
 def _constant(name: str, label: str, constants: dict[str, NDArray[Any]]) -> NDArray[Any]:

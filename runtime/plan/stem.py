@@ -96,6 +96,8 @@ def _match(model: Model, graph: Graph, index: int) -> Stem | None:
     window, weight = pool_window(conv), _weight(model, graph, conv, chain)
     if len(conv.input) != 2 or window is None or weight is None or weight.shape[0] % 8:
         return None
+    if weight.shape[2:] != window.kernel or not weight.size:
+        return None
     pixels = _pixels(model, chain, conv.input[0], weight.shape[1])
     scaled = _scaled(model, chain, conv.output[0], weight.shape[0])
     if pixels is None or scaled is None:
