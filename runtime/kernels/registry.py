@@ -22,7 +22,7 @@ from ..layout.weights import interleaved
 from ..machine.library import usable_features
 from .fits import any_layer, convolutions, eight_bits, even_groups, small_groups, whole_words
 
-__all__ = ["KERNELS", "SHORTCUT_LANES", "SUMS", "Kernel", "can_project", "choose"]
+__all__ = ["KERNELS", "SHORTCUT_LANES", "SUMS", "Kernel", "can_project", "choose", "find_kernel"]
 
 
 @dataclass(frozen=True)
@@ -241,24 +241,26 @@ SHORTCUT_LANES = 16
 """A float shortcut has a multiple of so many output channels (kernels/shortcut.py)."""
 
 
-def choose(layer: BinaryLayer, wanted: str | None = None) -> tuple[Kernel, str]:
-    """Return the kernel for a layer and the reason in words; ``wanted`` overrides by name where it fits.
-
-    Raises ModelError for a kernel that does not exist or that this CPU cannot run.
-    """
+def find_kernel(name: str) -> Kernel:
+    """Return the kernel of this name; ModelError if there is none, or this CPU cannot run it."""
     by_name = {kernel.name: kernel for kernel in KERNELS}
-    if wanted is not None and wanted not in by_name:
-        raise ModelError(f"there is no kernel {wanted}; there are {', '.join(by_name)}")
+    if name not in by_name:
+        raise ModelError(f"there is no kernel {name}; there are {', '.join(by_name)}")
+    if missing := by_name[name].features - usable_features():
+        raise ModelError(f"kernel {name} cannot run here: the CPU has no {', '.join(sorted(missing))}")
+    return by_name[name]
+
+
+def choose(layer: BinaryLayer, wanted: Kernel | None = None) -> tuple[Kernel, str]:
+    """Return the kernel for a layer and the reason in words; ``wanted`` comes first where it fits."""
     features = usable_features()
     refusals: list[str] = []
-    first = [] if wanted is None else [by_name[wanted]]
-    for kernel in (*first, *(kernel for kernel in KERNELS if kernel.name != wanted)):
+    first = [] if wanted is None else [wanted]
+    for kernel in (*first, *(kernel for kernel in KERNELS if kernel is not wanted)):
         missing = kernel.features - features
         refusal = f"the CPU has no {', '.join(sorted(missing))}" if missing else kernel.takes(layer)
         if refusal is None:
-            return kernel, "; ".join(refusals) or ("as asked" if kernel.name == wanted else "first choice")
-        if kernel.name == wanted and missing:
-            raise ModelError(f"kernel {wanted} cannot run here: {refusal}")
+            return kernel, "; ".join(refusals) or ("as asked" if kernel is wanted else "first choice")
         refusals.append(f"not {kernel.name}: {refusal}")
     raise ModelError(f"node {layer.name}: no kernel takes it ({'; '.join(refusals)})")
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..intake.model import BinaryLayer, Model
-from ..kernels.registry import SHORTCUT_LANES, SUMS, Kernel, can_project, choose
+from ..kernels.registry import SHORTCUT_LANES, SUMS, Kernel, can_project, choose, find_kernel
 from ..machine.library import usable_features
 from ..plan.parts import Chosen
 
@@ -83,5 +83,6 @@ def choose_kernels(model: Model, wanted: str | None = None) -> KernelChoice:
 
     Raises ModelError for a kernel that does not exist or that this CPU cannot run.
     """
+    asked = None if wanted is None else find_kernel(wanted)
     packed = [layer for layer in model.layers.values() if not layer.real_input]
-    return KernelChoice({layer.output: Chosen(*choose(layer, wanted)) for layer in packed})
+    return KernelChoice({layer.output: Chosen(*choose(layer, asked)) for layer in packed})

@@ -165,6 +165,18 @@ def test_a_kernel_that_does_not_exist() -> None:
         InferenceSession(chain().SerializeToString(), kernel="gpu")
 
 
+def test_a_kernel_that_does_not_exist_where_nothing_is_packed() -> None:
+    nothing = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "nothing",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])],
+    )
+    model = helper.make_model(nothing, ir_version=10, opset_imports=[helper.make_opsetid("", 18)])
+    with pytest.raises(ModelError, match="there is no kernel gpu"):
+        InferenceSession(model.SerializeToString(), kernel="gpu")
+
+
 def test_a_damaged_name_that_is_no_text() -> None:
     """onnxruntime quotes the name in its message, which then cannot be decoded."""
     data = chain().SerializeToString()

@@ -10,6 +10,7 @@ from latentbit.training.studies.results import render, summarise
 
 DOCS = Path(__file__).parents[3] / "docs"
 LOGS = sorted((DOCS / "results").glob("*.jsonl"))
+RUNS = sorted((DOCS / "results" / "gpu").glob("*.jsonl"))
 
 pytestmark = pytest.mark.skipif(not LOGS, reason="docs/ is no part of the installed package")
 
@@ -33,3 +34,16 @@ def test_logs_are_paired_and_measured_alike(log: Path) -> None:
     assert len({record["dataset_sha256"] for record in records}) == 1
     # Either all on the test images or all on held-out training images, never a mixture.
     assert len({current_names(record)["test_accuracy"] is None for record in records}) == 1
+
+
+@pytest.mark.parametrize("log", RUNS, ids=lambda path: path.stem)
+def test_the_figures_of_a_single_run_stand_in_the_results(log: Path) -> None:
+    *epochs, result = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    assert f"results/gpu/{log.name}" in page
+    assert result["command"] in page
+    for name in ("test_accuracy", "latent_test_accuracy", "train_accuracy"):
+        assert f"| {100 * result[name]:.2f}% |" in page, name
+    assert f"| {result['epochs']:.1f}, {result['steps']:,} |" in page
+    assert f"| {result['images_per_second']:,.0f} |" in page
+    assert len(epochs) == round(result["epochs"] + 0.5)
