@@ -138,7 +138,8 @@ def _pixels(model: Model, chain: _Chain, value: str, channels: int) -> tuple[str
         value, zero = centre.input[0], found
     cast = chain.before(value, "Cast")
     turn = None if cast is None else chain.before(cast.input[0], "Transpose")
-    if turn is None or list(onnx.helper.get_node_attr_value(turn, "perm")) != [0, 3, 1, 2]:
+    perm = [] if turn is None else [list(entry.ints) for entry in turn.attribute if entry.name == "perm"]
+    if turn is None or perm != [[0, 3, 1, 2]]:
         return None
     source = turn.input[0]
     is_input = source in {info.name for info in model.proto.graph.input}
