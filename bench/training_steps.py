@@ -2,7 +2,7 @@
 
     python -m bench.training_steps [--runs 20] [--out bench/results]
 
-Writes training_steps: milliseconds of a step of every variant, taken in turns (latentbit.training.stepcost). And
+Writes training_steps: milliseconds of a step of every variant, taken in turns (training/studies/stepcost.py). And
 training_floor: the convolutions and batch norms of one step, recorded with their tensors and run again in their order
 with nothing between them: with these layers a step cannot take less. One thread, CPU time, batches of 64; CIFAR-10 is
 found through LATENTBIT_DATA.

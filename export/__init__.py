@@ -1,4 +1,4 @@
-"""Second wing: a network becomes an ONNX file of packed binary operators (the law is in :mod:`.opset`)."""
+"""The export wing: a network becomes an ONNX file of packed binary operators; :mod:`.opset` defines them."""
 
 from typing import TYPE_CHECKING
 

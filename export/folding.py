@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 
 from ..runtime.errors import UnsupportedError
 
-__all__ = ["Affine", "batch_norm_affine", "fold_binary", "fold_real"]
+__all__ = ["Affine", "Stem", "batch_norm_affine", "fold_binary", "fold_real", "round_stem", "round_to_int8"]
+
+EXACT_LIMIT = 2**24
+"""Every integer below this is a float32; a larger sum could be rounded."""
 
 
 class Affine(NamedTuple):
@@ -71,3 +74,49 @@ def fold_real(
     shift = np.zeros_like(norm.shift) if bias is None else np.asarray(bias, np.float64)
     folded = np.asarray(weight, np.float64) * scale
     return folded.astype(np.float32), (norm.scale * shift + norm.shift).astype(np.float32)
+
+
+class Stem(NamedTuple):
+    """An exact first convolution, ``fl(fl(Σ weight·(pixel − zero_point)·scale) + bias)``; all float32, whole numbers.
+
+    weight ``[O, C, kh, kw]`` in −127…127, zero_point ``[C, 1, 1]``, scale and bias ``[O]``.
+    """
+
+    weight: NDArray[np.float32]
+    zero_point: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+
+def round_stem(
+    weight: NDArray[Any], bias: NDArray[Any] | None, pixels: tuple[Any, Any, float], groups: int, name: str
+) -> Stem:
+    """Round a folded convolution, weight ``[O, C, kh, kw]``, over pixels ``(mean, std, range)`` to the exact form.
+
+    With V = W / (range·std) over input channels, output channel o gets the step q = max|V_o| / 127 and the weights
+    round(V_o / q). What rounding the zero point leaves, Σ V·(zero_point − range·mean), joins the bias.
+    Raises UnsupportedError where a sum could reach 2^24, or the image has other channels.
+    """
+    mean, std = (np.asarray(v, np.float64).reshape(-1, 1, 1) for v in pixels[:2])
+    limit = float(pixels[2])
+    taps = int(np.prod(weight.shape[1:]))
+    if taps * 127 * 255 >= EXACT_LIMIT:
+        raise UnsupportedError(f"{name}: {taps} weights a channel are too many for an exact sum (at most 517)")
+    if groups != 1 or weight.shape[1] != len(mean):
+        raise UnsupportedError(f"{name}: an exact stem reads all {len(mean)} image channels in one group")
+    zero_point = np.round(mean * limit)
+    real = np.asarray(weight, np.float64) / (limit * std)
+    largest = np.abs(real).max(axis=(1, 2, 3), keepdims=True)
+    step = np.where(largest > 0, largest, 1.0) / 127
+    offset = (real * (zero_point - limit * mean)).sum(axis=(1, 2, 3))
+    shift = offset + (0.0 if bias is None else np.asarray(bias, np.float64))
+    numbers = (np.round(real / step), zero_point, step.reshape(-1), shift)
+    return Stem(*(np.ascontiguousarray(n, np.float32) for n in numbers))
+
+
+def round_to_int8(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return ``(q, scale)``, ``weight ≈ scale·q``: q int8 as the weight ``[O, ...]``, scale ``[O]`` = max|w| / 127."""
+    scale = np.abs(weight).max(axis=tuple(range(1, weight.ndim))) / np.float32(127)
+    scale = np.maximum(scale, np.finfo(np.float32).tiny)
+    quantised = np.round(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
+    return np.clip(quantised, -127, 127).astype(np.int8), scale

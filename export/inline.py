@@ -80,7 +80,7 @@ def inline(model: onnx.ModelProto, *, opset: int = ONNX_OPSET, weights: Weights 
 
 
 def _name_after_calls(model: onnx.ModelProto, plain: ir.Model) -> None:
-    """Rename what the inliner called ``conv__7`` after the 7th call to ``layer1.0.conv.conv``, as far as it is free."""
+    """Rename what the inliner called ``conv__7`` after the 7th call to ``layer1.0.conv.conv``, if that name is free."""
     calls = {output: node.name for node in model.graph.node if node.domain for output in node.output if node.name}
     before = {node.name for node in model.graph.node}
     made = [(node, _NUMBERED.fullmatch(node.name or "")) for node in plain.graph if node.name not in before]
@@ -146,7 +146,10 @@ def _at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 
 def _drop_unknown_defaults(proto: onnx.ModelProto, version: int, opset: int) -> None:
-    """Drop attributes that the operator has only later and that say what it does anyway; the converter leaves them."""
+    """Drop attributes that only later versions of the operator have, where they hold the default.
+
+    The version converter leaves them in, and the older operator does not know them.
+    """
     for node in proto.graph.node:
         if node.domain not in STANDARD_DOMAINS:
             continue

@@ -2,17 +2,17 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnx_ir as ir
 
-from ..runtime.errors import ConfigError, ModelError, UnsupportedError, first_line
+from ..runtime.errors import CheckFailed, ConfigError, ModelError, UnsupportedError, first_line
 from ..runtime.files import write_bytes
 from .graph.reading import to_proto
-from .readers import find_reader
+from .readers import find_prover, find_reader
 
 __all__ = ["FORMAT_VERSION", "export_onnx", "write_model"]
 
@@ -33,12 +33,13 @@ def export_onnx(
     output_name: str | None = None,
     top_k: int = 0,
     labels: Sequence[str] | None = None,
+    prove: bool = True,
 ) -> Path:
     """Write ``network`` to ``path`` as ONNX with packed binary layers, and return the path.
 
     network: a ``torch.nn.Module`` (trained, or already folded) or an ``onnx_ir.Model``.
     example_input: a tensor or array of the shape the network takes, ``[N, C, H, W]``, or a sequence of them, one an
-    argument of ``forward``; their values do not matter. Not looked at for an ``onnx_ir.Model``.
+    argument of ``forward``; the proof draws its inputs from their range. Not looked at for an ``onnx_ir.Model``.
     metadata: JSON-able values, written as the file's properties under ``latentbit.<key>``.
     pixels: a :class:`latentbit.training.Pixels`; the file then takes uint8 images ``[N, H, W, C]``.
     exact_stem: with ``pixels``, round the first convolution to int8 weights and exact integer sums.
@@ -47,12 +48,15 @@ def export_onnx(
     output_name: name of the output, ``"logits"`` unless given.
     top_k: add the outputs ``labels`` and ``scores``, ``[N, top_k]``: the most probable classes and their softmax.
     labels: with ``top_k``, names of the classes; without them the output ``labels`` holds class numbers (int64).
+    prove: run the file here and in onnxruntime, on the example and others, and compare it with the network
+    (docs/export.md says how; an ``onnx_ir.Model`` has nothing to be compared with). False writes it unproven.
 
     The file passes ``onnx.checker.check_model(full_check=True)`` before it is put in place under its final name.
-    Raises UnsupportedError naming every layer that has no emitter, and for an option that this network cannot use: an
-    ``onnx_ir.Model`` is written as it is, and a folded network keeps the form it was folded to (``pixels``,
-    ``exact_stem``, ``int8_weights``). ConfigError for an option with a value that makes no sense, InputError for an
-    example that is none, ModelError where the result is no valid ONNX, StorageError where the file cannot be written.
+    Raises UnsupportedError where torch cannot export the network or the file would answer otherwise, and for an option
+    that this network cannot use: an ``onnx_ir.Model`` is written as it is, and a folded network keeps the form it was
+    folded to (``pixels``, ``exact_stem``, ``int8_weights``). ConfigError for an option with a value that makes no
+    sense, InputError for an example that is none, ModelError where the result is no valid ONNX, CheckFailed where it
+    does not answer as the network does (nothing is written then), StorageError where the file cannot be written.
     """
     options = {
         "pixels": pixels,
@@ -78,15 +82,33 @@ def export_onnx(
             model.metadata_props[f"latentbit.{key}"] = json.dumps(value)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"metadata {key!r} cannot be written as JSON: {first_line(error)}") from None
-    return write_model(to_proto(model), path)
+    changing = {name: given[name] for name in ("pixels", "exact_stem", "int8_weights") if name in given}
+
+    def failure(data: bytes) -> str | None:
+        found: str | None = find_prover(network)(network, example_input, data, **changing).failure
+        return found
+
+    return write_model(to_proto(model), path, failure if prove and not isinstance(network, ir.Model) else None)
 
 
-def write_model(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> Path:
-    """Check the model in full and write it, whole or not at all. Raises ModelError where ONNX's check refuses it."""
+def write_model(
+    proto: onnx.ModelProto, path: str | os.PathLike[str], failure: Callable[[bytes], str | None] | None = None
+) -> Path:
+    """Check the model in full and write it, whole or not at all. Raises ModelError where ONNX's check refuses it.
+
+    ``failure`` says what else is wrong with the bytes; where it says something, CheckFailed is raised.
+    """
     target = Path(path)
     try:
         onnx.checker.check_model(proto, full_check=True)
     except Exception as error:
         raise ModelError(f"{target} would be no valid ONNX file and is not written: {first_line(error)}") from error
-    write_bytes(target, proto.SerializeToString(deterministic=True))
+    data = proto.SerializeToString(deterministic=True)
+    wrong = None if failure is None else failure(data)
+    if wrong is not None:
+        raise CheckFailed(
+            f"{target} is not written, for it would not answer as the network does: {wrong}"
+            " (prove=False writes it all the same)"
+        )
+    write_bytes(target, data)
     return target

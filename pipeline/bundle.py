@@ -1,4 +1,4 @@
-"""``pipeline bundle``: what a device needs of a finished run, in one folder or zip file (see ``runtime/bundle.py``)."""
+"""``pipeline bundle``: what a device needs of a finished run, in one folder or zip file (runtime/proof/bundle.py)."""
 
 import os
 import re

@@ -1,9 +1,9 @@
 """The conductor: which stages have to run, in which order, and what the manifest says afterwards.
 
 A stage is *fresh* when its section of the configuration, the files it reads and the files it wrote all have the
-digests that the manifest holds; then nothing of it is imported. Before a stage starts, the manifest says that it is
-running with which section: a killed stage is found so, and its folder is kept for it to resume (or emptied, if the
-section changed).
+digests that the manifest holds; then nothing of it is imported. Before a stage starts, the manifest says that it
+is running, and with which section. So a stage that was killed is known, and its folder is kept for it to resume, or
+emptied if the section changed.
 """
 
 import time

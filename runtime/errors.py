@@ -11,7 +11,7 @@
     ├── ConfigError             an unknown key, a wrong type or an impossible value                 (exit code 2)
     ├── UnsupportedError        a network has a layer that cannot be read, folded or exported
     ├── MissingExtraError       a package of an extra is not installed
-    └── CheckFailed             the accuracy check ran, and its figures are out of tolerance
+    └── CheckFailed             a check or the proof of an export ran: out of tolerance
 
 The message is one line: what was wrong, where, and how to mend it. The command line prints it without a traceback and
 exits with ``exit_code``; any other exception is a defect of ours and keeps its traceback.
@@ -75,7 +75,7 @@ class MissingExtraError(LatentbitError):
 
 
 class CheckFailed(LatentbitError):
-    """The accuracy check ran to its end and found figures out of tolerance."""
+    """The accuracy check, or the proof of an export, found that a file does not answer as it should."""
 
 
 def first_line(error: BaseException) -> str:

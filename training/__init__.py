@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .data.dataset import Dataset
     from .handover.fold import fold
     from .handover.pixels import Pixels
+    from .handover.proving.prove import Proof, prove
     from .handover.reader import register_emitter
     from .latent.objectives import Objective, build_objective
     from .layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign, set_progress
@@ -32,6 +33,7 @@ __all__ = [
     "Objective",
     "Pixels",
     "Progress",
+    "Proof",
     "RPReLU",
     "RSign",
     "Settings",
@@ -44,6 +46,7 @@ __all__ = [
     "fold",
     "load",
     "load_network",
+    "prove",
     "register_emitter",
     "set_progress",
     "set_real_weights",
@@ -62,6 +65,7 @@ __getattr__, __dir__ = lazy(
         "Objective": "latent.objectives",
         "Pixels": "handover.pixels",
         "Progress": "loop.trainer",
+        "Proof": "handover.proving.prove",
         "RPReLU": "layers.binary",
         "RSign": "layers.binary",
         "Settings": "settings",
@@ -74,6 +78,7 @@ __getattr__, __dir__ = lazy(
         "fold": "handover.fold",
         "load": "data.catalogue",
         "load_network": "loop.loading",
+        "prove": "handover.proving.prove",
         "register_emitter": "handover.reader",
         "set_progress": "layers.binary",
         "set_real_weights": "layers.weights",

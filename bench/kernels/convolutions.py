@@ -3,11 +3,13 @@
     python -m bench.kernels.convolutions [--runs 40] [--out bench/results]
 
 Every engine runs the same convolution, one thread, by turns in one process, after a warm-up, in CPU time of its thread.
-latentbit's integers are compared with the oracle before any time is taken. Ours is timed in three forms, float out,
-bits out (integer thresholds) and residual (scale, bias, residual, RPReLU, threshold, floats and bits out), each with
-the work a kernel needs before it (its pair image or copies). onnxruntime and OpenVINO run a chain of four, divided by
-four, so that the cost of a call and of layout changes at its ends is shared as in a network. A convolution with other
-outputs than inputs is no chain: there onnxruntime runs one, and ours has no residual form.
+latentbit's integers are compared with the oracle before any time is taken.
+
+Ours is timed in three forms: float out, bits out (integer thresholds), and residual (scale, bias, residual, RPReLU,
+threshold, floats and bits out). Each includes the work that a kernel needs before it (its pair image or copies).
+onnxruntime and OpenVINO run a chain of four, and the time is divided by four. So a call, and the changes of layout at
+its ends, cost what they cost in a network. A convolution with other outputs than inputs cannot be chained: there
+onnxruntime runs one, and ours has no residual form.
 """
 
 import argparse

@@ -21,7 +21,7 @@ __all__ = ["Activations", "Signs"]
 
 @dataclass(frozen=True)
 class Signs:
-    """``value = offset + scale · s`` with ``s`` in {−1, +1}: made by a step, or moved from ``parts``."""
+    """``value = offset + scale · s`` with ``s`` in {−1, +1}: made by a step, or by an operator that moves ``parts``."""
 
     value: ir.Value
     scale: float

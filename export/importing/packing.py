@@ -161,7 +161,7 @@ class _Packer:
         added = ir.node(operator.name, [value, *constants], attributes, domain=DOMAIN, name=layer.node.name or name)
         self.rewriting.take_place(tail.nodes, added)
         if source is None:
-            return False  # a sum of floats: its last bits hang on its order
+            return False  # a sum of floats: its last bits depend on its order
         exact = core.exact_sums and (not tail.folded if np.any(core.start.shift) else tail.exact)
         full = not any(core.pads) or core.pad_value != 0
         if _never_zero(tail.scale, tail.bias, layer.window, every_position_counts=full):
@@ -219,7 +219,7 @@ def _never_zero(
     """Tell whether fl(fl(acc·scale) + bias) is 0 for no accumulator.
 
     acc is in [−window, window], with the parity of ``window`` where every position counts (no padding with 0). It can
-    only cancel ``bias`` beside ``−bias/scale``, so three accumulators a channel are tried.
+    only cancel ``bias`` next to ``−bias/scale``, so of each channel the three accumulators around it are tried.
     """
     if np.any(np.abs(scale) < np.float32(1e-20)):  # fl(acc·scale) could underflow, or is always 0
         return bool(np.all(scale == 0) and np.all(bias != 0))

@@ -13,12 +13,13 @@ import numpy as np
 
 from ..errors import DataError, MissingExtraError, ModelError
 from ..session.session import InferenceSession
+from .pixels import as_meant
 from .preprocessing import read_metadata, read_preprocessing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Answer", "classify"]
+__all__ = ["Answer", "classify", "read_image"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def classify(session: InferenceSession, paths: Iterable[str | PathLike[str]], *,
     name = session.get_inputs()[0].name
     output = session.get_outputs()[0].name
     for path in paths:
-        logits = session.run([output], {name: wanted.apply(_read(Path(path)))})[0][0].astype(np.float64)
+        logits = session.run([output], {name: wanted.apply(read_image(Path(path)))})[0][0].astype(np.float64)
         if len(logits) != len(labels):
             raise ModelError(f"the model has {len(logits)} outputs and {len(labels)} labels: export it again")
         shares = np.exp(logits - logits.max())
@@ -51,7 +52,8 @@ def classify(session: InferenceSession, paths: Iterable[str | PathLike[str]], *,
         yield Answer(Path(path), tuple((str(labels[index]), float(shares[index])) for index in best))
 
 
-def _read(path: Path) -> "Image":
+def read_image(path: Path) -> "Image":
+    """Return an image file upright, with 8 bits a channel; DataError for what is none."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
@@ -59,7 +61,7 @@ def _read(path: Path) -> "Image":
     try:
         with Image.open(path) as image:
             image.load()
-            return image
+            return as_meant(image)
     except UnidentifiedImageError:
         raise DataError(
             f"{path} is no image that Pillow can read: give PNG, JPEG, WebP or another image file"

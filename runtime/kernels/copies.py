@@ -8,9 +8,9 @@ one to two::
     copy 1                   a1 a2 a3 a0 | b1 b2 b3 b0
     copy 2                   a2 a3 a0 a1 | b2 b3 b0 b1
 
-Where a group has as many outputs as inputs :func:`turned_image` shifts 512 bits at once: the low channels of a group
-come from above, the others from below, with the bits of the cells beside them. :func:`spread_image` serves all others:
-it gathers eight bits at once, by eight shifts of one word of the input.
+Where a group has as many outputs as inputs :func:`turned_image` shifts 512 bits at once. The low channels of a group
+are read from higher places and the others from lower ones, perhaps in the cell beside their own. :func:`spread_image`
+serves all other groups: it gathers eight bits at once, by eight shifts of one word of the input.
 """
 
 from typing import Any

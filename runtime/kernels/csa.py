@@ -6,8 +6,8 @@ output channels::
     activations, 64 channels of a pixel:  a, a'   one word each, broadcast from memory to all 16 lanes
     weights, the same 64 channels:        w, w'   [o0 o1 … o15], a word a lane
 
-    x = a xor w, x' = a' xor w'           the mismatches as bits; never computed as such, for of three bit vectors
-    ones + x + x' = ones' + 2 · carry     a full adder on each of 512 bits needs only
+    x = a xor w, x' = a' xor w'           the mismatches as bits, which are never computed on their own
+    ones + x + x' = ones' + 2 · carry     a full adder for each of 512 bits, in three operations:
     p     = ones xor a xor w              vpternlog
     ones' = p xor a' xor w'               vpternlog
     carry = p ? not ones' : ones          vpternlog: p says that ones and x differ, so x' decides, and x' = not ones'

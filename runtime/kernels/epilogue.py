@@ -165,8 +165,8 @@ def make_epilogue(pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = 
         first, channels, constants = (
             emit_word(b, block, word) for word in (BlockWord.FIRST, BlockWord.CHANNELS, BlockWord.CONSTANTS)
         )
-        # Places that fill an incomplete tile write aside: the pixel that they repeat may already have overwritten its
-        # residual in place, and what they would write were wrong.
+        # Filler pixels of an incomplete tile write to scratch memory. The pixel that they repeat may already have
+        # overwritten its residual in place, so what they compute is wrong.
         aside = cg.alloca_once(b, ir.ArrayType(I8, 8 * lanes + 64))
         aside.align = 64
         floats_aside = b.sub(b.ptrtoint(aside, I64), b.mul(first, const(4)))

@@ -22,7 +22,7 @@ from .llvm import I32, I64, call_kernel, const, kernel, load_i64, pointer, routi
 
 __all__ = ["run_alone", "run_shared"]
 
-_SPINS = 2000  # a turn is some 30 ns: longer than the end of a portion takes, shorter than a time slice
+_SPINS = 2000  # of some 30 ns: together longer than a portion takes to end, shorter than a time slice
 _PORTIONS = 6  # per thread: fine enough to even out, coarse enough to keep weights in the cache
 
 

@@ -104,7 +104,8 @@ class SumsKernel:
     run          numbers of a window row that are multiplied at once
     pixels       pixels of a tile
     lanes        output channels of a block
-    raw          whether the image holds pixels as they are, and each lane starts at −Σ w·zero point; or centred
+    raw          True: the image holds pixels as they are, and each lane starts at −Σ w·zero point. False: pixels
+                 − zero point
     ============ ========================================================================================
     """
 

@@ -5,10 +5,10 @@
     means     6 pixels × C        weights [O/16][C][16]        a tile is 6 pixels × 16 output channels
     for c: sum[p] = fma(broadcast mean[p, c], weights[c], sum[p])                   then + bias
 
-6 × 16 floats are twelve registers of AVX2 and twenty-four of NEON: none spills. For AVX-512 :func:`project_blocks_wide`
-takes two blocks, since each multiply-add waits for the sum that it adds to: six sums leave the CPU idle, twelve do not.
-The weights of a block stay in the first cache while all pixels pass. Every sum is made in the order of the channels,
-whatever the tile.
+6 × 16 floats are twelve registers of AVX2 and twenty-four of NEON: none spills. A multiply-add has to wait for the sum
+that it adds to. With AVX-512 six sums are too few to keep the CPU busy meanwhile and twelve are enough, so
+:func:`project_blocks_wide` takes two blocks. The weights of a block stay in the first cache while all pixels pass.
+Every sum is made in the order of the channels, whatever the tile.
 """
 
 from typing import Any

@@ -13,8 +13,8 @@ ripples through the planes. Neighbours of a row are one load; at its end, and wi
 the planes meet limits that lie as bits too (LIMITS), and the bits that come out are those that the next layer reads;
 or else they are transposed: bit p of a channel's byte is its bit of plane p, the count that the epilogue reads.
 
-An output channel of a group of n reads n inputs: n copies of the image (kernels/copies.py) hold the bit that it meets
-first, second … in its own place. Each copy is one more set of taps, and no group is met in the loops.
+An output channel of a group of n reads n inputs. For each of them there is a copy of the image (kernels/copies.py) in
+which that bit lies in the channel's own place. Each copy is one more set of taps, so the loops know of no groups.
 A padded position is a stored bit, so it acts as −1 or +1; zero padding is repaired by the base of its border class.
 """
 

@@ -6,9 +6,9 @@ is one run of kw·C numbers, taken in pairs::
     image row   … p0r p0g │ p0b p1r │ p1g p1b │ …          a pair is broadcast to eight lanes,
     weights     [o0 o0│o1 o1│ … │o7 o7]  a pair a lane     vpmaddwd: lane += pair · pair, int32
 
-A tile is 2 pixels × 32 channels: 8 accumulators, 16 vector operations for 128 products. A third pixel fills all sixteen
-registers, one accumulator goes over the stack at every pair, and that round trip sets the pace: the 7×7 at 224² took
-3.3 ms so and takes 2.2 ms (best of ``python -m latentbit.runtime profile``).
+A tile is 2 pixels × 32 channels: 8 accumulators, 16 vector operations for 128 products. With a third pixel all sixteen
+registers would be full, and one accumulator would go over the stack at every pair. That round trip set the pace: the
+7×7 at 224² took 3.3 ms with three pixels and takes 2.2 ms with two (best of ``python -m latentbit.runtime profile``).
 ``vpmaddubsw`` on bytes would be twice as fast and wrong: 255·127·2 saturates int16.
 """
 

@@ -1,8 +1,8 @@
 """Sums of the exact stem in fours of bytes, for x86 with AVX-512 VNNI.
 
 ``vpdpbusd`` multiplies four unsigned by four signed bytes and adds all to int32, without saturation: pixels as they are
-times int8 weights. The zero point leaves the loop, Σ w·(p − z) = Σ w·p − Σ w·z, and the last sum is where each lane
-starts; padding is stored as the zero point. A window row of kw·C bytes is filled up to fours by zero weights::
+times int8 weights. The zero point is taken out of the loop: Σ w·(p − z) = Σ w·p − Σ w·z, so each lane starts at −Σ w·z.
+Padding is stored as the zero point. Zero weights fill a window row of kw·C bytes up to fours::
 
     image row   … p0r p0g p0b p1r │ p1g p1b p2r p2g │ …    four bytes are broadcast from memory to sixteen lanes,
     weights     [o0 o0 o0 o0│ … │o15 o15 o15 o15]          four bytes a lane

@@ -1,8 +1,11 @@
 """Data of the bit-sliced kernel (kernels/slice.py): weights, taps, copies and limits, all in vectors of eight cells.
 
-A cell is 64 output channels of a pixel, a bit each. A vector holds some pixels or a part of one (layout/images.py), and
-what belongs to channels lies in it as the channels of its pixels do. An output channel meets the n inputs of its group
-in n turns, and for each turn there is a copy of the image (kernels/copies.py) with the bit that it meets in its place.
+A cell is 64 output channels of a pixel, one bit each. A vector holds several pixels, or a part of one
+(layout/images.py). Weights and limits lie in a vector in the order of the channels of its pixels.
+
+An output channel meets the n inputs of its group in n turns. For each turn there is a copy of the image
+(kernels/copies.py), in which the bit that the channel meets lies in the channel's own place.
+
 All functions here run once per model or shape.
 """
 
@@ -79,19 +82,22 @@ def _met(layer: BinaryLayer) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def from_above(image: PackedImage, copy_bytes: int) -> NDArray[np.uint8]:
-    """Return which bits of a turned copy come from above, uint8 ``[turns, bytes of a pixel, or VECTOR]``."""
+    """Return a mask of each turned copy, uint8 ``[turns, bytes of a pixel, or VECTOR]``.
+
+    A bit is 1 where it is read from a higher place of the input, 0 where it is read from a lower one.
+    """
     inputs = image.layer.shape[1]
     above = np.arange(image.layer.channels) % inputs + np.arange(inputs)[:, None] < inputs
     return _vectors(SLICES.encode(np.where(above, np.int8(1), np.int8(-1)))).reshape(inputs, -1)
 
 
 def reach(layer: BinaryLayer) -> int:
-    """Return how many bits lie between the inputs of eight outputs that share a byte, at most."""
+    """Return how many bits the inputs of eight outputs that share a byte span, at most."""
     return int(_met(layer)[1].max()) + 1
 
 
 def gathers(image: PackedImage, copy_bytes: int) -> NDArray[np.int64]:
-    """Return how a pixel of the copies is gathered, int64 ``[turns · ceil(O / 8), GATHER_WORDS]``: byte by byte."""
+    """Return a row for each byte that a pixel of the copies gathers, int64 ``[turns · ceil(O / 8), GATHER_WORDS]``."""
     first, places = _met(image.layer)
     targets = np.arange(len(first))[:, None] * copy_bytes + np.arange(first.shape[1])
     table = np.stack([first, (places << 8 * np.arange(8)).sum(axis=2), targets], axis=2)
@@ -99,7 +105,7 @@ def gathers(image: PackedImage, copy_bytes: int) -> NDArray[np.int64]:
 
 
 def taps(copy: PackedImage, turns: int, copy_bytes: int) -> NDArray[np.int64]:
-    """Return the places under the window (offset from its corner, 0): of a tap its place in each of the copies."""
+    """Return a row (offset from the corner of the window, 0) for each tap in each copy, int64 ``[taps · turns, 2]``."""
     layer = copy.layer
     kh, kw = layer.shape[2:]
     table = [
@@ -124,7 +130,8 @@ def slice_weights(layer: BinaryLayer) -> NDArray[np.uint8]:
 def limit_planes(limits: NDArray[np.int32], layer: BinaryLayer) -> NDArray[np.uint8]:
     """Return limits int32 ``[classes, O]`` as bits: uint8 ``[classes, blocks · planes · VECTOR bytes, or a few more]``.
 
-    They lie in bit planes as the mismatches do. A row is a multiple of O bytes, so that a border class · O leads to it.
+    They lie in bit planes as the mismatches do. A row is a multiple of O bytes, because the pixel table stores the
+    border class times O: that number times LIMITS_STRIDE leads to the row of the class.
     """
     planes = np.arange(4 if layer.window <= FEW_TAPS else 8)
     numbers = limits.clip(0, layer.window + 1)  # of at most ``window`` mismatches all are below the last

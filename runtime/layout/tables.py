@@ -39,7 +39,7 @@ def pair_order(tile: int) -> Order:
 def pieces(image: PackedImage, limit: int, grain: int) -> NDArray[np.int64]:
     """Cut the window into runs (offset from its corner, length) of at most ``limit`` bytes: whole rows if possible.
 
-    Lengths are multiples of ``grain``, which divides ``limit``, but for the last of a row.
+    All lengths are multiples of ``grain``, except that of the last run of a row. ``grain`` divides ``limit``.
     """
     layer = image.layer
     group_bytes = image.format.group_bytes(layer.shape[1])
@@ -89,8 +89,8 @@ def border_bases(
 
     ``layer`` is the image's, perhaps with negated weights, ``error`` the :meth:`ImageFormat.pad_error` of its weight.
 
-    A border class is a set of taps that fall on the border; an output pixel needs its own base where padded positions
-    add something else to the count than they should (zero padding in a format that knows only ±1).
+    A border class is a set of taps that fall on the border. It needs a base of its own where a padded position adds
+    something else to the count than it should: zero padding, in a format that knows only ±1.
     """
     height, width = layer.output_size(image.height, image.width)
     inside, classes = [], []

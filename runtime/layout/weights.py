@@ -18,7 +18,7 @@ __all__ = ["interleaved", "pack_constants", "pack_weights"]
 
 
 def interleaved(lanes: int) -> NDArray[np.int64]:
-    """Return the output channel of each byte lane: of 32 the even bytes widen to 0…15, the odd ones to 16…31."""
+    """Return the output channel of each byte lane: when 32 bytes are widened, even ones are 0…15, odd ones 16…31."""
     return np.array([lane // 32 * 32 + lane % 32 // 2 + 16 * (lane % 2) for lane in range(lanes)])
 
 

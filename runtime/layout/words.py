@@ -69,7 +69,7 @@ class BlockWord(IntEnum):
 
 
 class PixelWord(IntEnum):
-    """Words, int32, of an output pixel. A place of a tile without a pixel repeats one of the same tile."""
+    """Words, int32, of an output pixel. Where a tile has more places than pixels, a place repeats one of its pixels."""
 
     INPUT = 0  # offset of its window in the packed image
     OUTPUT = 1  # number of the pixel, −1 where it is repeated
@@ -204,7 +204,7 @@ class Flag(IntFlag):
 
 
 FEW_TAPS = 14
-"""So many one-bit mismatches, and a limit one above, are counted in four bit planes, more in eight."""
+"""Up to so many taps are counted in four bit planes, more in eight: a limit, one above the count, must fit too."""
 
 GATHER_WORDS = 3
 """Words of a byte to gather (kernels/copies.py): offset of eight bytes in the input's pixel, the places of eight bits

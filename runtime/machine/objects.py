@@ -2,9 +2,9 @@
 
 :mod:`.jit` loads such a file, and :mod:`..kernels.build` links several.
 
-What numba's wrappers call of CPython (only where an exception passes through a kernel, which none raises) becomes a
-trap; everything but the kernels becomes internal and is dropped. The open symbols that are left are those of the C
-library (``memset`` and the like).
+numba's wrappers call CPython only where an exception passes through a kernel, and no kernel raises one: these calls
+become traps. Everything but the kernels becomes internal and is dropped. The only symbols that stay open are those of
+the C library (``memset`` and the like).
 """
 
 from collections.abc import Mapping, Sequence

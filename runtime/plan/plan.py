@@ -44,7 +44,7 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     """
     graph = Graph(model)
     units, reasons = find_units(model, graph)
-    stem = find_stem(model, graph)
+    stem = find_stem(model, graph, {unit.source for unit in units})
     chosen: dict[Part, Chosen] = {unit: choice.unit(unit.layer) for unit in units}
     if stem is not None:
         chosen[stem] = choice.stem(stem.weight)

@@ -8,6 +8,7 @@ All sums are integers below 2^24, so float32 executors compute them exactly, and
 keep order: the maximum over a window may be taken of the integers, once the channels of a negative scale are negated.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -56,11 +57,14 @@ class Stem:
         return int(self.weight.shape[0])
 
 
-def find_stem(model: Model, graph: Graph) -> Stem | None:
-    """Return the exact stem of a model, or None where its beginning is anything else."""
+def find_stem(model: Model, graph: Graph, packed: Collection[str]) -> Stem | None:
+    """Return the exact stem of a model, or None where its beginning is anything else.
+
+    ``packed`` are the values that units pack: a pool behind one of them is the unit's.
+    """
     for index, node in enumerate(graph.nodes):
         if node.op_type == "Conv" and node.domain in STANDARD_DOMAINS:
-            return _match(model, graph, index)
+            return _match(model, graph, index, packed)
     return None
 
 
@@ -91,7 +95,7 @@ class _Chain:
         return node
 
 
-def _match(model: Model, graph: Graph, index: int) -> Stem | None:
+def _match(model: Model, graph: Graph, index: int, packed: Collection[str]) -> Stem | None:
     conv, chain = graph.nodes[index], _Chain(graph, index)
     window, weight = pool_window(conv), _weight(model, graph, conv, chain)
     if len(conv.input) != 2 or window is None or weight is None or weight.shape[0] % 8:
@@ -106,7 +110,7 @@ def _match(model: Model, graph: Graph, index: int) -> Stem | None:
     if np.abs(weight).sum(axis=(1, 2, 3)).max() * 255 >= _EXACT or not np.all(np.isfinite(scale)):
         return None
     pool = None
-    if (pooled := chain.behind(output, "MaxPool")) is not None:
+    if output not in packed and (pooled := chain.behind(output, "MaxPool")) is not None:
         pool = pool_window(pooled)
         if pool is None:
             chain.nodes.pop()
@@ -177,4 +181,4 @@ def _weight(model: Model, graph: Graph, conv: onnx.NodeProto, chain: _Chain) -> 
 
 
 def _whole(values: NDArray[Any], low: int, high: int) -> bool:
-    return bool(np.all(values == np.rint(values)) and values.min() >= low and values.max() <= high)
+    return bool(values.size and np.all(values == np.rint(values)) and values.min() >= low and values.max() <= high)

@@ -53,7 +53,7 @@ class BoundFloatSegment:
         return {}
 
     def _run_plainly(self) -> None:
-        """Run without bound buffers: the first time, for only onnxruntime knows the shapes, and always with strings."""
+        """Run without bound buffers: the first time, as only onnxruntime knows the shapes, and always for strings."""
         feeds = {name: self._buffers.take(name) for name in self._inputs}
         found = self._session.run(list(self._names), feeds)
         values = self._buffers.values

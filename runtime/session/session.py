@@ -150,10 +150,10 @@ class InferenceSession:
         """Run once, in one thread, and return the time of every step (:mod:`.profile` sums and draws them).
 
         ``counting_only`` gives instead the times of the binary layers without their epilogue: they count, and write
-        nothing. That is what no layer can pass, however much is fused with it.
+        nothing. No fusion can make a layer faster than that.
 
-        ``clock`` gives nanoseconds: ``time.thread_time_ns`` leaves out what other processes take. Run before, so that
-        buffers are bound and caches warm.
+        ``clock`` gives nanoseconds; ``time.thread_time_ns`` leaves out what other processes take. Call :meth:`run`
+        first, so that buffers are bound and caches are warm.
         """
         arrays = check_feeds(self._inputs, feeds)
         watch = Stopwatch(clock)

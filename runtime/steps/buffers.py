@@ -31,7 +31,7 @@ def channel_last(name: str) -> str:
     return f"{name}·nhwc"
 
 
-def _port(name: str, rank: int) -> str:
+def port(name: str, rank: int) -> str:
     """Return the name of a value in the layout of the kernels; one of rank 2 has but one layout."""
     return channel_last(name) if rank == 4 else name
 
@@ -66,11 +66,11 @@ class Buffers:
 
     def fed(self, name: str, rank: int) -> bool:
         """Tell whether the caller feeds a value of this rank in the layout of the kernels."""
-        return _port(name, rank) in self.feeds
+        return port(name, rank) in self.feeds
 
     def floats(self, name: str, rank: int, channels: int, reader: str) -> NDArray[np.float32]:
         """Return a value of this rank as ``[N, H, W, C]``; InputError where it is not what its reader indexes."""
-        value = self._checked(name, self.take(_port(name, rank)), (np.dtype(np.float32), rank, channels), reader)
+        value = self._checked(name, self.take(port(name, rank)), (np.dtype(np.float32), rank, channels), reader)
         return value if rank == 4 else value[:, None, None, :]
 
     def pixels(self, name: str, channels: int, reader: str) -> NDArray[np.uint8]:
@@ -94,7 +94,7 @@ class Buffers:
         """Return the float32 ``[N, H, W, O]`` output of a part: ``place`` if it is given, else a new buffer."""
         self.reserve(4 * math.prod(shape) if place is None else 0, part.name)
         out: NDArray[np.float32] = aligned(math.prod(shape), np.float32).reshape(shape) if place is None else place
-        self.values[_port(part.output, part.rank)] = out if part.rank == 4 else out[:, 0, 0]
+        self.values[port(part.output, part.rank)] = out if part.rank == 4 else out[:, 0, 0]
         return out
 
     def new_bits(self, planned: Planned[Any], height: int, width: int, batch: int) -> PackedImage | None:

@@ -17,9 +17,9 @@ __all__ = ["Bound", "Step", "descriptor", "image_stride"]
 class Step:
     """One call of a kernel on an image.
 
-    ``words`` are its descriptor, int64. ``work`` is how much there is to do on an image; each kernel counts it in its
-    own pieces. ``keep`` holds what the descriptor points to. ``fed`` is, where the caller feeds an array that the step
-    reads, the word that holds its address and the array's name.
+    ``words`` are its descriptor, int64. ``work`` is how much there is to do on an image; what is counted is said of
+    each kernel in layout/words.py. ``keep`` holds what the descriptor points to. Where the step reads an array that the
+    caller feeds, ``fed`` is the word for its address, and its name.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Bound:
 def descriptor(kind: type[IntEnum], values: Mapping[Any, int | NDArray[Any] | None]) -> NDArray[np.int64]:
     """Return the words of a descriptor; ``kind`` lists them and their number (``SIZE``).
 
-    An array stands for its address (the step has to keep it), None for 0, and so does a word that is not given.
+    An array stands for its address; the step has to keep it. None stands for 0, as does a word that is not given.
     """
     words = np.zeros(kind["SIZE"], np.int64)
     for word, value in values.items():

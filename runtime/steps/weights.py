@@ -52,7 +52,7 @@ class PackedLayer:
 
 
 def pack_layer(planned: Planned[Unit]) -> PackedLayer:
-    """Pack weights and constants; a constant that the file does not have changes no bit (x − 0, 1 · x, x + −0)."""
+    """Pack weights and constants. One that the file does not have is such that no bit changes: x − 0, 1 · x, x + −0."""
     unit, kernel, layer = planned.part, planned.kernel, planned.part.layer
     if planned.thresholds is not None:
         layer = _negated(layer, planned.thresholds.falling)

@@ -14,7 +14,7 @@ FLOORS = {
         *("", "machine", "intake", "layout", "kernels", "plan", "steps", "session", "proof", "zoo", "classify"),
     ),
     "training": ("", "data", "layers", "models", "latent", "loop", "studies", "handover"),
-    "export": ("graph", "", "importing"),
+    "export": ("graph", "", "importing", "frontend"),
     "pipeline": (
         *("sections", "config", "rundir", "progress", "paths", "console", "sampling"),
         *("charts", "page", "cards", "summary", "report"),

@@ -21,6 +21,8 @@ from .fetch import data_root
 __all__ = ["load_folder"]
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp"}
+DECODER = 2
+"""Part of the cache's name: counted up when :func:`decode` gives other pixels for the same file."""
 
 
 def cache_root() -> Path:
@@ -51,9 +53,11 @@ def decode(path: Path, side: int) -> Images:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise MissingExtraError("folders of images need pillow: pip install 'latentbit[train]'") from None
+    from ...runtime.classify.pixels import as_meant  # here: a network that reads no folder needs no session
+
     try:
         with Image.open(path) as image:
-            picture = image.convert("RGB")
+            picture = as_meant(image).convert("RGB")
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
         raise DataError(f"{path} is no readable image ({error}): delete or replace it") from error
     scale = side / min(picture.size)
@@ -69,7 +73,7 @@ def decoded(files: list[Path], side: int, load_side: int) -> Images:
     The cache's name follows from every file's path, size and time of change, so an altered folder is decoded anew.
     """
     states = [[str(path), (stat := path.stat()).st_size, stat.st_mtime_ns] for path in files]
-    key = hashlib.sha256(json.dumps([states, side, load_side]).encode()).hexdigest()[:32]
+    key = hashlib.sha256(json.dumps([DECODER, states, side, load_side]).encode()).hexdigest()[:32]
     target = cache_root() / f"images-{key}.npy"
     if not target.exists():
         start = (load_side - side) // 2

@@ -1,5 +1,7 @@
-"""The hand-over to export: fold a trained network, record it as the reference, write it node by node.
+"""The hand-over to export: a torch network becomes a graph; a folded one is recorded as the reference.
 
-Read in this order: :mod:`.fold` (trained network to :mod:`.folded` modules), :mod:`.reference` (its recorded answers),
-:mod:`.reader` (what ``export_onnx`` calls), :mod:`.emission` (the walk) and the lists of emitters.
+Read in this order: :mod:`.reader` (what ``export_onnx`` calls, and which network takes which way), :mod:`.program` and
+:mod:`.carried` (any module, by ``torch.export``), :mod:`.fold` (a trained network as :mod:`.folded` modules),
+:mod:`.reference` (its recorded answers), :mod:`.emission` (the walk over a folded network), the lists of
+emitters, and :mod:`.proving` (the file beside the network).
 """

@@ -15,10 +15,9 @@ from torch import Tensor, fx, nn
 from ...export.folding import Affine, batch_norm_affine, fold_binary, fold_real
 from ...runtime.errors import UnsupportedError
 from ..layers.binary import BinaryConv2d, BinaryLinear, RSign
-from ..layers.signs import weight_scale
 from ..layers.tracing import Tracer, trace
 from ..layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
-from ..layers.weights import LatentWeightLayer
+from .carried import signs_and_scale
 from .emission import array
 from .emitters.layers import MODULES
 from .folded import (
@@ -123,24 +122,10 @@ def _affine(norm: nn.Module, name: str) -> Affine:
     return batch_norm_affine(gamma, beta, array(norm.running_mean), array(norm.running_var), norm.eps, name)
 
 
-def _signs_and_scale(layer: LatentWeightLayer, name: str) -> tuple[Tensor, Tensor]:
-    """Return sign(W) and α ``[O, 1, …]`` of the W that the layer binarises; refuse one that computes otherwise."""
-    weight = layer.latent_weight().detach()
-    if not weight.isfinite().all():
-        raise UnsupportedError(f"{name}: W holds NaN or infinity; the training run diverged")
-    signs, alpha = torch.where(weight >= 0, 1, -1).to(torch.int8), weight_scale(weight)
-    if not torch.equal(layer.effective_weight().detach(), alpha * signs):
-        why = "real=True" if layer.real else "its effective_weight() is another"
-        raise UnsupportedError(
-            f"{name}: its weights are not α·sign(W) ({why}), and no others are packed; bake(network) makes them so"
-        )
-    return signs, alpha
-
-
 def _fold_into(module: nn.Module, norm: Affine | None, name: str) -> nn.Module | None:
     """Return the module with the norm in it, or None where it is of a kind that takes none."""
     if isinstance(module, BinaryConv2d | BinaryLinear):
-        signs, alpha = _signs_and_scale(module, name)
+        signs, alpha = signs_and_scale(module, name)
         scale, bias = (torch.from_numpy(v) for v in fold_binary(array(alpha).reshape(-1), None, norm))
         if isinstance(module, BinaryLinear):
             dense = FoldedWeightLinear if isinstance(module, BinaryWeightLinear) else FoldedBinaryLinear

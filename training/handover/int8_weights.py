@@ -10,6 +10,8 @@ at the end of a ResNet-18 took 328 µs with it, 219 µs without, best of 200 run
 import torch
 from torch import fx, nn
 
+from ...export.folding import round_to_int8
+
 __all__ = ["store_as_int8"]
 
 SMALLEST = 256
@@ -26,13 +28,10 @@ def store_as_int8(graph: fx.GraphModule) -> list[str]:
     for path, module in graph.named_modules():
         if not isinstance(module, nn.Conv2d | nn.Linear) or module.weight.numel() < SMALLEST:
             continue
-        weight = module.weight.detach()
-        axes = tuple(range(1, weight.ndim))
-        scale = (weight.abs().amax(axes) / 127).clamp_min(torch.finfo(torch.float32).tiny)
-        column = scale.view(-1, *[1] * len(axes))
-        quantised = torch.round(weight / column).clamp(-127, 127)
-        module.weight = nn.Parameter(quantised * column, requires_grad=False)
-        module.register_buffer("weight_int8", quantised.to(torch.int8))
+        quantised, scale = (torch.from_numpy(part) for part in round_to_int8(module.weight.detach().numpy()))
+        column = scale.view(-1, *[1] * (module.weight.dim() - 1))
+        module.weight = nn.Parameter(quantised.float() * column, requires_grad=False)
+        module.register_buffer("weight_int8", quantised)
         module.register_buffer("weight_scale", scale)
         done.append(path)
     return done

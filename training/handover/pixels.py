@@ -11,15 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...export.folding import round_stem
 from ...runtime.errors import ConfigError, UnsupportedError
 from ..layers.arguments import pair
 from ..layers.channels import per_channel
 from .emission import array
 
 __all__ = ["IntegerStem", "PixelInput", "Pixels", "check_pixels"]
-
-EXACT_LIMIT = 2**24
-"""Every integer below this is a float32; a larger sum could be rounded."""
 
 
 class Pixels(NamedTuple):
@@ -96,30 +94,16 @@ class IntegerStem(nn.Module):
 
     @classmethod
     def of(cls, conv: nn.Conv2d, pixels: Pixels, name: str) -> Self:
-        """Round a trained (folded) float convolution over normalised pixels to the exact form.
+        """Round a folded float convolution over normalised pixels (:func:`latentbit.export.folding.round_stem`).
 
-        With V = W / (range·std) over input channels, output channel o gets the step q = max|V_o| / 127 and the weights
-        round(V_o / q). What rounding the zero point leaves, Σ V·(zero_point − range·mean), joins the bias.
         Raises UnsupportedError where a sum could reach 2^24, or the padding is not of zeros.
         """
         if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
             raise UnsupportedError(f"{name}: an exact stem takes a convolution with numeric zero padding")
-        weight = array(conv.weight).astype(np.float64)
-        taps = weight[0].size
-        if taps * 127 * 255 >= EXACT_LIMIT:
-            raise UnsupportedError(f"{name}: {taps} weights a channel are too many for an exact sum (at most 517)")
-        if conv.groups != 1 or conv.in_channels != len(pixels.mean):
-            raise UnsupportedError(f"{name}: an exact stem reads all {len(pixels.mean)} image channels in one group")
-        mean, std = (np.asarray(v, np.float64).reshape(-1, 1, 1) for v in (pixels.mean, pixels.std))
-        zero_point = np.round(mean * pixels.range)
-        real = weight / (pixels.range * std)
-        largest = np.abs(real).max(axis=(1, 2, 3), keepdims=True)
-        step = np.where(largest > 0, largest, 1.0) / 127
-        offset = (real * (zero_point - pixels.range * mean)).sum(axis=(1, 2, 3))
-        bias = offset + (0.0 if conv.bias is None else array(conv.bias).astype(np.float64))
-        numbers: tuple[Any, ...] = (np.round(real / step), zero_point, step.reshape(-1), bias)
+        offset = None if conv.bias is None else array(conv.bias)
+        numbers = round_stem(array(conv.weight), offset, pixels, conv.groups, name)
         return cls(
-            *(torch.from_numpy(np.ascontiguousarray(n, np.float32)) for n in numbers),
+            *(torch.from_numpy(n) for n in numbers),
             stride=pair(conv.stride),
             padding=pair(conv.padding),
             dilation=pair(conv.dilation),

@@ -3,6 +3,7 @@
 ``export_onnx`` of :mod:`latentbit.export` calls :func:`read_module` for any ``torch.nn.Module``.
 """
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,16 +13,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from ...export.builder import GraphBuilder, Shape
+from ...export.builder import GraphBuilder
+from ...export.frontend.classes import rank_classes
+from ...export.frontend.finishing import finish
 from ...runtime.errors import ConfigError, InputError, UnsupportedError
 from ..layers.shapes import annotate_shapes
 from .emission import Emitter, emit_graph
 from .emitters.functions import FUNCTIONS, METHODS
 from .emitters.layers import MODULES
 from .fold import fold
-from .pixels import Pixels
+from .pixels import Pixels, check_pixels
+from .program import read_program
 
-__all__ = ["read_module", "register_emitter"]
+__all__ = ["TAUGHT", "read_module", "register_emitter"]
+
+TAUGHT: set[Any] = set()
+"""What users registered an emitter for: a network that holds such a layer is written by emitters."""
 
 
 def register_emitter(kind: Any, emitter: Emitter) -> None:
@@ -30,6 +37,7 @@ def register_emitter(kind: Any, emitter: Emitter) -> None:
     The emitter is called with an :class:`.emission.Emission`, for a module with that module, and with the arguments of
     the call; it returns an ONNX value. A module type registered here is kept whole while the network is traced.
     """
+    TAUGHT.add(kind)
     if isinstance(kind, type) and issubclass(kind, nn.Module):
         MODULES[kind] = emitter
     elif isinstance(kind, str):
@@ -50,28 +58,65 @@ def read_module(
     top_k: int = 0,
     labels: Sequence[str] | None = None,
 ) -> ir.Model:
-    """Turn a torch network into an onnx-ir model: fold (if it is not folded yet), find the shapes, emit.
+    """Turn a torch network into an onnx-ir model, by ``torch.export`` or, where it is folded, node by node.
 
     The options are those of :func:`latentbit.export.export_onnx`, which hands them on; with ``pixels`` the example is a
     uint8 image ``[N, H, W, C]``. Names in the model are module paths.
     """
     if labels is not None and not top_k:
         raise ConfigError("labels are the names of the classes that top_k adds: give top_k too, or leave labels out")
-    folded = fold(network, pixels=pixels, exact_stem=exact_stem, int8_weights=int8_weights)
-    examples = _examples(folded, example_input)
-    annotate_shapes(folded, examples, dynamic_spatial)
-    builder = GraphBuilder(type(network).__name__)
-    outputs = emit_graph(folded, builder, {**MODULES, **FUNCTIONS, **METHODS}, examples, output_name)
-    if top_k:
-        _rank_classes(builder, outputs[0], top_k, labels)
-    return builder.model({})
+    if _written_by_emitters(network):
+        folded = fold(network, pixels=pixels, exact_stem=exact_stem, int8_weights=int8_weights)
+        names = [str(node.target) for node in folded.graph.nodes if node.op == "placeholder"]
+        examples = _examples(example_input, names)
+        annotate_shapes(folded, examples, dynamic_spatial)
+        builder = GraphBuilder(type(network).__name__)
+        emit_graph(folded, builder, {**MODULES, **FUNCTIONS, **METHODS}, examples, output_name)
+        model = builder.model({})
+        if top_k:
+            rank_classes(model, top_k, labels)
+        return model
+    if exact_stem and pixels is None:
+        raise UnsupportedError("an exact stem reads pixels: pass pixels=Pixels(mean, std, range) as well")
+    examples = _examples(example_input, _argument_names(network, example_input))
+    if pixels is not None:
+        pixels = check_pixels(pixels)
+        if len(examples) != 1 or examples[0].dim() != 4:
+            raise UnsupportedError("pixels as input need a network of one input and an example [N, H, W, C]")
+        examples = [examples[0].permute(0, 3, 1, 2).float()]
+    program = read_program(network, examples, dynamic_spatial=dynamic_spatial, output_name=output_name)
+    return finish(program, pixels=pixels, exact_stem=exact_stem, int8_weights=int8_weights, top_k=top_k, labels=labels)
 
 
-def _examples(folded: fx.GraphModule, example_input: Any) -> list[Tensor]:
+def _written_by_emitters(network: nn.Module) -> bool:
+    """Tell whether a network is written node by node: fold() made it, or it uses what has an emitter of its user's."""
+    if isinstance(network, fx.GraphModule) and network.meta.get("latentbit.folded"):
+        return True
+    if any(type(module) in TAUGHT for module in network.modules()):
+        return True
+    if all(isinstance(kind, type) for kind in TAUGHT):
+        return False
+    try:
+        nodes = fold(network).graph.nodes
+    except UnsupportedError:
+        return False
+    return any(node.op in ("call_function", "call_method") and node.target in TAUGHT for node in nodes)
+
+
+def _argument_names(network: nn.Module, given: Any) -> list[str]:
+    """Return the names of the arguments that ``forward`` needs, and of as many others as are given."""
+    parameters = inspect.signature(network.forward).parameters.values()
+    plain = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    needed = [one.name for one in plain if one.default is one.empty]
+    count = len(given) if isinstance(given, Sequence) else 1
+    spread = [f"{one.name}{i}" for one in parameters if one.kind is one.VAR_POSITIONAL for i in range(count)]
+    return [*needed, *[*[one.name for one in plain][len(needed) :], *spread][: max(0, count - len(needed))]]
+
+
+def _examples(example_input: Any, names: Sequence[str]) -> list[Tensor]:
     """Return one tensor with a batch axis for each input of the network; InputError for anything else."""
     single = isinstance(example_input, Tensor | np.ndarray)
     given = [example_input] if single else example_input
-    names = [str(node.target) for node in folded.graph.nodes if node.op == "placeholder"]
     if not isinstance(given, Sequence) or not all(isinstance(entry, Tensor | np.ndarray) for entry in given):
         raise InputError(f"example_input is a {type(given).__name__}; give a tensor or array for {', '.join(names)}")
     if len(given) != len(names):
@@ -83,24 +128,3 @@ def _examples(folded: fx.GraphModule, example_input: Any) -> list[Tensor]:
         return [torch.as_tensor(entry) for entry in given]
     except TypeError as error:
         raise InputError(f"example_input holds what torch cannot: {error}") from None
-
-
-def _rank_classes(builder: GraphBuilder, logits: ir.Value, top_k: int, labels: Sequence[str] | None) -> None:
-    """Write softmax, top-k and the lookup of the labels behind the logits."""
-    classes_of = None if logits.shape is None or len(logits.shape) != 2 else logits.shape[1]
-    if not isinstance(classes_of, int):
-        raise UnsupportedError("top_k needs an output [N, classes]; leave it out for this network")
-    if not 0 < top_k <= classes_of:
-        raise ConfigError(f"top_k is {top_k}, the network has {classes_of} classes")
-    if labels is not None and len(labels) != classes_of:
-        raise ConfigError(f"labels names {len(labels)} classes, the network has {classes_of}")
-    scores = builder.node("Softmax", [logits], "softmax", ["N", None], axis=1)
-    count = builder.constant("top_k", np.array([top_k], np.int64))
-    sizes: Shape = ["N", top_k]
-    outputs = [("scores", sizes, np.float32), ("classes", sizes, np.int64)]
-    best, classes = builder.nodes("TopK", [scores, count], "top", outputs, axis=1)
-    if labels is not None:
-        names = builder.constant("class_names", np.array(list(labels), object))
-        classes = builder.node("Gather", [names, classes], "class_of", sizes, dtype=object, axis=0)
-    builder.output(classes, "labels")
-    builder.output(best, "scores")

@@ -16,7 +16,7 @@ from .emission import array, emitted_name
 from .fold import fold
 from .folded import FoldedBinaryConv2d, FoldedBinaryLinear
 
-__all__ = ["load_folded", "record", "save_folded"]
+__all__ = ["COUNTED_LAYERS", "load_folded", "record", "save_folded"]
 
 COUNTED_LAYERS = (FoldedBinaryConv2d, FoldedBinaryLinear)
 """Exactly these types have ±1 inputs; their weight-only subclasses have real ones."""

@@ -36,7 +36,7 @@ Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class _Shared(nn.Module, Generic[Layer]):
-    """A latent counterpart of a layer, which keeps its parameters."""
+    """A latent counterpart of a layer; the parameters stay those of the layer."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()

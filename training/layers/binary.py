@@ -1,7 +1,7 @@
 """Layers of a binary network, usable alone in any ``torch.nn.Module`` and training loop.
 
 >>> import torch
->>> from latentbit.training.layers import BinaryConv2d, RPReLU, RSign
+>>> from latentbit.training import BinaryConv2d, RPReLU, RSign
 >>> block = torch.nn.Sequential(RSign(8), BinaryConv2d(8, 16, 3, padding=1), torch.nn.BatchNorm2d(16), RPReLU(16))
 >>> block(torch.randn(2, 8, 5, 5)).shape
 torch.Size([2, 16, 5, 5])

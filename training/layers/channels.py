@@ -13,7 +13,7 @@ def per_channel(parameter: Tensor, x: Tensor) -> Tensor:
 def minus(x: Tensor, parameter: Tensor) -> Tensor:
     """Return ``x − parameter``, the parameter ``[C]`` per channel, in the dtype of ``x``.
 
-    A sum with −parameter, which is the same number: the backward pass of a difference would negate a gradient of the
-    size of ``x`` before it sums it over each channel.
+    It is computed as a sum with −parameter, which is the same number. The backward pass of a difference would negate a
+    gradient of the size of ``x`` before it sums it over each channel.
     """
     return x + per_channel(-parameter.to(x.dtype), x)

@@ -78,9 +78,9 @@ class Steps:
 class Minutes:
     """So many seconds of wall time, from the start of the process to the last file; earlier processes' time counts in.
 
-    After each step the share that is left shrinks by one part in the number of steps that still fit, estimated from
-    the recent ones. With steps of equal length that is a straight line; after a stall the rest is cut shorter, and the
-    schedule still ends where it should. ``reserve`` seconds are kept for what follows the last step.
+    The recent steps say how many more will fit. After each step the share that is left shrinks by one part in that
+    number. With steps of equal length this is a straight line. After a stall the rest is cut shorter, and the schedule
+    still ends where it should. ``reserve`` seconds are kept for what follows the last step.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.perf_counter) -> None:

@@ -34,7 +34,7 @@ class Group:
         return rows[self.rank * size : (self.rank + 1) * size]
 
     def wrap(self, module: nn.Module, device: torch.device, *, unused: bool) -> nn.Module:
-        """Return ``module`` with its gradients averaged over the processes; ``unused``: not every step uses all."""
+        """Return ``module`` with its gradients averaged over the processes; ``unused``: some steps leave some out."""
         if self.world == 1:
             return module
         devices = [device] if device.type == "cuda" else None

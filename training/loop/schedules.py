@@ -1,7 +1,8 @@
 """Learning-rate schedules as pure functions of progress, so that a resumed run needs no schedule state.
 
-``factor(name, progress)`` multiplies the peak learning rate; ``progress`` in [0, 1) is step / steps. Enter a new
-one in :data:`SCHEDULES`, and its name as a choice of ``schedule`` in ``settings.py``.
+``factor(name, progress)`` multiplies the peak learning rate; ``progress`` in [0, 1) is the share of the schedule that
+has passed (:mod:`.budget`). Enter a new one in :data:`SCHEDULES`, and its name as a choice of ``schedule`` in
+``settings.py``.
 """
 
 import math

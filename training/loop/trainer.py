@@ -2,7 +2,8 @@
 
 Randomness is stateless: the order of an epoch and every batch's augmentation follow from (seed, epoch, step), and the
 learning rate from the step. A checkpoint therefore holds tensors and counters alone, and a resumed run repeats the
-unbroken one bit for bit on a CPU with the same number of threads.
+unbroken one bit for bit on a CPU with the same number of threads. With ``minutes`` the learning rate follows from a
+clock instead (:mod:`.budget`), and no run repeats another.
 """
 
 import math

@@ -230,6 +230,24 @@ def test_a_folder_of_images_is_decoded_once(tmp_path: Path, monkeypatch: pytest.
     assert all(name.startswith("images-") and name.endswith(".npy") for name in before)
 
 
+def test_a_folder_may_hold_pictures_of_16_bits_and_turned_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    monkeypatch.setenv("LATENTBIT_CACHE", str(tmp_path / "cache"))
+    picture = RANDOM.integers(0, 256, (16, 16), np.uint8)
+    for part in ("train", "val"):
+        (tmp_path / "set" / part / "a").mkdir(parents=True)
+        folder = tmp_path / "set" / part / "a"
+        Image.fromarray(picture).save(folder / "0.png")
+        Image.fromarray(picture.astype(np.uint16) * 257).save(folder / "1.png")
+        turned = Image.fromarray(np.rot90(picture).copy())
+        exif = turned.getexif()
+        exif[0x0112] = 6
+        turned.save(folder / "2.png", exif=exif)
+    images = load("folder:set", tmp_path, image_size=14).train_images
+    assert np.array_equal(images, np.broadcast_to(picture, (3, 3, 16, 16)))
+
+
 def test_folders_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LATENTBIT_CACHE", str(tmp_path / "cache"))
     with pytest.raises(DataError, match=r"expected .*train/<class>/<image>"):

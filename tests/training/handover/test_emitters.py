@@ -18,6 +18,7 @@ from latentbit.runtime.errors import UnsupportedError
 from latentbit.training.handover.emission import Emission
 from latentbit.training.handover.emitters import functions as emitters_functions
 from latentbit.training.handover.emitters import layers as emitters
+from latentbit.training.handover.fold import fold
 from latentbit.training.handover.folded import (
     Binarize,
     ChannelAffine,
@@ -27,7 +28,7 @@ from latentbit.training.handover.folded import (
     FoldedWeightLinear,
 )
 from latentbit.training.handover.pixels import IntegerStem, PixelInput
-from latentbit.training.handover.reader import register_emitter
+from latentbit.training.handover.reader import TAUGHT, register_emitter
 from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign
 from latentbit.training.layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
 
@@ -172,7 +173,7 @@ def answer(network: nn.Module, shape: tuple[int, ...], folder: Path) -> onnx.Mod
     """Export, compare with torch for the example's batch and for another, and return the file's model."""
     torch.manual_seed(1)
     network.eval()
-    path = export_onnx(network, torch.zeros(shape), folder / "model.onnx")
+    path = export_onnx(fold(network), torch.zeros(shape), folder / "model.onnx")
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for batch in (shape[0], 5):
         x = torch.randn(batch, *shape[1:])
@@ -216,20 +217,37 @@ def test_unknown_layers_are_all_named_at_once(tmp_path: Path) -> None:
     summed = Call(lambda x: torch.cumsum(x, 1))
     network = nn.Sequential(nn.Conv2d(4, 4, 1), summed, nn.Mish(), nn.ReLU(), nn.LogSigmoid())
     with pytest.raises(UnsupportedError, match=r"1\.cumsum \(cumsum\), 2 \(Mish\), 4 \(LogSigmoid\).*register_emitter"):
-        export_onnx(network, torch.zeros(IMAGE), tmp_path / "model.onnx")
+        export_onnx(fold(network), torch.zeros(IMAGE), tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
 
 
 def test_a_user_teaches_a_layer(tmp_path: Path) -> None:
     def swirl(e: Emission, module: Swirl, x: Any) -> Any:
-        return e("CumSum", [e.value(x), e.constant("axis", np.array(1, np.int64))])
+        return e("CumSum", [e.value(x), e.constant("axis", np.array(1, np.int64))], "taught")
 
     register_emitter(Swirl, swirl)
     try:
-        model = answer(nn.Sequential(nn.ReLU(), Swirl()), IMAGE, tmp_path)
+        path = export_onnx(nn.Sequential(nn.ReLU(), Swirl()), torch.zeros(IMAGE), tmp_path / "model.onnx")
+        answer(nn.Sequential(nn.ReLU(), Swirl()), IMAGE, tmp_path)
     finally:
         del emitters.MODULES[Swirl]
-    assert [node.name for node in model.graph.node] == ["0", "1"]
+        TAUGHT.discard(Swirl)
+    assert [node.name for node in onnx.load(path).graph.node] == ["0", "1.taught"]
+
+
+def test_a_user_teaches_a_function(tmp_path: Path) -> None:
+    def lifted(e: Emission, x: Any, dim: int) -> Any:
+        return e("CumSum", [e.value(x), e.constant("axis", np.array(dim, np.int64))], "taught")
+
+    register_emitter(torch.cumsum, lifted)
+    try:
+        path = export_onnx(Call(lambda x: torch.cumsum(x, 1)), torch.zeros(IMAGE), tmp_path / "model.onnx")
+        other = export_onnx(Call(lambda x: x + 1), torch.zeros(IMAGE), tmp_path / "other.onnx")
+    finally:
+        del emitters_functions.FUNCTIONS[torch.cumsum]
+        TAUGHT.discard(torch.cumsum)
+    assert [node.name for node in onnx.load(path).graph.node] == ["cumsum.taught"]
+    assert [node.op_type for node in onnx.load(other).graph.node] == ["Add"]
 
 
 @pytest.mark.parametrize(
@@ -248,5 +266,5 @@ def test_a_user_teaches_a_layer(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_exported_is_refused(network: nn.Module, message: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=message):
-        export_onnx(network, torch.zeros(IMAGE), tmp_path / "model.onnx")
+        export_onnx(fold(network), torch.zeros(IMAGE), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []

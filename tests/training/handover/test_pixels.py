@@ -14,6 +14,7 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from latentbit.export import export_onnx
+from latentbit.runtime import InferenceSession
 from latentbit.runtime.errors import UnsupportedError
 from latentbit.training.handover.fold import fold
 from latentbit.training.handover.int8_weights import store_as_int8
@@ -84,7 +85,7 @@ def test_an_exact_model_gives_the_same_bits_everywhere(tmp_path: Path) -> None:
     path = export_onnx(folded, torch.from_numpy(x[:1]), tmp_path / "m.onnx")
     expected = record(folded, x)["logits"]
     assert len(np.unique(expected)) > 100
-    for session in sessions(path).values():
+    for session in (*sessions(path).values(), InferenceSession(path)):
         assert np.array_equal(session.run(None, {"input": x})[0], expected)
     assert np.array_equal(ReferenceEvaluator(onnx.load(path)).run(None, {"input": x})[0], expected)
 

@@ -11,11 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentbit.export import export_onnx
-from latentbit.runtime.errors import ConfigError
+from latentbit.runtime.errors import ConfigError, UnsupportedError
 from latentbit.training.data.catalogue import load
 from latentbit.training.handover.fold import fold
+from latentbit.training.latent.objectives import build_objective
 from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign
 from latentbit.training.models.binarize import KEPT_FLOAT, binarize
+from latentbit.training.settings import Settings
 
 
 class Theirs(nn.Module):
@@ -50,8 +52,11 @@ def test_layers_between_first_and_last_become_binary() -> None:
     assert found["fc1.dense"] is BinaryLinear
     assert "conv2.norm" not in found, "a batch norm follows already"
     assert found["conv3.norm"] is nn.BatchNorm2d
-    assert sum(kind is RPReLU for kind in found.values()) == 3, "the ReLU behind the last binary layer stays"
-    assert ours.meta[KEPT_FLOAT] == {"conv1": "the first layer (keep_first)", "fc2": "the last layer (keep_last)"}
+    assert found["relu"] is RPReLU, "in front of binary layers, for one number of channels"
+    assert vars(ours)["meta"][KEPT_FLOAT] == {
+        "conv1": "the first layer (keep_first)",
+        "fc2": "the last layer (keep_last)",
+    }
     assert ours.get_submodule("conv2.conv").weight is theirs.conv2.weight
     assert type(theirs.conv2) is nn.Conv2d, "their network keeps its form"
 
@@ -62,18 +67,21 @@ def test_a_filter_and_the_ends_can_be_chosen() -> None:
     )
     assert kinds(ours)["conv1.conv"] is BinaryConv2d
     assert kinds(ours)["fc1"] is nn.Linear
-    assert ours.meta[KEPT_FLOAT] == {"fc1": "not selected"}
+    assert vars(ours)["meta"][KEPT_FLOAT] == {"fc1": "not selected"}
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of TorchScript
 def test_nothing_to_binarise_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"0: the first layer.*2: padding_mode='reflect'.*3: the last layer"):
+    with pytest.raises(ConfigError, match=r"0: the first layer.*2: a ConvTranspose2d.*3: the last layer"):
         binarize(
-            nn.Sequential(
-                nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), nn.Linear(8, 2)
-            ),
+            nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.ConvTranspose2d(4, 4, 3), nn.Conv2d(4, 2, 1)),
             torch.zeros(2, 1, 8, 8),
         )
-    with pytest.raises(ConfigError, match="no Conv2d or Linear"):
+    with pytest.raises(UnsupportedError, match=r"does not run on an example of shape \[2, 3, 8, 8\]"):
+        binarize(Theirs(), torch.zeros(2, 3, 8, 8))
+    with pytest.raises(UnsupportedError, match="give the module that was scripted"):
+        binarize(torch.jit.script(nn.Sequential(nn.Linear(3, 3))), torch.zeros(2, 3))  # type: ignore[no-untyped-call]
+    with pytest.raises(ConfigError, match="no Conv1d, Conv2d or Linear"):
         binarize(nn.Sequential(nn.ReLU()), torch.zeros(2, 3))
 
 
@@ -105,3 +113,26 @@ def test_a_converted_network_trains_and_deploys(weight_only: bool, tmp_path: Pat
     # A sign whose argument lies within the rounding of the float stem may flip: rare, and bounded here by its count.
     close = np.isclose(result, expected, rtol=1e-4, atol=1e-4).all(axis=1)
     assert close.mean() >= 0.97
+
+
+@pytest.mark.parametrize("latent", ["L1", "L4"])
+def test_a_converted_network_has_a_latent_branch(latent: str) -> None:
+    network = binarize(Theirs(), torch.zeros(2, 1, 8, 8))
+    objective = build_objective(network, Settings(latent=latent))
+    objective.set_progress(0.0, 0)
+    images, labels = torch.randn(8, 1, 8, 8), torch.arange(8)
+    loss, logits = objective(images, labels)
+    torch.testing.assert_close(logits, network(images))
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_relus_that_no_rprelu_can_stand_for_stay() -> None:
+    theirs = nn.Sequential(
+        nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), shared := nn.ReLU(), nn.Linear(8, 5), shared, nn.Linear(5, 5),
+        nn.ReLU(), nn.Linear(5, 2),
+    )  # fmt: skip
+    found = kinds(binarize(theirs, torch.zeros(4, 6)))
+    assert [found[path] for path in ("1", "3", "7")] == [RPReLU, nn.ReLU, nn.ReLU]
+    assert kinds(binarize(theirs, torch.zeros(4, 3, 6)))["1"] is nn.ReLU, "channels are the last axis"
+    assert kinds(binarize(theirs, torch.zeros(4, 6), weight_only=True))["1"] is nn.ReLU

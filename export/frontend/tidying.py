@@ -1,0 +1,186 @@
+"""From what torch's exporter writes to plain graphs: constants computed, sizes named, reshapes fixed, known forms."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from ...runtime.errors import UnsupportedError
+from ..graph.constants import Constants, fold_constants
+from .editing import constant_of, free_name, replace_node, set_constant
+
+__all__ = ["compute_constants", "name_sizes", "refuse_chance", "settle_forms"]
+
+_CHANCE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+
+
+def refuse_chance(model: ir.Model) -> None:
+    """Raise UnsupportedError for operators that draw random numbers: an answer must follow from the input alone."""
+    constants = Constants(model)
+    for node in model.graph.all_nodes():
+        if node.op_type == "Dropout":
+            training = constants.get(node.inputs[2]) if len(node.inputs) > 2 else None
+            if training is None or not np.any(training):
+                continue
+        elif node.op_type not in _CHANCE:
+            continue
+        hint = "give F.dropout training=self.training" if node.op_type == "Dropout" else "leave it out of forward()"
+        raise UnsupportedError(f"{node.op_type} draws random numbers when the network infers; {hint}")
+
+
+def compute_constants(model: ir.Model) -> None:
+    """Put initializers in the place of what is computed from constants; one that moves a parameter keeps its name."""
+    for node in model.graph:
+        if node.op_type == "CastLike" and node.inputs[1] is not None and node.inputs[1].dtype is not None:
+            kind = node.inputs[1].dtype  # torch's exporter writes the zeros of a layer without bias "like its input"
+            node.op_type = "Cast"
+            node.attributes["to"] = ir.AttrInt64("to", int(kind))
+            node.resize_inputs(1)
+    sources = {value: _source(value) for node in model.graph for value in node.outputs}
+    names = {f"{value.name}.constant": name for value, name in sources.items() if name}
+    fold_constants(model, lambda *_: True)
+    graph = model.graph
+    for old in [name for name in graph.initializers if name in names]:
+        value = graph.initializers[old]
+        value.name = free_name(graph, names[old])
+
+
+def _source(value: ir.Value) -> str | None:
+    """Return the name of the one initializer that a value only moves: a view, a transpose, a cast."""
+    node = value.producer()
+    while node is not None and node.op_type in ("Reshape", "Transpose", "Unsqueeze", "Squeeze", "Cast", "Identity"):
+        first = node.inputs[0]
+        if first is None:
+            return None
+        if first.const_value is not None:
+            return first.name
+        node = first.producer()
+    return None
+
+
+def name_sizes(model: ir.Model) -> None:
+    """Call the symbolic sizes of the inputs ``N``, ``H`` and ``W`` everywhere; others are not known."""
+    names: dict[str, str] = {}
+    for value in model.graph.inputs:
+        for axis, size in enumerate(value.shape or ()):
+            if isinstance(size, ir.SymbolicDim) and size.value is not None:
+                names.setdefault(str(size.value), "N" if axis == 0 else {2: "H", 3: "W"}.get(axis, f"D{axis}"))
+    values = [*model.graph.inputs, *(output for node in model.graph.all_nodes() for output in node.outputs)]
+    for value in values:
+        if value.shape is not None:
+            value.shape = ir.Shape([_named(size, names) for size in value.shape])
+
+
+def _named(size: int | ir.SymbolicDim, names: Mapping[str, str]) -> int | str | None:
+    return size if isinstance(size, int) else names.get(str(size.value))
+
+
+def settle_forms(model: ir.Model) -> None:
+    """Write reshapes with constant shapes, and the forms that the runtime knows; remove what does nothing."""
+    graph = model.graph
+    for node in list(graph):
+        if node.domain:
+            continue
+        if node.op_type in ("Identity", "Dropout"):
+            if node.inputs[0] is not None and not node.inputs[0].is_graph_input():
+                replace_node(node, node.inputs[0])
+        elif node.op_type in ("MaxPool", "AveragePool"):
+            _settle_pool(node)
+        elif node.op_type == "Reshape":
+            _settle_reshape(graph, node)
+        elif node.op_type == "Squeeze" and (len(node.inputs) < 2 or node.inputs[1] is None):
+            _settle_squeeze(graph, node)
+        elif node.op_type == "ReduceMean":
+            _settle_mean(node)
+        elif node.op_type == "Conv":
+            _drop_zero_bias(node)
+        elif node.op_type == "PRelu":
+            _settle_slope(graph, node)
+    RemoveUnusedNodesPass()(model)
+
+
+def _settle_reshape(graph: ir.Graph, node: ir.Node) -> None:
+    before = None if node.inputs[0] is None else node.inputs[0].shape
+    after = node.outputs[0].shape
+    if before is None or after is None or node.graph is not graph:
+        return
+    same_batch = bool(len(before) and len(after) and before[0] == after[0] and not _unknown(before[0]))
+    rest = list(after)[1:] if same_batch else list(after)
+    if sum(not isinstance(size, int) for size in rest) > 1 or 0 in rest:
+        return
+    if same_batch and len(after) == 2 and len(before) > 2:
+        node.attributes.clear()
+        node.op_type = "Flatten"
+        node.attributes["axis"] = ir.AttrInt64("axis", 1)
+        node.resize_inputs(1)
+        return
+    sizes = [0] * same_batch + [size if isinstance(size, int) else -1 for size in rest]
+    set_constant(graph, node, 1, f"{node.name}.shape", np.array(sizes, np.int64))
+    node.attributes.clear()
+
+
+def _unknown(size: int | ir.SymbolicDim) -> bool:
+    return not isinstance(size, int) and size.value is None
+
+
+def _settle_squeeze(graph: ir.Graph, node: ir.Node) -> None:
+    shape = None if node.inputs[0] is None else node.inputs[0].shape
+    if shape is not None and node.graph is graph:
+        axes = [axis for axis, size in enumerate(shape) if size == 1]
+        set_constant(graph, node, 1, f"{node.name}.axes", np.array(axes, np.int64))
+
+
+def _settle_mean(node: ir.Node) -> None:
+    axes = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    shape = None if node.inputs[0] is None else node.inputs[0].shape
+    if axes is None or shape is None or len(shape) != 4 or node.attributes.get_int("keepdims", 1) != 1:
+        return
+    if sorted(int(axis) % 4 for axis in axes) == [2, 3]:
+        node.op_type = "GlobalAveragePool"
+        node.attributes.clear()
+        node.resize_inputs(1)
+
+
+def _settle_slope(graph: ir.Graph, node: ir.Node) -> None:
+    """Drop the axis of the batch from the slopes: ``[C, 1, 1]`` instead of ``[1, C, 1, 1]``."""
+    slope, shape = constant_of(node.inputs[1]), node.outputs[0].shape
+    if slope is not None and shape is not None and 1 < slope.ndim == len(shape) and slope.shape[0] == 1:
+        name = node.inputs[1].name if node.inputs[1] is not None else None
+        set_constant(graph, node, 1, name or "slope", slope[0])
+
+
+def _settle_pool(node: ir.Node) -> None:
+    """Say without ``ceil_mode`` what torch computes without it: it drops a last window that would begin in the padding.
+
+    ONNX before opset 22 does not drop it. Raises UnsupportedError where only the size of the image says which it is.
+    """
+    if not node.attributes.get_int("ceil_mode", 0):
+        return
+    kernel = node.attributes.get_ints("kernel_shape", []) or []
+    ones, zeros = [1] * len(kernel), [0] * 2 * len(kernel)
+    strides, pads = node.attributes.get_ints("strides", ones) or ones, node.attributes.get_ints("pads", zeros) or zeros
+    dilations = node.attributes.get_ints("dilations", ones) or ones
+    before = None if node.inputs[0] is None else node.inputs[0].shape
+    after = node.outputs[0].shape
+    whole = []
+    for axis, size in enumerate(kernel):
+        have = None if before is None else before[2 + axis]
+        want = None if after is None else after[2 + axis]
+        if not isinstance(have, int) or not isinstance(want, int):
+            if any(pads) or strides[axis] > size:
+                raise UnsupportedError("a padded pool with ceil_mode needs a fixed image size")
+            return
+        padded = have + pads[axis] + pads[axis + len(kernel)]
+        whole.append(want == (padded - dilations[axis] * (size - 1) - 1) // strides[axis] + 1)
+    if all(whole):
+        node.attributes["ceil_mode"] = ir.AttrInt64("ceil_mode", 0)
+
+
+def _drop_zero_bias(node: ir.Node) -> None:
+    """Drop the zeros that torch's exporter writes for a layer without a bias."""
+    value = node.inputs[2] if len(node.inputs) == 3 else None
+    if value is not None and (value.name or "").endswith(".constant"):
+        bias = constant_of(value)
+        if bias is not None and not np.any(bias):
+            node.resize_inputs(2)

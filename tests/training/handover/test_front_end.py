@@ -1,0 +1,266 @@
+"""Any torch module through ``torch.export``: the file answers as the module does, or the export says why not."""
+
+import operator
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from latentbit.export import export_onnx
+from latentbit.runtime import InferenceSession
+from latentbit.runtime.errors import UnsupportedError
+from latentbit.training.handover.fold import fold
+from latentbit.training.handover.pixels import Pixels
+from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign
+from latentbit.training.layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
+from latentbit.training.models.catalogue import build_model
+
+
+class Call(nn.Module):
+    """A network of one function of its input and of the modules that it holds."""
+
+    def __init__(self, function: Callable[..., Any], *parts: nn.Module) -> None:
+        super().__init__()
+        self.function, self.parts = function, nn.ModuleList(parts)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(x, *self.parts)
+
+
+def settled(network: nn.Module, seed: int = 0) -> nn.Module:
+    """Give every batch norm and learned shift values as after training."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is not None:
+            for tensor in (module.weight, module.bias, module.running_mean):
+                tensor.data.normal_(generator=generator)
+            module.running_var.uniform_(0.5, 2.0, generator=generator)
+        if isinstance(module, RPReLU | RSign):
+            for parameter in module.parameters():
+                parameter.data.normal_(generator=generator).mul_(0.2)
+    return network.eval()
+
+
+def hooked(network: nn.Sequential) -> nn.Module:
+    network[0].register_forward_hook(lambda module, given, result: result * 2)
+    network.register_forward_pre_hook(lambda module, given: (given[0] * 3,))
+    return network
+
+
+def pruned() -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(2, 2, 1))
+    prune.l1_unstructured(network[0], "weight", 0.5)
+    return network
+
+
+def over_chunks(x: Tensor) -> Any:
+    return torch.cat(x.chunk(2, 1)[::-1], 1).mean(axis=2)  # type: ignore[call-overload]
+
+
+class Scaled(BinaryConv2d):
+    """A subclass that keeps the law of its class."""
+
+    def extra_repr(self) -> str:
+        return "scaled"
+
+
+class Doubled(BinaryConv2d):
+    """A subclass with a forward of its own: torch reads what it computes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * 2
+
+
+RIGHT: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+    "in-place relu, read again": (
+        Call(lambda x, c, r: (lambda y: r(y) + y)(c(x)), nn.Conv2d(2, 3, 1), nn.ReLU(inplace=True)),
+        (2, 4, 4),
+    ),
+    "in-place add, read again": (
+        Call(lambda x, c: (lambda y: operator.iadd(y, 1.0) * y)(c(x)), nn.Conv2d(2, 3, 1)),
+        (2, 4, 4),
+    ),
+    "norm behind a linear layer over frames": (nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6)), (6, 5)),
+    "norm over other channels": (nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(6)), (6, 5)),
+    "binary linear over frames": (nn.Sequential(RSign(6), BinaryLinear(5, 7), nn.BatchNorm1d(6)), (6, 5)),
+    "scale that does not divide": (nn.Upsample(scale_factor=1.5, mode="bilinear"), (2, 7, 7)),
+    "size that does not divide": (nn.Upsample(size=(13, 13)), (2, 7, 7)),
+    "softmax without dim": (nn.Softmax(), (3, 4, 4)),
+    "hooks": (hooked(nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU())), (2, 4, 4)),
+    "sizes from the input": (Call(lambda x: F.avg_pool2d(x, x.shape[2:]) * len(x.shape)), (2, 4, 4)),
+    "squeeze of all": (Call(lambda x: x.mean((2, 3), keepdim=True).squeeze()), (2, 4, 4)),
+    "axis= and chunks": (Call(over_chunks), (4, 4, 4)),
+    "frames into the batch": (
+        Call(lambda x: (x.reshape(-1, x.shape[2]) * 2).view(x.shape[0], x.shape[1], x.shape[2])),
+        (3, 4),
+    ),
+    "batch moved": (Call(lambda x: x.permute(2, 0, 1).reshape(x.size(0), -1)), (5, 6)),
+    "pruned": (pruned(), (2, 4, 4)),
+    "weight norm": (nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 2, 3))), (2, 4, 4)),
+    "lstm": (Call(lambda x, cell: cell(x)[0], nn.LSTM(4, 4, batch_first=True)), (3, 4)),
+    "1-D": (nn.Sequential(nn.Conv1d(2, 3, 3), nn.BatchNorm1d(3)), (2, 9)),
+    "reflected padding": (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), (4, 6, 8)),
+    "uneven adaptive pool": (nn.AdaptiveAvgPool2d((4, 3)), (4, 6, 8)),
+    "alpha of add": (Call(lambda x: torch.add(x, x, alpha=2)), (4, 6)),
+    "area": (Call(lambda x: F.interpolate(x, scale_factor=2.0, mode="area")), (4, 6, 8)),
+    "max pool, ceil, window in the padding": (nn.MaxPool2d(2, 2, 1, ceil_mode=True), (2, 7, 7)),
+    "average pool, ceil, window in the padding": (nn.AvgPool2d(3, 3, 1, ceil_mode=True), (2, 2, 2)),
+    "average pool, ceil": (nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), (2, 6, 6)),
+    "subclass": (nn.Sequential(RSign(4), Scaled(4, 5, 3), nn.BatchNorm2d(5)), (4, 6, 6)),
+    "subclass of its own law": (nn.Sequential(RSign(4), Doubled(4, 5, 3), nn.BatchNorm2d(5)), (4, 6, 6)),
+    "weight-only": (
+        nn.Sequential(BinaryWeightConv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(2), BinaryWeightLinear(4, 3)),
+        (2, 4, 4),
+    ),
+}
+
+
+def assert_answers(network: nn.Module, shape: tuple[int, ...], path: Path) -> onnx.ModelProto:
+    """Compare the file with the module in both executors, for two batches."""
+    sessions = [InferenceSession(path), onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])]
+    for batch in (2, 5):
+        x = torch.randn(batch, *shape)
+        with torch.no_grad():
+            expected = network(x.clone()).numpy()
+        for session in sessions:
+            (result,) = session.run(None, {"input": x.numpy()})
+            assert result.shape == expected.shape
+            np.testing.assert_allclose(result, expected, rtol=2e-5, atol=5e-6)
+    return onnx.load(path)
+
+
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice")
+@pytest.mark.parametrize("kind", RIGHT)
+def test_the_file_answers_as_the_module(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network, shape = RIGHT[kind]
+    path = export_onnx(settled(network), torch.zeros(1, *shape), tmp_path / "model.onnx")
+    assert_answers(network, shape, path)
+
+
+class Random(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (nn.AvgPool2d(2, divisor_override=3), "divisor_override"),
+        (Call(lambda x: x.view(3, -1)), "does not accept an input of another batch"),
+        (Call(lambda x: x if x.sum() > 0 else -x), "torch.export cannot read"),
+        (Random(), "draws random numbers"),
+        (nn.BatchNorm2d(4, track_running_stats=False), "BatchNorm2d: a batch norm without running statistics"),
+        (nn.Conv2d(3, 4, 1), r"does not accept an input of shape \[3, 4, 6, 8\]"),
+    ],
+)
+def test_what_would_answer_otherwise_is_refused(network: nn.Module, words: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match=words) as caught:
+        export_onnx(network.eval(), torch.zeros(3, 4, 6, 8), tmp_path / "model.onnx")
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ceil_mode_of_a_padded_pool_needs_the_image_size(tmp_path: Path) -> None:
+    network, x = nn.MaxPool2d(2, 2, 1, ceil_mode=True), torch.zeros(2, 2, 7, 9)
+    with pytest.raises(UnsupportedError, match="a padded pool with ceil_mode needs a fixed image size"):
+        export_onnx(network, x, tmp_path / "model.onnx", dynamic_spatial=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_parameters_of_another_kind_become_float32(dtype: torch.dtype, tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU()).to(dtype)
+    path = export_onnx(network, torch.zeros(1, 2, 5, 5, dtype=dtype), tmp_path / "model.onnx")
+    assert network[0].weight.dtype == dtype
+    assert_answers(network.float(), (2, 5, 5), path)
+
+
+def test_signs_that_users_wrote_are_packed(tmp_path: Path) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(6, 4, 3, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            scale = self.weight.abs().mean((1, 2, 3), keepdim=True)
+            return F.conv2d(torch.where(x >= 0, 1.0, -1.0), scale * torch.sign(self.weight))
+
+    network = nn.Sequential(Own(), nn.BatchNorm2d(6))
+    path = export_onnx(settled(network), torch.zeros(1, 4, 5, 5), tmp_path / "model.onnx")
+    model = assert_answers(network, (4, 5, 5), path)
+    assert [node.op_type for node in model.graph.node] == ["Binarize", "BinaryConv2d"]
+
+
+def test_dicts_tuples_and_several_inputs_keep_their_names(tmp_path: Path) -> None:
+    class Heads(nn.Module):
+        def forward(self, image: Tensor, extra: Tensor) -> dict[str, Any]:
+            return {"boxes": image + extra, "scores": (image.mean(1), extra)}
+
+    x, y = torch.randn(3, 4), torch.randn(3, 4)
+    path = export_onnx(Heads(), (x, y), tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(path)
+    assert [entry.name for entry in session.get_inputs()] == ["image", "extra"]
+    assert [entry.name for entry in session.get_outputs()] == ["boxes", "scores.0", "scores.1"]
+    boxes, means, same = session.run(None, {"image": x.numpy(), "extra": y.numpy()})
+    np.testing.assert_array_equal(boxes, (x + y).numpy())
+    np.testing.assert_allclose(means, x.mean(1).numpy(), rtol=1e-6)
+    np.testing.assert_array_equal(same, y.numpy())
+    pair = export_onnx(Call(lambda x: (x + 1, x * 2)), x, tmp_path / "pair.onnx", output_name="y")
+    assert [entry.name for entry in onnx.load(pair).graph.output] == ["y.0", "y.1"]
+
+
+MODELS = [
+    ("digits_resnet", (1, 8, 8)),
+    ("resnet18", (3, 32, 32)),
+    ("mlp", (1, 28, 28)),
+    ("float_resnet20", (3, 32, 32)),
+]
+
+
+@pytest.mark.parametrize(("name", "shape"), MODELS)
+def test_both_ways_write_the_same_file(name: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    """The network itself through torch, and what fold() made of it node by node: the same constants, bit for bit."""
+    network = settled(build_model(name))
+    x = torch.zeros(2, *shape)
+    paths = [
+        export_onnx(network, x, tmp_path / "torch.onnx"),
+        export_onnx(fold(network), x, tmp_path / "folded.onnx"),
+    ]
+    assert_same(*paths)
+    images = np.random.default_rng(0).standard_normal((3, *shape)).astype(np.float32)
+    first, second = (InferenceSession(path).run(None, {"input": images})[0] for path in paths)
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("options", [{"int8_weights": True}, {"exact_stem": True}, {"int8_weights": True, "top_k": 2}])
+def test_options_write_the_same_file_both_ways(options: dict[str, Any], tmp_path: Path) -> None:
+    network = settled(build_model("digits_resnet"))
+    pixels, x = Pixels((0.4,), (0.3,), 16.0), torch.zeros(2, 8, 8, 1, dtype=torch.uint8)
+    ranked = {key: value for key, value in options.items() if key == "top_k"}
+    options = {key: value for key, value in options.items() if key not in ranked}
+    paths = [
+        export_onnx(network, x, tmp_path / "torch.onnx", pixels=pixels, **options, **ranked),
+        export_onnx(fold(network, pixels=pixels, **options), x, tmp_path / "folded.onnx", **ranked),
+    ]
+    assert_same(*paths)
+
+
+def assert_same(*paths: Path) -> None:
+    first, second = (onnx.load(path).graph for path in paths)
+    kinds = [sorted(node.op_type for node in graph.node) for graph in (first, second)]
+    assert kinds[0] == kinds[1]
+    layers = [{node.name for node in graph.node if ".add" not in node.name} for graph in (first, second)]
+    assert layers[0] == layers[1]
+    constants = [{t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer} for graph in (first, second)]
+    assert set(constants[0]) == set(constants[1])
+    for key, values in constants[0].items():
+        assert values.dtype == constants[1][key].dtype
+        assert np.array_equal(values, constants[1][key]), key
