@@ -28,6 +28,8 @@ class InputSpec:
 
 def type_name(elem: int) -> str:
     """Return onnxruntime's name of a tensor type, for example ``tensor(float)``."""
+    if not elem:
+        raise ModelError("an input or output of the model is no tensor; only tensors are supported")
     dtype = helper.tensor_dtype_to_np_dtype(elem)
     return f"tensor({_NAMES.get(dtype.name, dtype.name)})"
 

@@ -5,6 +5,7 @@ each operator of domain ``ai.latentbit`` as a checked ``BinaryLayer`` or ``Binar
 is one :class:`~.errors.ModelError` that names the node, so no later stage meets a surprise.
 """
 
+import math
 from os import PathLike
 from typing import Any
 
@@ -16,12 +17,16 @@ from onnx import numpy_helper
 from ..bits import DOMAIN, OPSET_VERSION
 from ..errors import ModelError, first_line
 from ..operators import SIGNATURES, STANDARD_DOMAINS, Signature
+from .limits import current_limits
 from .model import BinarizeNode, BinaryLayer, Model, ValueType
 from .source import parse_model
 
 __all__ = ["load"]
 
 _DOMAINS = {*STANDARD_DOMAINS, "ai.onnx.ml", "com.microsoft", DOMAIN}
+
+_KINDS = {"group": onnx.AttributeProto.INT, "pad_value": onnx.AttributeProto.FLOAT}
+"""Types of attributes of our operators that are no lists of integers."""
 
 _LARGE = 256
 """Bytes: a constant that a shape depends on (of Reshape, Slice, Resize) is smaller."""
@@ -51,7 +56,10 @@ def load(source: str | PathLike[str] | bytes) -> Model:
             )
         else:
             layers[index] = _layer(node, label, signature.rank, attributes, constants)
-    return Model(proto, constants, _types(proto), layers, binarizes)
+    types = _types(proto)
+    for layer in layers.values():
+        _check_channels(layer, types.get(layer.input))
+    return Model(proto, constants, types, layers, binarizes)
 
 
 def _check_domains(proto: onnx.ModelProto) -> None:
@@ -87,12 +95,19 @@ def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
                 elif node.attribute[0].name in ("value_int", "value_ints"):
                     constants[node.output[0]] = np.asarray(value, np.int64)
     except Exception as error:
-        raise ModelError(f"a constant of the model cannot be read ({error}); export or copy the file again") from None
+        raise ModelError(
+            f"a constant of the model cannot be read ({first_line(error)}); export or copy the file again"
+        ) from None
     return constants
 
 
 def _attributes(node: onnx.NodeProto, label: str, signature: Signature) -> dict[str, Any]:
     known = set(signature.attributes)
+    for entry in node.attribute:
+        wanted = _KINDS.get(entry.name, onnx.AttributeProto.INTS)
+        if entry.ref_attr_name or (entry.name in known and entry.type != wanted):
+            kind = onnx.AttributeProto.AttributeType.Name(wanted)
+            raise ModelError(f"node {label}: attribute {entry.name} must be {kind}, written as such")
     found = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     if unknown := sorted(set(found) - known):
         raise ModelError(
@@ -145,6 +160,17 @@ def _layer(
     )  # fmt: skip
 
 
+def _check_channels(layer: BinaryLayer, known: ValueType | None) -> None:
+    """Refuse a layer whose input is known to have other channels than its weight; steps/buffers.py sees the rest."""
+    if known is None or known.shape is None or len(known.shape) != layer.rank:
+        return
+    if isinstance(known.shape[1], int) and known.shape[1] != layer.channels:
+        raise ModelError(
+            f"node {layer.name}: its input {layer.input} has {known.shape[1]} channels, weight_shape "
+            f"{list(layer.shape[: layer.rank])} with {layer.group} groups needs {layer.channels}; export it again"
+        )
+
+
 def _constant(name: str, label: str, constants: dict[str, NDArray[Any]]) -> NDArray[Any]:
     if name not in constants:
         raise ModelError(f"node {label}: input {name} must be a constant of the file (an initializer)")
@@ -152,15 +178,17 @@ def _constant(name: str, label: str, constants: dict[str, NDArray[Any]]) -> NDAr
 
 
 def _sizes(value: Any, label: str, name: str, count: int, least: int) -> tuple[int, ...]:
-    sizes = tuple(int(entry) for entry in value)
-    if len(sizes) != count or min(sizes) < least:
-        raise ModelError(f"node {label}: {name} {list(sizes)} must hold {count} integers of at least {least}")
+    sizes, most = tuple(int(entry) for entry in value), current_limits().geometry
+    if len(sizes) != count or min(sizes) < least or max(sizes) > most:
+        raise ModelError(f"node {label}: {name} {list(sizes)} must hold {count} integers from {least} to {most}")
     return sizes
 
 
 def _types(proto: onnx.ModelProto) -> dict[str, ValueType]:
     try:
-        inferred = onnx.shape_inference.infer_shapes(_skeleton(proto), check_type=True, strict_mode=True)
+        skeleton = _skeleton(proto)
+        _check_nodes(skeleton)
+        inferred = onnx.shape_inference.infer_shapes(skeleton, check_type=True, strict_mode=True)
     except Exception as error:
         raise ModelError(f"the graph of the model contradicts itself: {first_line(error)}; export it again") from None
     graph = inferred.graph
@@ -175,7 +203,39 @@ def _types(proto: onnx.ModelProto) -> dict[str, ValueType]:
         types[info.name] = ValueType(tensor.elem_type, shape)
     for tensor in proto.graph.initializer:
         types[tensor.name] = ValueType(tensor.data_type, tuple(tensor.dims))
+    limit = current_limits().memory_bytes
+    for name, known in types.items():
+        _check_size(name, known, limit)
     return types
+
+
+def _check_size(name: str, known: ValueType, limit: int) -> None:
+    sizes = [size for size in known.shape or () if isinstance(size, int)]
+    if min(sizes, default=0) < 0:
+        raise ModelError(f"value {name} has a size of {min(sizes)}; sizes are not negative")
+    if known.elem not in onnx.TensorProto.DataType.values():
+        raise ModelError(f"value {name} has the element type {known.elem}, which ONNX does not know")
+    item = onnx.helper.tensor_dtype_to_np_dtype(known.elem).itemsize if known.elem else 1
+    if item * math.prod(sizes) > limit:
+        raise ModelError(
+            f"value {name} of sizes {list(known.shape or ())} needs more than the limit memory_bytes of {limit}"
+        )
+
+
+def _check_nodes(skeleton: onnx.ModelProto) -> None:
+    """Let onnx compare every node with the definition of its operator: what runs in a kernel no engine looks at again.
+
+    It asks for the types of what enters and leaves the graph, which inference finds out or nobody needs.
+    """
+    stated = onnx.ModelProto()
+    stated.CopyFrom(skeleton)
+    del stated.graph.value_info[:]
+    for info in (*stated.graph.input, *stated.graph.output):
+        tensor = info.type.tensor_type
+        if info.type.WhichOneof("value") in (None, "tensor_type"):
+            tensor.elem_type = tensor.elem_type or onnx.TensorProto.FLOAT
+            tensor.shape.SetInParent()
+    onnx.checker.check_model(stated)
 
 
 def _skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -6,6 +6,8 @@ from pathlib import Path
 import onnx
 
 from ..errors import ModelError
+from .limits import current_limits
+from .structure import check_structure, external_tensors
 
 __all__ = ["parse_model", "read_bytes"]
 
@@ -15,12 +17,15 @@ def read_bytes(source: str | PathLike[str] | bytes) -> bytes:
 
     Raises ModelError where the file cannot be read, or holds nothing.
     """
+    limit = current_limits().file_bytes
     try:
+        size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
+        if size > limit:
+            raise ModelError(f"{_name(source)} has {size} bytes, and the limit file_bytes is {limit}")
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"cannot read model {_name(source)}: {error.strerror or error}; give the path of an .onnx file"
-        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        why = getattr(error, "strerror", None) or error
+        raise ModelError(f"cannot read model {_name(source)}: {why}; give the path of an .onnx file") from None
     if not data:
         raise ModelError(f"{_name(source)} is empty; export or copy it again")
     return data
@@ -29,8 +34,9 @@ def read_bytes(source: str | PathLike[str] | bytes) -> bytes:
 def parse_model(source: str | PathLike[str] | bytes, *, external: bool = False) -> onnx.ModelProto:
     """Return the ONNX model of a file, or of the bytes of one.
 
-    external: the caller will load tensors that the file keeps in other files; without it such a file is refused.
-    Raises ModelError where the file cannot be read or holds no graph.
+    external: the caller will load initializers that the file keeps in other files; without it such a file is refused.
+    Tensors anywhere else (of nodes, branches, functions) must lie in the file.
+    Raises ModelError where the file cannot be read, holds no graph, or is not well formed (:mod:`.structure`).
     """
     data, name = read_bytes(source), _name(source)
     proto = onnx.ModelProto()
@@ -40,7 +46,11 @@ def parse_model(source: str | PathLike[str] | bytes, *, external: bool = False) 
         raise ModelError(f"{name} is not an ONNX model, or it is cut short; export or copy it again") from None
     if not proto.graph.node or not proto.graph.output or not proto.opset_import:
         raise ModelError(f"{name} is not an ONNX model: it holds no graph; give the path of an .onnx file")
-    if not external and any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer):
+    check_structure(proto, current_limits())
+    outside = len(external_tensors(proto))
+    if external:
+        outside -= sum(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer)
+    if outside:
         raise ModelError(f"{name} keeps weights in other files, which is not supported; save it as one file")
     return proto
 

@@ -24,6 +24,10 @@ class Graph:
             for name in set(read_values(node)):
                 self.consumers.setdefault(name, []).append(index)
         self.outputs = {info.name for info in model.proto.graph.output}
+        self._signs: set[str] = set()
+        for node in self.nodes:  # a file is sorted
+            if self._gives_signs(node):
+                self._signs.add(node.output[0])
 
     def only_reader(self, name: str) -> int | None:
         """Return the node that alone needs a value, None where several do or the model answers with it."""
@@ -32,13 +36,13 @@ class Graph:
 
     def is_sign(self, name: str) -> bool:
         """Tell whether a value is provably ±1: made by Binarize, or by operators that only move or select signs."""
-        if name not in self.producer:
-            return False
-        node = self.nodes[self.producer[name]]
+        return name in self._signs
+
+    def _gives_signs(self, node: onnx.NodeProto) -> bool:
         if node.domain == DOMAIN:
             return bool(node.op_type == "Binarize")
-        sources = sign_sources(node.op_type, node.domain, node.input) if name == node.output[0] else ()
-        return bool(sources) and all(self.is_sign(entry) for entry in sources)
+        sources = sign_sources(node.op_type, node.domain, node.input)
+        return bool(sources) and self._signs.issuperset(sources)
 
 
 def read_values(node: onnx.NodeProto) -> list[str]:

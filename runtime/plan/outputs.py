@@ -19,10 +19,12 @@ def find_bit_readers(units: Sequence[Unit], stem: Stem | None, choice: Choice) -
     A unit with a pool packs floats in a step of its own, and so does every further reader of the same value.
     """
     makers = {unit.output: unit.layer for unit in units}
-    made = {*makers, *([] if stem is None else [stem.output])}
+    made = {unit.output: (unit.rank, unit.channels_out) for unit in units}
+    if stem is not None:
+        made[stem.output] = stem.rank, stem.channels_out
     readers: dict[str, Unit] = {}
     for unit in sorted(units, key=lambda unit: max(unit.nodes)):
-        if unit.source not in made or unit.source in readers or unit.pool is not None:
+        if made.get(unit.source) != (unit.rank, unit.layer.channels) or unit.source in readers or unit.pool is not None:
             continue
         if choice.bits_fit(makers.get(unit.source), unit.layer):
             readers[unit.source] = unit

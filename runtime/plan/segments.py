@@ -84,7 +84,7 @@ class _Cutter:
             self._hand_out(name)
         for part in self._parts:
             for name in part.reads:
-                self._hand_to_a_part(name)
+                self._hand_to_a_part(name, part)
         return self._borders
 
     def _at(self, level: int) -> _Borders:
@@ -112,8 +112,12 @@ class _Cutter:
             self._bring(name, level)  # the segment hands a kernel's or the caller's value on
         self._at(level).plain_out[name] = None
 
-    def _hand_to_a_part(self, name: str) -> None:
+    def _hand_to_a_part(self, name: str, part: Part) -> None:
         """Let a float segment give what a part reads, unless a part makes it or the caller feeds it as it is read."""
+        if self._rank(name) != part.rank:
+            raise ModelError(
+                f"node {part.name}: {name} has rank {self._rank(name)}, it reads values of rank {part.rank}"
+            )
         if name in self._made:
             return
         if self._rank(name) == 4:

@@ -74,7 +74,9 @@ def _match(model: Model, graph: Graph, index: int, in_units: set[int]) -> Shortc
     bias = model.constants.get(conv.input[2]) if len(conv.input) > 2 else None
     if window != Window((1, 1), (1, 1), (0, 0, 0, 0)) or weight is None or weight.dtype != np.float32:
         return None
-    if len(conv.input) > 2 and (bias is None or bias.dtype != np.float32):
+    if weight.ndim != 4 or weight.shape[2:] != (1, 1) or not weight.size:
+        return None
+    if len(conv.input) > 2 and (bias is None or bias.dtype != np.float32 or bias.shape != weight.shape[:1]):
         return None
     output = conv.output[0]
     if output in graph.outputs or not set(graph.consumers.get(output, [])) <= in_units:

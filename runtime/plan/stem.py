@@ -100,6 +100,8 @@ def _match(model: Model, graph: Graph, index: int, packed: Collection[str]) -> S
     window, weight = pool_window(conv), _weight(model, graph, conv, chain)
     if len(conv.input) != 2 or window is None or weight is None or weight.shape[0] % 8:
         return None
+    if weight.shape[2:] != window.kernel or not weight.size:
+        return None
     pixels = _pixels(model, chain, conv.input[0], weight.shape[1])
     scaled = _scaled(model, chain, conv.output[0], weight.shape[0])
     if pixels is None or scaled is None:
@@ -140,7 +142,8 @@ def _pixels(model: Model, chain: _Chain, value: str, channels: int) -> tuple[str
         value, zero = centre.input[0], found
     cast = chain.before(value, "Cast")
     turn = None if cast is None else chain.before(cast.input[0], "Transpose")
-    if turn is None or list(onnx.helper.get_node_attr_value(turn, "perm")) != [0, 3, 1, 2]:
+    perm = [] if turn is None else [list(entry.ints) for entry in turn.attribute if entry.name == "perm"]
+    if turn is None or perm != [[0, 3, 1, 2]]:
         return None
     source = turn.input[0]
     is_input = source in {info.name for info in model.proto.graph.input}
@@ -178,4 +181,4 @@ def _weight(model: Model, graph: Graph, conv: onnx.NodeProto, chain: _Chain) -> 
 
 
 def _whole(values: NDArray[Any], low: int, high: int) -> bool:
-    return bool(np.all(values == np.rint(values)) and values.min() >= low and values.max() <= high)
+    return bool(values.size and np.all(values == np.rint(values)) and values.min() >= low and values.max() <= high)

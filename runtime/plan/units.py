@@ -83,7 +83,7 @@ def find_units(model: Model, graph: Graph) -> tuple[list[Unit], dict[int, str]]:
     reasons: dict[int, str] = {}
     taken: set[int] = set()
     for index, layer in model.layers.items():
-        refusal = _refusal(graph, layer)
+        refusal = _refusal(model, graph, layer)
         if refusal is None:
             units.append(_unit(model, graph, index, layer, taken))
             taken.update(units[-1].nodes)
@@ -92,10 +92,12 @@ def find_units(model: Model, graph: Graph) -> tuple[list[Unit], dict[int, str]]:
     return units, reasons
 
 
-def _refusal(graph: Graph, layer: BinaryLayer) -> str | None:
+def _refusal(model: Model, graph: Graph, layer: BinaryLayer) -> str | None:
     """Return why a layer cannot run packed, or None."""
     if layer.real_input:
         return "its activations are real; only its weights are binary"
+    if not _readable(model, layer.input, layer):
+        return f"its input {layer.input} is no float32 of rank {layer.rank} with {layer.channels} channels"
     if not graph.is_sign(layer.input):
         return f"its input {layer.input} is not provably ±1 (the output of a Binarize)"
     if layer.window > 65535:
@@ -137,7 +139,7 @@ def _before(model: Model, graph: Graph, layer: BinaryLayer) -> tuple[str, NDArra
     threshold = None
     if found is not None and found.threshold is not None:
         threshold = channel_vector(found.threshold, layer.rank, layer.channels)
-    if found is None or threshold is None:
+    if found is None or threshold is None or not _readable(model, found.input, layer):
         return layer.input, np.zeros(layer.channels, np.float32), None
     if pool is not None:
         return found.input, threshold, pool
@@ -180,3 +182,16 @@ def _same_shape(model: Model, first: str, second: str) -> bool:
     if one is None or two is None or one.shape is None or two.shape is None or None in one.shape:
         return False
     return one.elem == two.elem and one.shape == two.shape
+
+
+def _readable(model: Model, name: str, layer: BinaryLayer) -> bool:
+    """Tell whether a value may be what the kernel of a layer reads, by what is known of its type."""
+    known = model.types.get(name)
+    if known is None:
+        return True  # whoever binds its buffer sees
+    if known.elem not in (onnx.TensorProto.FLOAT, onnx.TensorProto.UNDEFINED):
+        return False
+    if known.shape is None:
+        return True
+    channels = known.shape[1] if len(known.shape) == layer.rank else 0
+    return channels == layer.channels or not isinstance(channels, int)

@@ -14,8 +14,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, first_line
 from ..intake.feeds import check_feeds, input_specs, type_name
+from ..intake.limits import current_limits
+from ..intake.model import Model
 from ..intake.reading import load
 from ..metrics import current_names
 from ..plan.plan import make_plan
@@ -98,13 +100,15 @@ class InferenceSession:
     ) -> None:
         if num_threads < 1:
             raise InputError(f"num_threads is {num_threads}; give 1 or more")
+        if num_threads > (most := current_limits().threads):
+            raise InputError(f"num_threads is {num_threads}, and the limit threads is {most}")
         if share not in _SHARE:
             raise InputError(f"share is {share!r}; give one of {', '.join(_SHARE)}")
         if share == "always" and num_threads == 1:
             raise InputError("share='always' has nobody to share with; give num_threads=2 or more")
         model = load(source)
         self._inputs = input_specs(model)
-        self._outputs = [ValueInfo(*_described(info)) for info in model.proto.graph.output]
+        self._outputs = [_described(info, model) for info in model.proto.graph.output]
         self._meta = _meta(model.proto)
         self._plan = make_plan(model, choose_kernels(model, kernel))
         self._prepared = prepare(self._plan)
@@ -210,7 +214,9 @@ class InferenceSession:
             result = use(context)
         except ENGINE_ERRORS as error:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
-            raise InputError(f"the model cannot run on {shapes}: {str(error).splitlines()[0]}") from None
+            raise InputError(f"the model cannot run on {shapes}: {first_line(error)}") from None
+        except MemoryError:
+            raise InputError("this machine has not the memory that inputs of this size need; feed fewer") from None
         with self._lock:
             self._free.setdefault(key, []).append(context)
             self._free.move_to_end(key)
@@ -219,12 +225,12 @@ class InferenceSession:
         return result
 
 
-def _described(info: onnx.ValueInfoProto) -> tuple[str, str, list[int | str | None]]:
+def _described(info: onnx.ValueInfoProto, model: Model) -> ValueInfo:
     shape = [
         dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None)
         for dim in info.type.tensor_type.shape.dim
     ]
-    return info.name, type_name(info.type.tensor_type.elem_type), shape
+    return ValueInfo(info.name, type_name(model.types[info.name].elem), shape)
 
 
 def _meta(proto: onnx.ModelProto) -> ModelMeta:

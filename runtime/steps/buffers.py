@@ -7,14 +7,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
+from ..intake.limits import current_limits
 from ..layout.images import PackedImage, new_image
 from ..layout.memory import aligned
 from ..plan.parts import Part, Planned
 from ..plan.units import Unit
 
-__all__ = ["Arrays", "Buffers", "channel_last"]
+__all__ = ["Arrays", "Buffers", "channel_last", "check_offsets"]
 
+_OFFSETS = 2**31
 Arrays = dict[str, NDArray[Any]]
+
+
+def check_offsets(size: int, reader: str) -> None:
+    """Raise InputError where an image of ``size`` bytes is too large for offsets of 32 bits."""
+    if size >= _OFFSETS:
+        raise InputError(f"node {reader}: a packed image of {size} bytes passes 2 GiB; feed a smaller image")
 
 
 def channel_last(name: str) -> str:
@@ -40,6 +49,16 @@ class Buffers:
     values: Arrays = field(default_factory=dict)
     images: dict[Planned[Unit], tuple[PackedImage, int]] = field(default_factory=dict)
     tables: dict[bytes, NDArray[np.int32]] = field(default_factory=dict)
+    room: int = field(default_factory=lambda: current_limits().memory_bytes)
+
+    def reserve(self, size: int, reader: str) -> None:
+        """Take ``size`` bytes of the room that is left. Raises InputError, before they are made, where they pass it."""
+        self.room -= size
+        if self.room < 0:
+            raise InputError(
+                f"node {reader}: inputs of this size need more memory than the limit memory_bytes allows; "
+                "feed smaller ones, or raise it in LATENTBIT_LIMITS"
+            )
 
     def take(self, name: str) -> NDArray[Any]:
         """Return a buffer by port name, or the fed input of that name."""
@@ -49,13 +68,31 @@ class Buffers:
         """Tell whether the caller feeds a value of this rank in the layout of the kernels."""
         return port(name, rank) in self.feeds
 
-    def floats(self, name: str, rank: int) -> NDArray[np.float32]:
-        """Return a value of this rank as ``[N, H, W, C]``."""
-        value = self.take(port(name, rank))
+    def floats(self, name: str, rank: int, channels: int, reader: str) -> NDArray[np.float32]:
+        """Return a value of this rank as ``[N, H, W, C]``; InputError where it is not what its reader indexes."""
+        value = self._checked(name, self.take(port(name, rank)), (np.dtype(np.float32), rank, channels), reader)
         return value if rank == 4 else value[:, None, None, :]
+
+    def pixels(self, name: str, channels: int, reader: str) -> NDArray[np.uint8]:
+        """Return fed pixels, uint8 ``[N, H, W, C]``; InputError where they are not what their reader indexes."""
+        return self._checked(name, self.take(name), (np.dtype(np.uint8), 4, channels), reader)
+
+    def _checked(
+        self, name: str, value: NDArray[Any], wanted: tuple[np.dtype[Any], int, int], reader: str
+    ) -> NDArray[Any]:
+        """Return a value if it is not empty, and of the dtype, rank and channels (its last axis) that are wanted."""
+        found = value.dtype, value.ndim, value.shape[-1] if value.ndim else 0
+        if found != wanted or not value.size:
+            dtype, rank, channels = wanted
+            raise InputError(
+                f"node {reader} reads {name} as {dtype} of rank {rank} with {channels} channels; it is {value.dtype} "
+                f"{list(value.shape)}, channels last; feed inputs of the shape that the model was exported for"
+            )
+        return value
 
     def new_floats(self, part: Part, shape: tuple[int, ...], place: NDArray[np.float32] | None = None) -> NDArray[Any]:
         """Return the float32 ``[N, H, W, O]`` output of a part: ``place`` if it is given, else a new buffer."""
+        self.reserve(4 * math.prod(shape) if place is None else 0, part.name)
         out: NDArray[np.float32] = aligned(math.prod(shape), np.float32).reshape(shape) if place is None else place
         self.values[port(part.output, part.rank)] = out if part.rank == 4 else out[:, 0, 0]
         return out
@@ -65,9 +102,21 @@ class Buffers:
         reader = planned.bits_for
         if reader is None:
             return None
-        count = batch if planned.bits_kept else 1
-        image = new_image(reader.part.layer, reader.kernel.format, height, width, count)
-        self.images[reader] = image, batch
+        return self.new_image(reader, height, width, batch if planned.bits_kept else 1, batch)
+
+    def new_image(self, planned: Planned[Unit], height: int, width: int, count: int, batch: int) -> PackedImage:
+        """Return the packed input of a unit for ``count`` images of a batch.
+
+        Raises InputError for an image whose offsets do not fit in the pixel table (layout/tables.py).
+        """
+        layer, form, name = planned.part.layer, planned.kernel.format, planned.part.name
+        top, left, bottom, right = layer.pads
+        pixel = form.pixel_bytes(layer)
+        size = (height + top + bottom) * (width + left + right) * pixel
+        check_offsets(size, name)
+        self.reserve(2 * count * size + layer.strides[1] * pixel, name)  # twice: its border is laid out beside it
+        image = new_image(layer, form, height, width, count)
+        self.images[planned] = image, batch
         return image
 
     def shared(self, table: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -61,6 +61,8 @@ class KernelChoice:
         that of a layer writes whole vectors of bits, so a pixel must be a multiple of one.
         """
         its: Kernel = self.unit(reader).kernel
+        if maker is not None and maker.shape[0] != reader.channels:
+            return False  # a file that contradicts itself: refused when the floats are bound
         if not _gapless(reader, its, reader.shape[1]):
             return False
         if maker is None:

@@ -14,11 +14,14 @@ from ..layout.memory import aligned
 from ..layout.slices import cells, limit_planes, one_bit_an_output, taps
 from ..layout.tables import border_bases, pieces, pixel_table
 from ..layout.words import Constant, ConvWord, Flag
-from .buffers import Buffers
+from .buffers import Buffers, check_offsets
 from .step import Step, descriptor, image_stride
 from .weights import PackedLayer
 
 __all__ = ["ConvStep", "conv_steps"]
+
+_PIXEL_TABLE = 64
+"""Bytes that an entry of the pixel table and the numbers that it is made of take, about."""
 
 _Words = Mapping[ConvWord, int | NDArray[Any] | None]
 
@@ -82,7 +85,11 @@ def conv_steps(
     unit, kernel = packed.unit, packed.kernel
     fed = unit.residual if unit.residual is not None and buffers.fed(unit.residual, unit.rank) else None
     copy_bytes, copy_stride = (0, 0) if kernel.before is None else kernel.before.scratch(image)
+    height, width = packed.layer.output_size(image.height, image.width)
+    classes_bytes = 8 * packed.layer.window * (height + width) if packed.pad_error.any() else 0
+    buffers.reserve(copy_bytes + _PIXEL_TABLE * height * width + classes_bytes, unit.name)
     window = _window(packed, image, copy_stride)
+    check_offsets(window.image.row_bytes * (image.height + sum(packed.layer.pads[::2])), unit.name)
     base, classes = border_bases(image, packed.layer, packed.pad_error)
     pixels = pixel_table(window.image, classes, target, kernel.order, kernel.pixels, window.rows)
     pixels = buffers.shared(pixels)

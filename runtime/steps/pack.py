@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ModelError
 from ..kernels.entry import entry_point
-from ..layout.images import new_image
 from ..layout.words import PackWord
 from ..plan.parts import Planned
 from ..plan.units import Unit
@@ -17,10 +17,11 @@ __all__ = ["pack_step"]
 def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
     """Bind the packing of a unit's source to a new image, the unit's input."""
     unit = planned.part
-    source = buffers.floats(unit.source, unit.rank)
+    source = buffers.floats(unit.source, unit.rank, unit.layer.channels, unit.name)
     height, width = source.shape[1:3] if unit.pool is None else unit.pool.output_size(*source.shape[1:3])
-    image = new_image(unit.layer, planned.kernel.format, height, width, 1)
-    buffers.images[planned] = image, len(source)
+    if height < 1 or width < 1:
+        raise ModelError(f"node {unit.name}: {unit.source} is smaller than the window of the pool before it")
+    image = buffers.new_image(planned, height, width, 1, len(source))
     threshold = np.ascontiguousarray(unit.threshold, np.float32)
     row, pixel = (stride // 4 for stride in source.strides[1:3])
     groups, channels = image.format.groups(unit.layer)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ModelError
 from ..kernels.entry import entry_point
 from ..kernels.registry import SHORTCUT_LANES as LANES
 from ..layout.memory import aligned
@@ -36,10 +37,13 @@ class PreparedShortcut:
     def bind(self, buffers: Buffers) -> Bound:
         """Return the step of the products and, with a pool, that of the means before it."""
         shortcut, kernel = self.planned.part, self.planned.kernel
-        source = buffers.floats(shortcut.source, shortcut.rank)
+        source = buffers.floats(shortcut.source, shortcut.rank, shortcut.weight.shape[1], shortcut.name)
         batch, *size, channels = source.shape
         pool, outputs = shortcut.pool, shortcut.channels_out
         height, width = size if pool is None else pool.output_size(*size)
+        if height < 1 or width < 1:
+            raise ModelError(f"node {shortcut.name}: an image of {size[0]}×{size[1]} is smaller than its pool")
+        buffers.reserve(4 * height * width * channels, shortcut.name)
         out = buffers.new_floats(shortcut, (batch, height, width, outputs))
         means = source if pool is None else aligned(height * width * channels, np.float32).reshape(1, -1)
         values = {

@@ -62,14 +62,25 @@ class PreparedStem:
     def bind(self, buffers: Buffers) -> Bound:
         """Return the two steps. Raises ModelError for images that are smaller than the window."""
         planned, stem = self.planned, self.planned.part
-        pixels = buffers.take(stem.source)
+        pixels = buffers.pixels(stem.source, stem.weight.shape[1], stem.name)
         batch = len(pixels)
-        height, width = (stem.pool or _NO_POOL).output_size(*stem.window.output_size(*pixels.shape[1:3]))
-        if height < 1 or width < 1:
+        sums = stem.window.output_size(*pixels.shape[1:3])
+        height, width = (stem.pool or _NO_POOL).output_size(*sums)
+        if min(*sums, height, width) < 1:
             raise ModelError(f"node {stem.name}: an image of {pixels.shape[1:3]} is smaller than its window")
+        buffers.reserve(self._scratch_bytes(pixels, height), stem.name)
         target = buffers.new_bits(planned, height, width, batch)
         out = buffers.new_floats(stem, (batch, height, width, stem.channels_out)) if planned.stored else None
         return Bound(self._steps(pixels, height, width, target, out), batch)
+
+    def _scratch_bytes(self, pixels: NDArray[np.uint8], rings: int) -> int:
+        """Return the bytes of the image with its border, twice as it is made, and of the rings of sums."""
+        stem, kernel, pool = self.planned.part, self.planned.kernel, self.planned.part.pool or _NO_POOL
+        _, height, width, channels = pixels.shape
+        top, left, bottom, right = stem.window.pads
+        image = (height + top + bottom) * (width + left + right) * channels * np.dtype(kernel.dtype).itemsize
+        row = (stem.window.output_size(height, width)[1] + kernel.pixels) * 4 * len(self.weights) * kernel.lanes
+        return int(2 * image + rings * pool.kernel[0] * row)
 
     def _steps(
         self,

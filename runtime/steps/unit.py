@@ -51,7 +51,7 @@ class PreparedUnit:
         unit = self.packed.unit
         if unit.residual is None:
             return None
-        residual = buffers.floats(unit.residual, unit.rank)
+        residual = buffers.floats(unit.residual, unit.rank, unit.channels_out, unit.name)
         if residual.shape != shape:
             raise ModelError(f"node {unit.name}: the residual {unit.residual} has another shape than the output")
         return residual
