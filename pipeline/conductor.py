@@ -95,7 +95,7 @@ def _changed(run: RunDir, paths: Sequence[str], recorded: Mapping[str, str]) -> 
 def _perform(run: RunDir, stage: Stage, progress: StageProgress, reason: str) -> None:
     section = stage.section(run)
     record = run.stages.get(stage.name)
-    interrupted = record is not None and not record.finished and _same_section(run, stage, record)
+    interrupted = record is None or (not record.finished and _same_section(run, stage, record))
     resumable = interrupted and reason != "forced"
     run.prepare(stage.folder, keep=resumable or stage.folder == ".")
     inputs = run.digests(stage.inputs)

@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,9 @@ __all__ = ["FORMAT_VERSION", "RunDir", "StageRecord"]
 
 FORMAT_VERSION = 1
 """Version of the layout and of run.json; a folder of another version is refused."""
+
+_OURS = re.compile(r"\..*|[1-9]-[a-z]+")
+"""Names in a run directory: hidden files, and folders of stages."""
 
 _PACKAGES = ("latentbit", "numpy", "onnx", "onnxruntime", "numba", "torch", "onnxscript", "scikit-learn")
 
@@ -64,11 +68,14 @@ class RunDir:
     def open(cls, path: Path) -> "RunDir":
         """Read the run at ``path``; where there is none, return a new one with the default configuration.
 
+        A folder that holds folders of stages alone is a run too: it was killed before its first manifest, or trained
+        by ``python -m latentbit.training``, and the stage train goes on from what it finds.
+
         Raises :class:`RunDirError` if ``path`` is something else, of another version, or its manifest is corrupt.
         """
         manifest = path / "run.json"
         if not manifest.exists():
-            if path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+            if path.is_dir() and not all(_OURS.fullmatch(entry.name) for entry in path.iterdir()):
                 raise RunDirError(f"{path} is no run directory (it has files but no run.json): name another with -o")
             if path.exists() and not path.is_dir():
                 raise RunDirError(f"{path} is a file, not a run directory: name another with -o")

@@ -1,8 +1,8 @@
 """``python -m latentbit.training CONFIG -o RUN``: the train stage alone, for ``torchrun`` and for rented machines.
 
 The pipeline conducts one process. This entry is what several processes start, each with the same arguments, and what a
-machine needs that only trains. It writes ``RUN/1-train``, which :func:`.loop.loading.load_network` reads. It makes no
-run directory of the pipeline.
+machine needs that only trains. It writes ``RUN/1-train``. ``pipeline run-all -c CONFIG -o RUN`` with the same values
+then takes the finished training over.
 """
 
 import argparse

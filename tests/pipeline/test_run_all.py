@@ -53,6 +53,17 @@ def test_what_the_stage_run_answered_is_what_check_judges(finished: Path, tmp_pa
     assert figures["model_sha256"] == sha256_file(copy / MODEL)
 
 
+def test_a_training_without_a_manifest_is_taken_over(finished: Path, tmp_path: Path) -> None:
+    """What a kill before the first run.json leaves behind, and what ``python -m latentbit.training`` makes."""
+    run = tmp_path / "run"
+    shutil.copytree(finished / "1-train", run / "1-train")
+    done = pipeline("run-all", "-o", str(run), *SHORT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # A second training would have taken other seconds.
+    assert (run / TRAINING).read_bytes() == (finished / TRAINING).read_bytes()
+    assert (run / NETWORK).read_bytes() == (finished / NETWORK).read_bytes()
+
+
 def test_a_smaller_reference_is_a_part_of_the_larger(finished: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(finished, tmp_path / "copy")
     done = pipeline("fold", str(copy), "-s", "fold.samples=101")

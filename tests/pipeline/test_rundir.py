@@ -75,6 +75,14 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
         RunDir.open(tmp_path / "thesis.txt")
 
 
+def test_a_folder_of_stages_alone_is_a_run(tmp_path: Path) -> None:
+    (tmp_path / "1-train").mkdir()
+    assert not RunDir.open(tmp_path).exists
+    (tmp_path / "1-train.zip").touch()
+    with pytest.raises(RunDirError, match="no run directory"):
+        RunDir.open(tmp_path)
+
+
 def test_a_path_below_a_file_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     run = RunDir.open(tmp_path / "file" / "run")
