@@ -77,7 +77,9 @@ class Eager:
         self._type = real[0] if real else None
         self.slack = max([slack, *(8 * torch.finfo(kind).eps for kind in set(real) & {torch.float16, torch.bfloat16})])
         self.modules = dict(network.named_modules())
-        self._layers = {path: module for path, module in self.modules.items() if _counts(module)}
+        # By every path: a layer that is called from two places has a name in the file for each.
+        everywhere = network.named_modules(remove_duplicate=False)
+        self._layers = {path: module for path, module in everywhere if _counts(module)}
         self.thresholds = any(isinstance(module, _SIGNS) for module in self.modules.values())
 
     def run(self, inputs: Sequence[Tensor], answer: Answer, *, shift: float = 0.0, watch: bool = False) -> Run:
@@ -87,11 +89,14 @@ class Eager:
         watch: keep what every module returned.
         """
         run = Run()
-        names = {path: [name for name in answer.signs if owner(name, self._layers) == path] for path in self._layers}
+        names: dict[nn.Module, list[str]] = {layer: [] for layer in self._layers.values()}
+        for name in answer.signs:
+            if (path := owner(name, self._layers)) is not None:
+                names[self._layers[path]].append(name)
         share = shift * max(_DISTANCE, self.slack)
         with ExitStack() as stack, unchanged(self._network):
-            for path, layer in self._layers.items():
-                hook = _reader(iter(names[path]), answer, run)
+            for layer, its in names.items():
+                hook = _reader(iter(its), answer, run)
                 stack.callback(layer.register_forward_pre_hook(hook).remove)
             for path, module in self.modules.items():
                 if shift and isinstance(module, _SIGNS):

@@ -184,9 +184,13 @@ class _Judge:
         names = self._candidate.outputs
         if len(names) < len(run.outputs):
             return f"the network returns {len(run.outputs)} tensors, the file {len(names)}"
-        counts = {tensor.shape[:1] for tensor in run.outputs}
+        single = all(tensor.shape[:1] == (1,) for tensor in case.inputs)
+        pairs = [
+            (name, _with_batch(_array(tensor), found) if single else _array(tensor), found)
+            for name, tensor, found in zip(names, run.outputs, answer.outputs, strict=False)
+        ]
+        counts = {expected.shape[:1] for _, expected, _ in pairs}
         samples = next(iter(counts))[0] if len(counts) == 1 and () not in counts else 1
-        pairs = [(name, _array(t), found) for name, t, found in zip(names, run.outputs, answer.outputs, strict=False)]
         for name, expected, found in pairs:
             if expected.shape != found.shape:
                 return f"{name} has the shape {list(found.shape)}, the network gives {list(expected.shape)}"
@@ -205,6 +209,11 @@ class _Judge:
                 return f"{name} differs by {apart:.2g}, rounding may change it by {allowed:.2g}"
             self._proof.largest_difference = max(self._proof.largest_difference, apart)
         return None
+
+
+def _with_batch(expected: NDArray[Any], found: NDArray[Any]) -> NDArray[Any]:
+    """Return the answer to a single sample with the batch axis that ``squeeze()`` took away; a file keeps that axis."""
+    return expected[None] if found.shape == (1, *expected.shape) else expected
 
 
 def _rows(good: NDArray[np.bool_], samples: int) -> NDArray[np.bool_]:
