@@ -22,7 +22,7 @@ from latentbit.pipeline import config as configuration
 from latentbit.pipeline.bundle import make_bundle
 from latentbit.pipeline.cards import OVERVIEW, card_rows, overview_row
 from latentbit.pipeline.conductor import plan_stages
-from latentbit.pipeline.paths import MODEL
+from latentbit.pipeline.paths import MODEL, TRAINING
 from latentbit.pipeline.rundir import RunDir
 from latentbit.pipeline.sections import Config
 from latentbit.pipeline.stages import STAGES
@@ -122,6 +122,7 @@ def make_card(run: RunDir, recipe: Path, name: str) -> Card:
     size = report.size_bytes
     if size.packed > LARGEST:
         raise RunDirError(f"{run.path / MODEL} has {size.packed:,} bytes, a model of the zoo at most {LARGEST:,}")
+    trained = json.loads((run.path / TRAINING).read_text(encoding="utf-8"))
     data = json.loads(InferenceSession(run.path / MODEL).get_modelmeta().custom_metadata_map["latentbit.dataset"])
     return Card(
         name=name,
@@ -131,7 +132,7 @@ def make_card(run: RunDir, recipe: Path, name: str) -> Card:
         network=f"{train.model}, width {train.width}" if train.width else train.model,
         recipe=f"configs/{recipe.name}",
         settings=_settings(configuration.read(recipe), run.config),
-        epochs=train.epochs,
+        epochs=round(trained["epochs"]),  # with train.minutes, what the time was enough for
         accuracy={key: value for key, value in asdict(report.accuracy).items() if key != "folded_on_samples"},
         test_images=data["test"],
         reference_images=report.samples,

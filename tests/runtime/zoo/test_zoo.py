@@ -70,7 +70,9 @@ def test_a_card_tells_the_truth_of_its_file(name: str) -> None:
     metadata = session.get_modelmeta().custom_metadata_map
     data, recipe = json.loads(metadata["latentbit.dataset"]), json.loads(metadata["latentbit.recipe"])
     assert (card.name, card.data, card.data_sha256) == (name, data["name"], data["sha256"])
-    assert (card.test_images, card.epochs) == (data["test"], recipe["epochs"])
+    assert card.test_images == data["test"]
+    if not recipe.get("minutes"):  # a schedule by the clock trains as many epochs as the time is enough for
+        assert card.epochs == recipe["epochs"]
     assert recipe["model"] == card.network.split(",")[0]
     assert recipe["holdout"] == 0.0
     metrics = session.get_metrics()  # under today's names, though the files were written with former ones
