@@ -7,7 +7,7 @@ import onnx
 
 from ..errors import ModelError
 from .limits import current_limits
-from .structure import check_structure, external_tensors
+from .structure import check_structure
 
 __all__ = ["parse_model", "read_bytes"]
 
@@ -46,8 +46,7 @@ def parse_model(source: str | PathLike[str] | bytes, *, external: bool = False) 
         raise ModelError(f"{name} is not an ONNX model, or it is cut short; export or copy it again") from None
     if not proto.graph.node or not proto.graph.output or not proto.opset_import:
         raise ModelError(f"{name} is not an ONNX model: it holds no graph; give the path of an .onnx file")
-    check_structure(proto, current_limits())
-    outside = len(external_tensors(proto))
+    outside = len(check_structure(proto, current_limits()))
     if external:
         outside -= sum(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer)
     if outside:
