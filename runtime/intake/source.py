@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 
 from ..errors import ModelError
+from .bodies import check_bodies
 from .limits import current_limits
 from .structure import check_structure
 
@@ -36,7 +37,8 @@ def parse_model(source: str | PathLike[str] | bytes, *, external: bool = False) 
 
     external: the caller will load initializers that the file keeps in other files; without it such a file is refused.
     Tensors anywhere else (of nodes, branches, functions) must lie in the file.
-    Raises ModelError where the file cannot be read, holds no graph, or is not well formed (:mod:`.structure`).
+    Raises ModelError where the file cannot be read, holds no graph, is not well formed (:mod:`.structure`), or gives an
+    operator another meaning (:mod:`.bodies`).
     """
     data, name = read_bytes(source), _name(source)
     proto = onnx.ModelProto()
@@ -51,6 +53,7 @@ def parse_model(source: str | PathLike[str] | bytes, *, external: bool = False) 
         outside -= sum(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer)
     if outside:
         raise ModelError(f"{name} keeps weights in other files, which is not supported; save it as one file")
+    check_bodies(proto.functions)
     return proto
 
 

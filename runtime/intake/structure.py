@@ -82,6 +82,7 @@ class _Walk:
                     self._waiting += [value] if field.name == "g" else value
                 elif field.name in ("sparse_tensor", "sparse_tensors"):
                     self._sparse([value] if field.name == "sparse_tensor" else value)
+        self.texts.update(names)
         _check_once(names, f"{where}: attribute")
 
     def _graph(self, graph: onnx.GraphProto) -> list[_Call]:
