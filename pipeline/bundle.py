@@ -29,6 +29,7 @@ A bundle of latentbit {version}: {name}, {samples} reference images.
    (or install the wheel of latentbit {version}; no extra is needed: no torch). Kernels compiled ahead: {targets}.
 2. python -m latentbit.runtime check .
    compares this device with the recorded answers: integers bit for bit, logits, accuracy. Exit code 0 is a pass.
+   Kernels in the bundle are native code, which it runs with --trust-kernels, or with --public-key FILE if it is signed.
 3. python -m latentbit.runtime info model.onnx     which kernel runs each layer, and why
 4. python -m latentbit.runtime bench model.onnx    how long an image takes here
 
@@ -36,11 +37,19 @@ manifest.json holds the sha256 of every file; an altered file is refused by name
 """
 
 
-def make_bundle(run: RunDir, output: Path, *, samples: int | None = None, targets: Sequence[str] = ()) -> Path:
+def make_bundle(
+    run: RunDir,
+    output: Path,
+    *,
+    samples: int | None = None,
+    targets: Sequence[str] = (),
+    sign_key: Path | None = None,
+) -> Path:
     """Write the bundle of a run whose stages up to export are complete, to a folder or, if it ends so, a ``.zip``.
 
     samples: reference images to take, the same share of every class; None: all, at most 1,000.
     targets: classes of CPU to compile kernels for, see :data:`latentbit.runtime.machine.library.CLASSES`.
+    sign_key: PEM file with the private key to sign it with, see :mod:`latentbit.runtime.proof.signing`.
     Raises :class:`InputError` if the run has fewer samples, :class:`StorageError` if ``output`` is in the way.
     """
     if output.exists():
@@ -48,7 +57,7 @@ def make_bundle(run: RunDir, output: Path, *, samples: int | None = None, target
     make_folder(output.parent)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}-") as scratch:
         folder = make_folder(Path(scratch) / "bundle")
-        _fill(run, folder, samples, targets)
+        _fill(run, folder, samples, targets, sign_key)
         if output.suffix == ".zip":
             _zip(folder, output)
         else:
@@ -56,7 +65,7 @@ def make_bundle(run: RunDir, output: Path, *, samples: int | None = None, target
     return output
 
 
-def _fill(run: RunDir, folder: Path, samples: int | None, targets: Sequence[str]) -> None:
+def _fill(run: RunDir, folder: Path, samples: int | None, targets: Sequence[str], sign_key: Path | None) -> None:
     shutil.copyfile(run.path / MODEL, folder / "model.onnx")
     if targets:
         from ..runtime.kernels.build import build_libraries
@@ -78,7 +87,12 @@ def _fill(run: RunDir, folder: Path, samples: int | None, targets: Sequence[str]
         "tolerances": asdict(run.config.check),
         "files": {name: sha256_file(folder / name) for name in names},
     }
-    write_bytes(folder / MANIFEST, manifest_bytes(entries))
+    manifest = manifest_bytes(entries)
+    write_bytes(folder / MANIFEST, manifest)
+    if sign_key is not None:
+        from ..runtime.proof.signing import SIGNATURE, sign
+
+        write_bytes(folder / SIGNATURE, sign(manifest, sign_key))
 
 
 def _reference(run: RunDir, target: Path, samples: int | None) -> int:
