@@ -12,6 +12,7 @@ cut or altered is made anew. :mod:`.cache` says who may have written it.
 
 import hashlib
 import importlib
+import os
 import threading
 from functools import cache
 from importlib.metadata import version
@@ -23,7 +24,8 @@ from .objects import emit_object, kernel_ir
 
 __all__ = ["kernel_address"]
 
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""Held while a module is compiled or loaded; a signal handler, and a forked process, may need a kernel meanwhile."""
 
 
 def kernel_address(module: str, symbol: str) -> int:
@@ -34,6 +36,15 @@ def kernel_address(module: str, symbol: str) -> int:
     with _lock:
         address: int = _engine(module).get_function_address(symbol)
     return address
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 @cache
