@@ -17,7 +17,7 @@ FLOORS = {
     "export": ("graph", "", "importing", "frontend"),
     "pipeline": (
         *("sections", "config", "rundir", "progress", "paths", "console", "sampling"),
-        *("charts", "page", "cards", "summary", "report"),
+        *("recording", "charts", "page", "cards", "summary", "report"),
         *("stages", "bundle", "conductor"),
         *("cli_models", "cli_devices", "cli_studies", "cli_zoo", "cli"),
     ),

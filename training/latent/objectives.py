@@ -20,7 +20,9 @@ it: what is exported is the network, so nothing of the branch can remain.
 """
 
 import math
+from collections.abc import Callable
 from types import MappingProxyType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +69,7 @@ class Objective(nn.Module):
             "strength", torch.tensor([settings.mu, settings.beta, settings.gamma, 1.0]), persistent=False
         )
         self.faded = False
+        self.own_loss: Callable[[Any, Any], Tensor] | None = None
 
     @property
     def leaves_unused(self) -> bool:
@@ -96,7 +99,10 @@ class Objective(nn.Module):
 
         Fewer logits than labels are those of the first images. ``lesson`` holds the teacher's logits.
         """
-        settings, part = self.settings, len(logits)
+        settings = self.settings
+        if self.own_loss is not None:
+            return self.own_loss(logits, labels)
+        part = len(logits)
         if lesson is None:
             return F.cross_entropy(logits.float(), labels[:part], label_smoothing=settings.label_smoothing)
         taught = distillation(logits, lesson[:part], settings.teacher_temperature)
@@ -275,6 +281,10 @@ OBJECTIVES: MappingProxyType[str, type[Objective]] = table_of(
 )
 
 
-def build_objective(network: nn.Module, settings: Settings) -> Objective:
+def build_objective(
+    network: nn.Module, settings: Settings, task_loss: Callable[[Any, Any], Tensor] | None = None
+) -> Objective:
     """Return the training objective of ``settings.latent`` over ``network``."""
-    return OBJECTIVES[settings.latent](network, settings)
+    objective = OBJECTIVES[settings.latent](network, settings)
+    objective.own_loss = task_loss
+    return objective
