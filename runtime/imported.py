@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,6 +26,8 @@ __all__ = ["arguments_for", "explain", "import_function", "is_named", "source_di
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _imported: dict[str, dict[str, str]] = {}
 """By module: the digests of the sources that it was imported from."""
+_added: set[str] = set()
+"""Folders that were put into ``sys.path`` here: only the last one stays, or a module that is gone is found in another."""
 
 
 def is_named(name: str) -> bool:
@@ -44,16 +47,20 @@ def import_function(option: str, name: str, folder: str = "") -> Callable[..., A
     module, _, path = name.partition(":")
     place = str(Path(folder or ".").resolve())
     digests = source_digests(option, name, folder)
-    if _imported.get(module, digests) != digests or _stranger(module, place):
+    if _imported.get(module, digests) != digests or any(_stranger(other, place) for other in digests):
         for other in digests:
             sys.modules.pop(other, None)
     if place not in sys.path:
-        sys.path.insert(0, place)
+        _added.add(place)
+    sys.path[:] = [place, *_others(place)]
     importlib.invalidate_caches()
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # of two versions in a second it keeps the first
     try:
         found: Any = importlib.import_module(module)
     except Exception as error:
         raise ConfigError(f"{shown}: importing {module} failed: {explain(error)}") from error
+    finally:
+        sys.dont_write_bytecode = writes
     _imported[module] = digests
     for part in path.split("."):
         if not hasattr(found, part):
@@ -92,13 +99,13 @@ def arguments_for(option: str, name: str, function: Callable[..., Any], offered:
 def explain(error: BaseException) -> str:
     """Return an error of the user's code in one line: its type, its text, and the line of his file that raised it."""
     text = f"{type(error).__name__}: {first_line(error)}" if str(error).strip() else type(error).__name__
-    own = Path(__file__).resolve().parents[1]
+    others = {Path(__file__).resolve().parents[1], Path(sysconfig.get_path("stdlib")).resolve()}
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if "site-packages" not in frame.filename
         and not frame.filename.startswith("<")
-        and own not in Path(frame.filename).resolve().parents
+        and not others & set(Path(frame.filename).resolve().parents)
     ]
     return f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else text
 
@@ -112,7 +119,7 @@ def source_digests(option: str, name: str, folder: str = "") -> dict[str, str]:
     module = name.partition(":")[0]
     place = str(Path(folder or ".").resolve())
     importlib.invalidate_caches()
-    source = _locate(module, [place, *sys.path])
+    source = _locate(module, [place, *_others(place)])
     if source is None:
         raise ConfigError(
             f"{option} = {name!r}: there is no module {module} in {place}, nor among the installed packages"
@@ -127,6 +134,11 @@ def source_digests(option: str, name: str, folder: str = "") -> dict[str, str]:
                 found[other] = path
                 waiting.append(other)
     return {name: sha256_file(path) for name, path in sorted(found.items()) if path.is_file()}
+
+
+def _others(place: str) -> list[str]:
+    """Return where modules that do not lie in a folder are looked for."""
+    return [entry for entry in sys.path if entry != place and entry not in _added]
 
 
 def _within(path: Path, place: str) -> bool:

@@ -28,6 +28,8 @@ from .task import Task, find_task
 
 __all__ = ["TrainingRun", "check_names", "choose_model_options"]
 
+PROBED = 64
+"""Samples on which a network of the user's is tried before it is trained."""
 PRECISIONS = table_of("precision", {"bf16": torch.bfloat16, "float32": None, "fp16": torch.float16})
 
 
@@ -109,7 +111,7 @@ class TrainingRun:
             network = build_model(settings.model, code=settings.code, **self.options)
             self.task = Task()
             if settings.named() or settings.loss or settings.metric:
-                inputs, targets = next(self.batches.test_parts(2))
+                inputs, targets = next(self.batches.test_parts(PROBED))
                 self.task = find_task(settings, network, inputs.cpu(), targets)
             if settings.start:
                 start_from(network, settings.start)
