@@ -8,7 +8,6 @@ import ast
 import difflib
 import importlib
 import importlib.machinery
-import importlib.util
 import inspect
 import re
 import sys
@@ -27,7 +26,7 @@ _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _imported: dict[str, dict[str, str]] = {}
 """By module: the digests of the sources that it was imported from."""
 _added: set[str] = set()
-"""Folders that were put into ``sys.path`` here: only the last one stays, or a module that is gone is found in another."""
+"""Folders that were put into ``sys.path`` here. Only the last one stays: what is gone is not found in another."""
 
 
 def is_named(name: str) -> bool:
@@ -159,8 +158,9 @@ def _locate(module: str, path: list[str]) -> Path | None:
     for end in (index for index, letter in enumerate(f"{module}.") if letter == "."):
         part = module[:end]
         spec = importlib.machinery.PathFinder.find_spec(part, places)
-        if spec is None and places is path and len(path) > 1:
-            spec = importlib.util.find_spec(part)  # an editable install has a finder of its own
+        if spec is None and places is path and len(path) > 1:  # an editable install has a finder of its own
+            others = (finder for finder in sys.meta_path if finder is not importlib.machinery.PathFinder)
+            spec = next((found for finder in others if (found := finder.find_spec(part, None)) is not None), None)
         if spec is None:
             return None
         places = list(spec.submodule_search_locations or ())

@@ -19,7 +19,7 @@ from ..bits import pack_signs, unpack_signs
 from ..errors import DataError
 from ..files import atomic_path, sha256_file
 
-__all__ = ["ONLY", "Reference", "grouped", "load_reference", "read_reference", "save_reference", "ungrouped"]
+__all__ = ["ONLY", "Reference", "grouped", "load_reference", "save_reference", "ungrouped"]
 
 ONLY = "logits"
 """Under this name the first output of a model is recorded where there is no other; its name in the file is free."""
@@ -161,12 +161,12 @@ def load_reference(path: str | PathLike[str]) -> Reference:
     except Exception as error:
         raise DataError(f"{fspath(path)} is no reference file, or it is corrupt ({error}); copy it again") from None
     try:
-        return read_reference(arrays, digest)
+        return _read(arrays, digest)
     except DataError as error:
         raise DataError(f"reference {fspath(path)}: {error}; record it again with the stage fold") from None
 
 
-def read_reference(arrays: Arrays, sha256: str = "") -> Reference:
+def _read(arrays: Arrays, sha256: str = "") -> Reference:
     """Return the reference whose arrays have the names of the file. Raises DataError where it is incomplete."""
     outputs = {ONLY: arrays[ONLY]} if ONLY in arrays else grouped(arrays, "outputs")
     for name, there in (("inputs", "inputs" in arrays), (ONLY, bool(outputs))):

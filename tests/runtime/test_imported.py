@@ -13,11 +13,12 @@ from latentbit.runtime.imported import arguments_for, explain, import_function, 
 @pytest.fixture(autouse=True)
 def untouched() -> Iterator[None]:
     """Leave modules and paths as they were."""
-    path, known = list(sys.path), set(sys.modules)
+    path, known = list(sys.path), dict(sys.modules)
     yield
     sys.path[:] = path
-    for name in set(sys.modules) - known:
+    for name in set(sys.modules) - set(known):
         del sys.modules[name]
+    sys.modules.update(known)
 
 
 def write(folder: Path, **files: str) -> str:

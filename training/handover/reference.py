@@ -70,8 +70,8 @@ def record(
     """Run the reference over ``inputs`` ``[N, ...]`` (float32, or uint8 pixels) and return its arrays.
 
     ``logits`` ``[N, …]`` of all inputs, for several outputs ``outputs/<name>`` of each. For every binary layer
-    ``signs/<name>``, the ±1 input of that layer packed along axis 1 (uint8 ``[S, …]``, :mod:`latentbit.runtime.bits`), and
-    ``shape/<name>``, its shape without the batch (int64). Signs are kept of the inputs with the sorted indices
+    ``signs/<name>``, the ±1 input of that layer packed along axis 1 (uint8 ``[S, ...]``, :mod:`latentbit.runtime.bits`)
+    and ``shape/<name>``, its shape without the batch (int64). Signs are kept of the inputs with the sorted indices
     ``signs_of``, ``[S]``; None: of all.
     """
     wanted = np.arange(len(inputs)) if signs_of is None else signs_of

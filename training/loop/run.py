@@ -21,10 +21,10 @@ from .averages import MovingAverage
 from .budget import Budget, Minutes, Steps
 from .distributed import Group
 from .loading import load_network, start_from
+from .measures import Measures, find_measures
 from .optimize import build_optimizer, choose_device, clamp_weights, set_stage
 from .schedules import factor
 from .silent import SilentWeights
-from .task import Task, find_task
 
 __all__ = ["TrainingRun", "check_names", "choose_model_options"]
 
@@ -109,17 +109,17 @@ class TrainingRun:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             network = build_model(settings.model, code=settings.code, **self.options)
-            self.task = Task()
+            self.measures = Measures()
             if settings.named() or settings.loss or settings.metric:
                 inputs, targets = next(self.batches.test_parts(PROBED))
-                self.task = find_task(settings, network, inputs.cpu(), targets)
+                self.measures = find_measures(settings, network, inputs.cpu(), targets)
             if settings.start:
                 start_from(network, settings.start)
             choose_weights(network, estimator=settings.weight_estimator, regulariser=settings.weight_regulariser)
             for layer in network.modules():
                 if isinstance(layer, RSign):
                     layer.choose(settings.activation_estimator)
-            objective = build_objective(network, settings, self.task.loss).to(self.device)
+            objective = build_objective(network, settings, self.measures.loss).to(self.device)
         if settings.channels_last and all(parameter.dim() < 5 for parameter in objective.parameters()):
             objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network, objective
@@ -161,7 +161,9 @@ class TrainingRun:
             self.average.update(step)
         total = loss.detach().double()
         count = torch.full_like(total, len(images))
-        hits = (logits.detach().argmax(1) == labels).sum().double() if self.task.classes else torch.zeros_like(total)
+        hits = (
+            (logits.detach().argmax(1) == labels).sum().double() if self.measures.classes else torch.zeros_like(total)
+        )
         return torch.stack((total * count, hits, count))
 
     def _loss(self, inputs: Tensor, targets: Any, lesson: Tensor | None) -> tuple[Tensor, Any]:

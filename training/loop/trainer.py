@@ -158,7 +158,7 @@ class _Trainer:
         now = time.perf_counter()
         self.seconds += now - clock
         metrics = {"epoch": self.epoch, "loss": loss_sum / images, "seconds": self.seconds}
-        if run.task.classes:
+        if run.measures.classes:
             metrics["accuracy"] = right / images
         self._tell((self.step - first) * size / max(now - started, 1e-9), 0.0, metrics)
         self.history.append(metrics)
@@ -187,7 +187,7 @@ class _Trainer:
         for stream in streams:
             for _ in range(2):  # the first time finds algorithms and fills caches
                 started = time.perf_counter()
-                measure(run.objective, stream, run.batches.test_parts(EVALUATED), classes=run.task.classes)
+                measure(run.objective, stream, run.batches.test_parts(EVALUATED), classes=run.measures.classes)
                 once = time.perf_counter() - started
             seconds += once * max(1.0, run.batches.tested / EVALUATED)
         return 1.25 * (seconds + 2 * self.saving) + CLOSING_SECONDS
@@ -212,14 +212,16 @@ class _Trainer:
             *([objective.latent_logits] if objective.has_latent_stream else []),
         ]
         measured = [
-            measure(objective, stream, run.batches.test_parts(), classes=run.task.classes, metric=run.task.metric)
+            measure(
+                objective, stream, run.batches.test_parts(), classes=run.measures.classes, metric=run.measures.metric
+            )
             for stream in streams
         ]
         names = ("test_accuracy", "latent_test_accuracy", "validation_accuracy", "latent_validation_accuracy")
         found: dict[str, Any] = dict.fromkeys(names)
         first = 2 if self.settings.holdout else 0
         found |= {name: each.accuracy for name, each in zip(names[first:], measured, strict=False)}
-        if run.task.metric is not None:
+        if run.measures.metric is not None:
             found |= {name: each.metrics for name, each in zip(("metrics", "latent_metrics"), measured, strict=False)}
         last = self.history[-1]
         return found | {

@@ -76,7 +76,7 @@ def test_several_outputs_with_a_loss_and_a_metric(code: Path, tmp_path: Path) ->
 
 def test_outputs_that_are_no_class_scores(code: Path, tmp_path: Path) -> None:
     found = train(out=tmp_path, **named(code, **MASKS, epochs=30)).metrics
-    assert 0.4 < found["metrics"]["overlap"] <= 1
+    assert 0.3 < found["metrics"]["overlap"] <= 1
 
 
 @pytest.mark.parametrize(("model", "data"), [("net:sound", "data:sounds"), ("net:dense", "data:vectors")])

@@ -14,11 +14,11 @@ from ..data.own import are_class_numbers
 from ..settings import Settings
 from .evaluate import named_outputs
 
-__all__ = ["Task", "find_task"]
+__all__ = ["Measures", "find_measures"]
 
 
 @dataclass(frozen=True)
-class Task:
+class Measures:
     """``loss(outputs, targets)`` -> scalar, None for cross-entropy; ``metric`` with its name.
 
     ``classes``: outputs are one tensor of scores ``[N, classes]``, and targets are class numbers ``[N]``.
@@ -29,8 +29,8 @@ class Task:
     metric: tuple[str, Metric] | None = None
 
 
-def find_task(settings: Settings, network: nn.Module, inputs: Tensor, targets: Any) -> Task:
-    """Return the task of a network, which is tried on a few samples in eval mode.
+def find_measures(settings: Settings, network: nn.Module, inputs: Tensor, targets: Any) -> Measures:
+    """Return how a network is measured, which is tried on a few samples in eval mode.
 
     Raises :class:`ConfigError` where it does not take them, gives something else than tensors or fewer scores than
     there are classes, has nothing to learn, or needs a loss.
@@ -71,7 +71,7 @@ def find_task(settings: Settings, network: nn.Module, inputs: Tensor, targets: A
         raise ConfigError(
             f"train.model = {settings.model!r} gives {scores.shape[1]} scores, and there is a class {most}"
         )
-    return Task(classes, loss, metric)
+    return Measures(classes, loss, metric)
 
 
 def _checked(name: str, function: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:
