@@ -48,7 +48,7 @@ def conduct(
     """
     names = [stage.name for stage in stages]
     begin, end = names.index(first), names.index(last)
-    run.config = config
+    stored, run.config = run.config, config
     for stage in stages[begin : end + 1]:
         if force or staleness(run, stage):
             stage.verify(run)
@@ -64,6 +64,8 @@ def conduct(
                 progress.fresh(stage.name)
                 continue
             _perform(run, stage, progress, reason)
+        if run.exists and config != stored:
+            run.save()  # where all is fresh, too: what changed may be where the user's code lies
 
 
 def plan_stages(run: RunDir, stages: Sequence[Stage]) -> list[Plan]:

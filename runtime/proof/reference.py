@@ -87,7 +87,7 @@ class Reference:
         )
         return cls(
             np.asarray(inputs),
-            several or {ONLY: np.asarray(outputs)},
+            {ONLY: np.asarray(outputs)} if several is None else several,
             None if labels is None else _class_numbers(np.asarray(labels)),
             named if named is None or isinstance(named, Mapping) else np.asarray(named),
         )

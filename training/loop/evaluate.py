@@ -57,14 +57,14 @@ def measure(
     return Measured(accuracy, figures(*metric, answered, arrays_of(wanted)))
 
 
-def named_outputs(outputs: Any) -> dict[str, Tensor]:
+def named_outputs(outputs: Any, name: str = "logits") -> dict[str, Tensor]:
     """Return the tensors that a network gives by the names that they have in its file.
 
-    ``logits`` for one tensor, ``logits.0``, ``logits.1`` for a tuple, the keys of a dict; with dots where nested.
+    ``name`` for one tensor, ``name.0``, ``name.1`` for a tuple, the keys of a dict; with dots where nested.
     """
     named = {}
     for path, value in pytree.tree_flatten_with_path(outputs)[0]:
         parts = [str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path]
         keyed = bool(path) and not isinstance(path[0], pytree.SequenceKey)
-        named[".".join(parts if keyed else ["logits", *parts])] = value
+        named[".".join(parts if keyed else [name, *parts])] = value
     return named
