@@ -28,6 +28,7 @@ from .answers import Answers, answer, batches, only_input
 from .layers import LayerComparison, compare_layers
 from .reference import Reference, load_reference
 from .report import Accuracy, Agreement, CheckReport, Latency, Size
+from .stock import stock_failures
 from .timing import interleaved, stock_session, times
 from .tolerances import Tolerances
 
@@ -66,8 +67,10 @@ def check(
         raise DataError(f"the model gives logits {list(logits.shape)}, the reference has {list(recorded.logits.shape)}")
     layers = compare_layers(session, data, recorded, allowed.oracle_samples)
     accuracy, agreement = _accuracy(session, logits, recorded), _agreement(logits, recorded, layers)
+    few = [{only_input(session): part} for _, part in batches(session, recorded.inputs[: allowed.oracle_samples])]
+    failures = (*_failures(accuracy, agreement, layers.mismatches, allowed), *stock_failures(data, few, allowed))
     return CheckReport(
-        failures=tuple(_failures(accuracy, agreement, layers.mismatches, allowed)),
+        failures=failures,
         samples=len(logits),
         accuracy=accuracy,
         agreement=agreement,
