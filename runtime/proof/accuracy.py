@@ -32,6 +32,7 @@ from .layers import LayerComparison, compare_layers
 from .outputs import compare_outputs, output_failures
 from .reference import ONLY, Reference, load_reference
 from .report import Accuracy, Agreement, CheckReport, Latency, Size
+from .stock import stock_failures
 from .timing import interleaved, stock_session, times
 from .tolerances import Tolerances
 
@@ -69,9 +70,11 @@ def check(
         raise DataError(f"the answers are not those of {fspath(model)} to its reference: run the model again")
     layers = compare_layers(session, data, recorded, allowed.oracle_samples)
     accuracy, agreement = _accuracy(session, answers, recorded), _agreement(answers, recorded, layers)
+    few = [{only_input(session): part} for _, part in batches(session, recorded.inputs[: allowed.oracle_samples])]
+    stock = stock_failures(data, few, allowed, class_scores=recorded.class_scores)
     name, metrics = _metrics(session, answers, recorded, metric)
     return CheckReport(
-        failures=tuple(_failures(accuracy, agreement, layers.mismatches, allowed)),
+        failures=(*_failures(accuracy, agreement, layers.mismatches, allowed), *stock),
         samples=len(recorded.inputs),
         accuracy=accuracy,
         agreement=agreement,
