@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import DataError, MissingExtraError
 from ..intake.archives import check_npz
 from ..machine.library import cpu_class, cpu_classes, current_library, use_library
+from ..metrics import Metric
 from .accuracy import check
 from .bundle import is_bundle, open_bundle
 from .report import CheckReport
@@ -49,12 +50,14 @@ def check_bundle(
     path: str | PathLike[str],
     *,
     num_threads: int = 1,
+    metric: Metric | None = None,
     trust_kernels: bool = False,
     public_key: str | PathLike[str] | None = None,
     **tolerances: float,
 ) -> DeviceReport:
     """Check a bundle (a folder or a ``.zip``, see :mod:`.bundle`) with :func:`.accuracy.check`.
 
+    metric: a function of the user's, as :func:`.accuracy.check` takes it; none is ever taken from a bundle.
     trust_kernels: run the bundle's library for this class of CPU, if it has one. It is native code: trust only bundles
         of people whose programs you would run. Without it the device's own kernels are used.
     public_key: PEM file with the key that must have signed the bundle, see :mod:`.signing`; then its kernels are
@@ -72,17 +75,17 @@ def check_bundle(
             name = next((name for name in cpu_classes() if name in bundle.kernels), None)
             trusted = bundle.kernels[name] if name is not None and (trust_kernels or bundle.signed) else None
             unused = name if trusted is None else None
+            allowed = replace(bundle.tolerances, **changed)
             with _own_kernels(unused) if trusted is None else use_library(trusted):
-                report = check(
-                    bundle.model, bundle.reference, replace(bundle.tolerances, **changed), num_threads=num_threads
-                )
+                report = check(bundle.model, bundle.reference, allowed, num_threads=num_threads, metric=metric)
                 manifest, library = dict(bundle.manifest), current_library()
     elif (folder / "model.onnx").is_file():
         if public_key is not None:
             raise DataError(f"{folder} is not signed; make it with pipeline bundle --sign-key")
         check_npz(folder / "reference.npz")
         allowed = Tolerances(**changed)
-        report = check(folder / "model.onnx", folder / "reference.npz", allowed, num_threads=num_threads)
+        paths = folder / "model.onnx", folder / "reference.npz"
+        report = check(*paths, allowed, num_threads=num_threads, metric=metric)
         manifest, library = None, current_library()
     else:
         raise DataError(f"{folder} is no bundle: give the folder or .zip that pipeline bundle made")

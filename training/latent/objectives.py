@@ -21,9 +21,9 @@ it: what is exported is the network, so nothing of the branch can remain.
 
 import math
 from types import MappingProxyType
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -33,7 +33,8 @@ from ..layers.unregistered import Unregistered
 from ..settings import Settings, table_of
 from .selfcancel import SelfCancel
 from .streams import LatentSign, fused, latent_layer, two_streams
-from .supervision import CentreLoss, distillation, feature_distance
+from .supervision import CentreLoss, feature_distance
+from .task import Loss, Task
 
 __all__ = ["OBJECTIVES", "Objective", "build_objective", "fading"]
 
@@ -46,10 +47,16 @@ def fading(progress: float, until: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress / until)) if progress < until else 0.0
 
 
-class Objective(nn.Module):
-    """The loss of a network without a branch: cross-entropy. Subclasses add a latent branch.
+def answer(network: nn.Module, inputs: Any) -> Any:
+    """Return the outputs of a network for its input, or for the tuple of its inputs."""
+    return network(*inputs) if isinstance(inputs, tuple) else network(inputs)
 
-    ``forward(images, labels)`` returns the loss (a scalar) and the binary stream's logits ``[N, classes]``.
+
+class Objective(nn.Module):
+    """The loss of a network without a branch. Subclasses add a latent branch.
+
+    ``forward(inputs, targets)`` returns the loss (a scalar) and the binary stream's outputs. ``inputs`` is the
+    network's input, or the tuple of its inputs; what targets and outputs are, the loss decides (:class:`.task.Task`).
     """
 
     has_latent_stream = False
@@ -60,9 +67,11 @@ class Objective(nn.Module):
     A tensor, so that a compiled step need not be recompiled.
     """
 
-    def __init__(self, network: nn.Module, settings: Settings) -> None:
+    def __init__(
+        self, network: nn.Module, settings: Settings, task_loss: Loss | None = None, distance: Loss | None = None
+    ) -> None:
         super().__init__()
-        self.network, self.settings = network, settings
+        self.network, self.settings, self.task = network, settings, Task(settings, task_loss, distance)
         self.register_buffer(
             "strength", torch.tensor([settings.mu, settings.beta, settings.gamma, 1.0]), persistent=False
         )
@@ -91,23 +100,10 @@ class Objective(nn.Module):
         for place, value in enumerate((*ramped, fade)):
             self.strength[place].fill_(value)
 
-    def task_loss(self, logits: Tensor, labels: Tensor, lesson: Tensor | None = None) -> Tensor:
-        """CE: cross-entropy with the labels in float32, in part or whole replaced by distillation from a teacher.
-
-        Fewer logits than labels are those of the first images. ``lesson`` holds the teacher's logits.
-        """
-        settings, part = self.settings, len(logits)
-        if lesson is None:
-            return F.cross_entropy(logits.float(), labels[:part], label_smoothing=settings.label_smoothing)
-        taught = distillation(logits, lesson[:part], settings.teacher_temperature)
-        if settings.teacher_weight == 1:
-            return taught
-        return (1 - settings.teacher_weight) * self.task_loss(logits, labels) + settings.teacher_weight * taught
-
-    def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Images ``[N, C, H, W]``, labels int64 ``[N]``, logits ``[N, classes]`` of a teacher if there is one."""
-        logits = self.network(images)
-        return self.task_loss(logits, labels, lesson), logits
+    def forward(self, inputs: Any, targets: Any, lesson: Any = None) -> tuple[Tensor, Any]:
+        """Return the loss and the network's outputs; ``lesson`` holds a teacher's outputs if there is one."""
+        outputs = answer(self.network, inputs)
+        return self.task(outputs, targets, lesson), outputs
 
     def latent_logits(self, images: Tensor) -> Tensor:
         """Return the logits of the latent stream, if there is one."""
@@ -122,8 +118,8 @@ class TwoStreams(Objective):
 
     has_latent_stream = True
 
-    def __init__(self, network: nn.Module, settings: Settings) -> None:
-        super().__init__(network, settings)
+    def __init__(self, network: nn.Module, settings: Settings, *losses: Loss | None) -> None:
+        super().__init__(network, settings, *losses)
         streams = two_streams(network, settings.phi, settings.latent_share)
         self.latent, self.classifier_shape = streams.added, streams.classifier_shape
         # Its modules are those of the network and of self.latent, which hold the parameters.
@@ -150,14 +146,16 @@ class TwoStreams(Objective):
         if not self.active:
             return super().forward(images, labels, lesson)
         binary, latent, own, other, pooled = self.streams(images)
-        loss = self.task_loss(binary, labels, lesson) + self.extra_loss(binary, latent, labels, lesson)
+        loss = self.task(binary, labels, lesson) + self.extra_loss(binary, latent, labels, lesson)
         return loss + self.feature_loss(own, other, pooled, labels), binary
 
     def extra_loss(self, binary: Tensor, latent: Tensor, labels: Tensor, lesson: Tensor | None) -> Tensor:
         """Return what the latent logits add; they may be of the first part of the batch only."""
         part = len(latent)
-        taught = distillation(binary[:part], latent, self.settings.temperature)
-        return self.strength[MU] * self.task_loss(latent, labels, lesson) + self.strength[BETA] * taught
+        own: Tensor = self.strength[MU] * self.task(latent, labels[:part], None if lesson is None else lesson[:part])
+        if not self.task.has_distance:
+            return own
+        return own + self.strength[BETA] * self.task.teach(binary[:part], latent.detach(), self.settings.temperature)
 
     def feature_loss(
         self, own: tuple[Tensor, ...], other: tuple[Tensor, ...], pooled: Tensor, labels: Tensor
@@ -173,8 +171,8 @@ class TwoStreams(Objective):
 class FeatureSupervised(TwoStreams):
     """L2: L1 with supervision of the features."""
 
-    def __init__(self, network: nn.Module, settings: Settings) -> None:
-        super().__init__(network, settings)
+    def __init__(self, network: nn.Module, settings: Settings, *losses: Loss | None) -> None:
+        super().__init__(network, settings, *losses)
         self.centres: CentreLoss | None = None
         if settings.centre:
             if not self.classifier_shape:
@@ -203,12 +201,15 @@ class LogitEnsemble(TwoStreams):
             loss, binary = Objective.forward(self, images, labels, lesson)
             return 2 * loss, binary
         binary, latent, *_ = self.streams(images)
-        return self.task_loss(binary, labels, lesson) + self.extra_loss(binary, latent, labels, lesson), binary
+        return self.task(binary, labels, lesson) + self.extra_loss(binary, latent, labels, lesson), binary
 
     def extra_loss(self, binary: Tensor, latent: Tensor, labels: Tensor, lesson: Tensor | None) -> Tensor:
         """CE((1 − λ)·z_b + λ·z_w)."""
         part, weight = len(latent), self.strength[LAMBDA]
-        return self.task_loss((1 - weight) * binary[:part] + weight * latent, labels, lesson)
+        loss: Tensor = self.task(
+            (1 - weight) * binary[:part] + weight * latent, labels[:part], None if lesson is None else lesson[:part]
+        )
+        return loss
 
 
 class _FusedBlock(nn.Module):
@@ -231,8 +232,8 @@ class BlockFusion(Objective):
 
     leaves_unused = True  # once λ is 0
 
-    def __init__(self, network: nn.Module, settings: Settings) -> None:
-        super().__init__(network, settings)
+    def __init__(self, network: nn.Module, settings: Settings, *losses: Loss | None) -> None:
+        super().__init__(network, settings, *losses)
         graph, self.latent = fused(network, self._build, behind_norm=True)
         self._graph = Unregistered(graph)
 
@@ -242,14 +243,14 @@ class BlockFusion(Objective):
     def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """CE of the fused network; of the bare network once λ is 0."""
         logits = self.network(images) if self.faded else self._graph.module(images)
-        return self.task_loss(logits, labels, lesson), logits
+        return self.task(logits, labels, lesson), logits
 
 
 class SelfCancelling(Objective):
     """L4: binary values, gradients of both paths."""
 
-    def __init__(self, network: nn.Module, settings: Settings) -> None:
-        super().__init__(network, settings)
+    def __init__(self, network: nn.Module, settings: Settings, *losses: Loss | None) -> None:
+        super().__init__(network, settings, *losses)
         graph, self.latent = fused(network, self._build, behind_norm=False)
         self._graph = Unregistered(graph)
 
@@ -259,7 +260,7 @@ class SelfCancelling(Objective):
     def forward(self, images: Tensor, labels: Tensor, lesson: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """CE of logits that are the bare network's."""
         logits = self._graph.module(images)
-        return self.task_loss(logits, labels, lesson), logits
+        return self.task(logits, labels, lesson), logits
 
 
 OBJECTIVES: MappingProxyType[str, type[Objective]] = table_of(
@@ -275,6 +276,16 @@ OBJECTIVES: MappingProxyType[str, type[Objective]] = table_of(
 )
 
 
-def build_objective(network: nn.Module, settings: Settings) -> Objective:
-    """Return the training objective of ``settings.latent`` over ``network``."""
-    return OBJECTIVES[settings.latent](network, settings)
+def build_objective(
+    network: nn.Module, settings: Settings, task_loss: Loss | None = None, distance: Loss | None = None
+) -> Objective:
+    """Return the training objective of ``settings.latent`` over ``network``.
+
+    task_loss: ``task_loss(outputs, targets)``, a scalar tensor, in the place of cross-entropy; the outputs are what the
+        network returns, a tensor, tuple or dict.
+    distance: ``distance(outputs, taught)``, a scalar tensor: how far outputs are from those that teach them (β, and
+        ``train.teacher``). Without it nothing is distilled where ``task_loss`` is given.
+
+    ConfigError names an option that means nothing for a loss of the user's own.
+    """
+    return OBJECTIVES[settings.latent](network, settings, task_loss, distance)
