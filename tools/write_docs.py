@@ -1,4 +1,4 @@
-"""Put the tables of bench/results into README.md and the pages of :data:`PAGES` (or the pages named).
+"""Put the tables of bench/results into the pages of :data:`PAGES` (or the pages named).
 
     python tools/write_docs.py [PAGE …]
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("performance", "measurements", "results")))
+PAGES = tuple(ROOT / "docs" / f"{name}.md" for name in ("performance", "measurements", "results"))
 
 
 def filled(text: str) -> str:

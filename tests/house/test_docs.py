@@ -1,5 +1,6 @@
 """The Python in the documentation runs, beside the stored bundle of digits; its tables are those of bench/results."""
 
+import json
 import re
 import runpy
 import subprocess
@@ -35,3 +36,12 @@ def test_the_tables_of_the_pages_are_those_that_the_benchmarks_wrote() -> None:
         text = page.read_text(encoding="utf-8")
         assert "<!-- table " in text, page
         assert writer["filled"](text) == text, f"{page.name} is not what its results say: python tools/write_docs.py"
+
+
+def test_the_chart_of_the_readme_shows_what_its_benchmark_measured() -> None:
+    tool = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "draw_speed.py"))
+    found = tool["bars"](json.loads(tool["RESULT"].read_text(encoding="utf-8")))
+    picture = tool["PICTURE"].read_text(encoding="utf-8")
+    shown = [text.strip() for text in re.findall(r"<text[^>]*>([^<]*)</text>", picture)]
+    labels = [tool["label"](time, found[0][1]) for _, time in found]
+    assert sorted(shown) == sorted([name for name, _ in found] + labels)

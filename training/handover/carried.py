@@ -29,18 +29,16 @@ __all__ = ["carry", "signs_and_scale"]
 def signs_and_scale(layer: LatentWeightLayer, name: str) -> tuple[Tensor, Tensor]:
     """Return int8 sign(W) ``[O, …]`` and α ``[O, 1, …]`` of the W that the layer binarises.
 
-    Raises UnsupportedError, naming ``name``, where W is not finite or the layer computes with other weights.
+    Raises UnsupportedError, naming ``name``, where W is not finite or the layer computes with W itself.
     """
     weight = layer.latent_weight().detach()
     if not weight.isfinite().all():
         raise UnsupportedError(f"{name}: W holds NaN or infinity; the training run diverged")
-    signs, alpha = torch.where(weight >= 0, 1, -1).to(torch.int8), weight_scale(weight)
-    if not torch.equal(layer.effective_weight().detach(), alpha * signs):
-        why = "real=True" if layer.real else "its effective_weight() is another"
+    if layer.real:
         raise UnsupportedError(
-            f"{name}: its weights are not α·sign(W) ({why}), and no others are packed; bake(network) makes them so"
+            f"{name}: its weights are not α·sign(W) (real=True), and no others are packed; bake(network) makes them so"
         )
-    return signs, alpha
+    return torch.where(weight >= 0, 1, -1).to(torch.int8), weight_scale(weight)
 
 
 def carry(network: nn.Module) -> None:
@@ -151,7 +149,7 @@ class _Law(NamedTuple):
 LAWS = (
     _Law(RSign, ("forward",), _prepare_sign, _sign),
     _Law(RPReLU, ("forward",), _prepare_rprelu, _rprelu),
-    _Law(BinaryConv2d, ("forward", "convolve", "pad", "geometry"), _prepare_layer, _conv2d),
-    _Law(BinaryLinear, ("forward",), _prepare_layer, _linear),
+    _Law(BinaryConv2d, ("forward", "product", "pad", "geometry"), _prepare_layer, _conv2d),
+    _Law(BinaryLinear, ("forward", "product"), _prepare_layer, _linear),
 )
 """How each layer of ours is carried; the weight-only layers are subclasses of two of them."""

@@ -3,12 +3,11 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..layers.binary import BinaryConv2d, BinaryLinear
 from ..layers.estimators import Estimator
-from ..layers.signs import weight_scale
+from ..layers.products import Geometry, multiply_binary, product_gradients
 
 __all__ = ["self_cancel"]
 
@@ -27,36 +26,35 @@ class _BothGradients(torch.autograd.Function):
         signs: Tensor,
         real: Tensor,
         weight: Tensor,
-        geometry: tuple[Any, ...] | None,
+        geometry: Geometry | None,
+        integers: bool,
         estimator: Estimator,
         progress: float,
         eta: float,
     ) -> Tensor:
-        scale = weight_scale(weight)
-        binary = torch.where(weight >= 0, scale, -scale).to(signs.dtype)
+        out, binary = multiply_binary(signs, weight, geometry, integers)
         ctx.save_for_backward(signs, real, weight, binary)
         ctx.geometry, ctx.estimator, ctx.progress, ctx.eta = geometry, estimator, progress, eta
-        return F.linear(signs, binary) if geometry is None else F.conv2d(signs, binary, None, *geometry)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         signs, real, weight, binary = ctx.saved_tensors
+        gradient = grad_outputs[0]
 
         def gradients(source: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-            if ctx.geometry is None:
-                return grad_outputs[0] @ kernel, (grad_outputs[0].T @ source).to(weight.dtype)
-            stride, padding, dilation, groups = ctx.geometry
-            found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-                grad_outputs[0], source, kernel, None, stride, padding, dilation, False, (0, 0), groups,
-                (True, True, False),
-            )  # fmt: skip
-            return found[0], found[1].to(weight.dtype)
+            to_source, to_kernel = product_gradients(gradient, source.to(gradient.dtype), kernel, ctx.geometry)
+            assert to_source is not None
+            assert to_kernel is not None
+            return to_source, to_kernel.to(weight.dtype)
 
         to_signs, of_binary = gradients(signs, binary)
-        to_real, of_latent = gradients(real, weight.to(real.dtype))
+        to_real, of_latent = gradients(real, weight.to(gradient.dtype))
         of_binary = of_binary * ctx.estimator(weight, ctx.progress)
         share = ctx.eta * of_binary.norm() / (of_latent.norm() + EPSILON)
-        return to_signs, to_real * share.to(real.dtype), of_binary + share * of_latent, None, None, None, None
+        to_real = to_real * share.to(gradient.dtype)
+        of_both = of_binary + share * of_latent
+        return to_signs.to(signs.dtype), to_real.to(real.dtype), of_both, None, None, None, None, None
 
 
 def self_cancel(layer: BinaryConv2d | BinaryLinear, signs: Tensor, real: Tensor, eta: float) -> Tensor:
@@ -64,11 +62,11 @@ def self_cancel(layer: BinaryConv2d | BinaryLinear, signs: Tensor, real: Tensor,
 
     ``real``, of the same shape, is what the latent path convolves.
     """
-    geometry = None
+    geometry: Geometry | None = None
     if isinstance(layer, BinaryConv2d):
         geometry = layer.geometry()
         signs, real = layer.pad(signs), layer.pad(real)
     out: Tensor = _BothGradients.apply(  # type: ignore[no-untyped-call]
-        signs, real, layer.latent_weight(), geometry, layer.estimate, layer.progress, eta
+        signs, real, layer.latent_weight(), geometry, layer.rounds(), layer.estimate, layer.progress, eta
     )
     return out

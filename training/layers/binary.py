@@ -21,6 +21,7 @@ from ...runtime.errors import ConfigError
 from .arguments import pair, require_positive
 from .channels import minus, per_channel
 from .estimators import STATIC_ESTIMATORS, find_estimator
+from .products import Geometry
 from .signs import sign
 from .weights import LatentWeightLayer
 
@@ -144,7 +145,7 @@ class BinaryConv2d(LatentWeightLayer):
         height, width = self.padding
         return F.pad(x, (width, width, height, height), value=float(self.pad_value))
 
-    def geometry(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]:
+    def geometry(self) -> Geometry:
         """Return stride, padding, dilation and groups as a convolution takes them behind :meth:`pad`."""
         return self.stride, self.padding if self.pad_value == 0 else (0, 0), self.dilation, self.groups
 
@@ -154,7 +155,10 @@ class BinaryConv2d(LatentWeightLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[N, out_channels, H', W']``: exact integers times α."""
-        return self.convolve(x, self.effective_weight().to(x.dtype))
+        weight = self.latent_weight()
+        if self.real:
+            return self.convolve(x, weight.to(x.dtype))
+        return self.product(self.pad(x), weight, self.geometry())
 
     def extra_repr(self) -> str:
         """Describe the layer."""
@@ -173,8 +177,9 @@ class BinaryLinear(LatentWeightLayer):
         self.in_features, self.out_features = in_features, out_features
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``[…, out_features]``."""
-        return F.linear(x, self.effective_weight().to(x.dtype))
+        """Return ``[…, out_features]``: exact integers times α."""
+        weight = self.latent_weight()
+        return F.linear(x, weight.to(x.dtype)) if self.real else self.product(x, weight, None)
 
     def extra_repr(self) -> str:
         """Describe the layer."""

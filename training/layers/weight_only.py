@@ -14,6 +14,8 @@ __all__ = ["BinaryWeightConv2d", "BinaryWeightLinear"]
 class BinaryWeightConv2d(BinaryConv2d):
     """Convolution of a real input ``[N, C, H, W]``, padded with zeros, with α·sign(W), α = mean|W|; no bias."""
 
+    reads_signs = False
+
     def __init__(
         self,
         in_channels: int,
@@ -41,3 +43,5 @@ class BinaryWeightConv2d(BinaryConv2d):
 
 class BinaryWeightLinear(BinaryLinear):
     """Dense layer of a real input ``[..., in_features]`` with α·sign(W), α = mean|W|; no bias."""
+
+    reads_signs = False

@@ -1,11 +1,13 @@
 """The latent weight W of a binary layer: how it is regularised, binarised, and left behind after training."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from .estimators import STATIC_ESTIMATORS, find_estimator
+from .products import Geometry, binary_product
 from .regularisers import find_regulariser, none, recu
-from .signs import binary_weight
 
 __all__ = ["LatentWeightLayer", "bake", "choose_weights", "set_real_weights"]
 
@@ -18,6 +20,8 @@ class LatentWeightLayer(nn.Module):
     """
 
     weight: nn.Parameter
+    reads_signs: ClassVar[bool] = True
+    """Whether the layer's input is ±1, so that its sums are integers."""
 
     def __init__(self, shape: tuple[int, ...], estimator: str) -> None:
         super().__init__()
@@ -41,10 +45,16 @@ class LatentWeightLayer(nn.Module):
         """Return W as it is binarised: regularised, real-valued, float32."""
         return self.weight if self.regularise is none else self.regularise(self.weight, self.progress)
 
-    def effective_weight(self) -> Tensor:
-        """Return what the layer multiplies with: α·sign(W), or W itself while ``real``."""
-        weight = self.latent_weight()
-        return weight if self.real else binary_weight(weight, self.estimate, self.progress)
+    def rounds(self) -> bool:
+        """Tell whether sums are rounded to integers: in eval mode, where a file or a fold is compared with the layer.
+
+        In training it would cost a pass over every output, and dropout may have scaled the signs.
+        """
+        return self.reads_signs and not self.training
+
+    def product(self, x: Tensor, weight: Tensor, geometry: Geometry | None) -> Tensor:
+        """Return α·(x ⊛ sign(weight)), a dense product where ``geometry`` is None (:mod:`.products`)."""
+        return binary_product(x, weight, geometry, self.estimate, self.progress, integers=self.rounds())
 
     def set_progress(self, progress: float) -> None:
         """Store the share of the schedule that has passed.

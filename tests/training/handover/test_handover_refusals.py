@@ -18,6 +18,7 @@ from latentbit.training.handover.fold import fold
 from latentbit.training.handover.pixels import Pixels
 from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RSign
 from latentbit.training.layers.regularisers import REGULARISERS
+from latentbit.training.layers.signs import weight_scale
 from latentbit.training.layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
 from latentbit.training.layers.weights import bake, choose_weights, set_real_weights
 
@@ -64,8 +65,9 @@ def test_the_folded_weights_are_those_of_the_network(regulariser: str, kind: str
     folded = fold(net[:3]), fold(net[7:])
     for path, graph in (("2", folded[0]), ("7", folded[1])):
         layer = graph.get_submodule(path)
-        scale = layer.scale.view(-1, *[1] * (layer.signs.dim() - 1))
-        assert torch.equal(layer.signs * scale, net.get_submodule(path).effective_weight())
+        weight = net.get_submodule(path).latent_weight()
+        assert torch.equal(layer.signs, torch.where(weight >= 0, 1, -1))
+        assert torch.equal(layer.scale, weight_scale(weight).flatten())
     x = torch.randn(3, 2, 4, 5)
     with torch.no_grad():
         expected, whole = net(x), fold(net)(x)
@@ -93,15 +95,6 @@ def test_real_weights_are_refused_by_name(tmp_path: Path) -> None:
         export_onnx(net, torch.zeros(1, 2, 3, 3), tmp_path / "m.onnx")
     bake(net)
     fold(net)
-
-
-def test_a_layer_with_a_law_of_its_own_is_refused() -> None:
-    class Doubled(BinaryConv2d):
-        def effective_weight(self) -> Tensor:
-            return 2 * super().effective_weight()
-
-    with pytest.raises(UnsupportedError, match=r"0: its weights are not .*effective_weight\(\) is another"):
-        fold(nn.Sequential(Doubled(2, 3, 1), nn.BatchNorm2d(3)))
 
 
 def test_diverged_weights_are_refused() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from latentbit.runtime.bits import sign as bit_sign
 from latentbit.runtime.errors import ConfigError
 from latentbit.training.layers.estimators import ESTIMATORS, find_estimator
-from latentbit.training.layers.signs import binary_weight, sign, weight_scale
+from latentbit.training.layers.signs import sign
 
 POINTS = st.floats(-3, 3, width=32)
 
@@ -78,23 +78,3 @@ def test_estimators_keep_shape_and_dtype_and_do_not_write_into_x(name: str) -> N
 def test_unknown_estimator_is_named() -> None:
     with pytest.raises(ConfigError, match=r"unknown estimator 'aprox'.*approx_sign"):
         find_estimator("aprox")
-
-
-@pytest.mark.parametrize("shape", [(3, 2, 3, 3), (4, 5)])
-def test_binary_weight_is_alpha_times_sign_exactly(shape: tuple[int, ...]) -> None:
-    weight = torch.randn(shape)
-    weight.view(-1)[0] = 0.0
-    found = binary_weight(weight)
-    alpha = weight.abs().flatten(1).mean(1)
-    assert torch.allclose(weight_scale(weight).flatten(), alpha)
-    assert torch.equal(found, torch.where(weight >= 0, 1.0, -1.0) * weight_scale(weight))
-    # Two values a channel and no others: a rounded product would break the exactness of the accumulators.
-    assert all(len(channel.abs().unique()) == 1 for channel in found)
-
-
-def test_weight_gradient_is_not_scaled_and_alpha_is_detached() -> None:
-    weight = torch.tensor([[0.5, -0.25, 1.2]], requires_grad=True)
-    upstream = torch.tensor([[3.0, 5.0, 7.0]])
-    binary_weight(weight).backward(upstream)
-    assert weight.grad is not None
-    assert weight.grad.tolist() == [[3.0, 5.0, 0.0]]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentbit.training.layers.binary import BinaryConv2d, RSign
-from latentbit.training.layers.signs import binary_weight
+from latentbit.training.layers.signs import sign, weight_scale
 from latentbit.training.models.binarize import binarize
 from latentbit.training.models.replacements import Binarized
 
@@ -51,7 +51,7 @@ def test_a_convolution_keeps_its_geometry(kernel: int, options: dict[str, Any], 
     made = whole(layer, x, weight_only=weight_only)
     expected = copy.deepcopy(layer)
     with torch.no_grad():
-        expected.weight.copy_(binary_weight(layer.weight))
+        expected.weight.copy_(sign(layer.weight) * weight_scale(layer.weight))
         torch.testing.assert_close(made(x), expected(x if weight_only else signs(x)))
 
 
@@ -60,7 +60,8 @@ def test_a_linear_layer_runs_over_any_leading_axes(shape: tuple[int, ...]) -> No
     layer, x = nn.Linear(6, 4), torch.randn(shape)
     made = whole(layer, x)
     with torch.no_grad():
-        torch.testing.assert_close(made(x), F.linear(signs(x), binary_weight(layer.weight)))
+        weight = sign(layer.weight) * weight_scale(layer.weight)
+        torch.testing.assert_close(made(x), F.linear(signs(x), weight))
 
 
 def test_what_code_reads_of_a_layer_is_still_there() -> None:

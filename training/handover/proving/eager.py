@@ -151,7 +151,7 @@ def _sums(layer: Any, signs: Tensor) -> Tensor:
     if type(layer) in COUNTED_LAYERS:
         sums: Tensor = layer.accumulate(signs)
         return sums
-    weight = torch.where(layer.effective_weight() >= 0, 1.0, -1.0)
+    weight = torch.where(layer.latent_weight() >= 0, 1.0, -1.0)
     dense = isinstance(layer, BinaryLinear)
     return F.linear(signs, weight) if dense else layer.convolve(signs, weight).round()
 
