@@ -2,36 +2,35 @@
 
 from typing import Any, cast
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..layers.binary import BinaryConv2d, BinaryLinear
 from ..layers.unregistered import Unregistered
-from ..models.copying import recast
+from ..layers.weights import LatentWeightLayer
 from ..settings import Settings
 from .chains import Chained, Chains
 from .objective import LAMBDA, Objective
 from .selfcancel import self_cancel
-from .streams import RealWeight, plant
+from .streams import plant
 from .task import Loss
 
 __all__ = ["BlockFusion", "SelfCancelling"]
-
-Layer = BinaryConv2d | BinaryLinear
 
 
 class _Fused(Chained):
     """Hands λ·BN_w(φ(x − t) ⊛ W) on beside the layer's result."""
 
-    latent_form: RealWeight
     latent_norm: nn.Module
     latent_objective: Unregistered[Objective]
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = super().forward(x)
         real = self.latent_chains.real(x, self.latent_path)
-        latent = self.latent_norm(self.latent_form.forward(real))
-        weight = self.latent_objective.module.strength[LAMBDA]
-        return self.latent_chains.give(result, weight * latent, self.latent_path)
+        weight = self.latent_weight().to(real.dtype)
+        latent = self.convolve(real, weight) if isinstance(self, BinaryConv2d) else F.linear(real, weight)
+        share = self.latent_objective.module.strength[LAMBDA]
+        return self.latent_chains.give(result, share * self.latent_norm(latent), self.latent_path)
 
 
 class BlockFusion(Objective):
@@ -41,24 +40,17 @@ class BlockFusion(Objective):
 
     def __init__(self, network: nn.Module, settings: Settings, *losses: Loss | None) -> None:
         super().__init__(network, settings, *losses)
-        self.latent, norms = nn.Module(), dict[Layer, nn.Module]()
+        self.latent, norms = nn.Module(), dict[nn.Module, nn.Module]()
 
-        def make(path: str, layer: Layer, chains: Chains) -> Chained:
+        def fused(path: str) -> tuple[type[Chained], dict[str, Any]]:
+            layer = network.get_submodule(path)
+            assert isinstance(layer, LatentWeightLayer)
             kind = nn.BatchNorm2d if isinstance(layer, BinaryConv2d) else nn.BatchNorm1d
             norms[layer] = kind(len(layer.weight)).to(layer.weight.device)
             plant(self.latent, path, norms[layer])
-            found: Chained = recast(
-                layer,
-                _Fused,
-                latent_chains=chains,
-                latent_path=path,
-                latent_form=recast(layer, RealWeight),
-                latent_norm=norms[layer],
-                latent_objective=Unregistered(self),
-            )
-            return found
+            return _Fused, {"latent_norm": norms[layer], "latent_objective": Unregistered(self)}
 
-        self.chains = Chains(network, settings.phi, make)
+        self.chains = Chains(network, settings.phi, fused)
         for layer, norm in norms.items():
             self.chains.stream.follow(layer, norm)
 
@@ -77,7 +69,7 @@ class _SelfCancelled(Chained):
 
     def forward(self, x: Tensor) -> Tensor:
         real = self.latent_chains.real(x, self.latent_path)
-        result = self_cancel(cast(Layer, self), x, real, self.latent_eta)
+        result = self_cancel(cast(BinaryConv2d | BinaryLinear, self), x, real, self.latent_eta)
         return self.latent_chains.give(result, None, self.latent_path)
 
 
@@ -86,13 +78,7 @@ class SelfCancelling(Objective):
 
     def __init__(self, network: nn.Module, settings: Settings, *losses: Loss | None) -> None:
         super().__init__(network, settings, *losses)
-
-        def make(path: str, layer: Layer, chains: Chains) -> Chained:
-            return recast(  # type: ignore[no-any-return]
-                layer, _SelfCancelled, latent_chains=chains, latent_path=path, latent_eta=settings.eta
-            )
-
-        self.chains = Chains(network, settings.phi, make)
+        self.chains = Chains(network, settings.phi, lambda path: (_SelfCancelled, {"latent_eta": settings.eta}))
 
     def forward(self, inputs: Any, targets: Any, lesson: Any = None) -> tuple[Tensor, Any]:
         """CE of outputs that are the bare network's."""

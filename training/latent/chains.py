@@ -8,9 +8,9 @@ from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
 from ...runtime.errors import UnsupportedError
 from ..layers.binary import BinaryConv2d, BinaryLinear, RSign
+from ..layers.channels import minus
 from ..layers.weights import LatentWeightLayer
-from ..models.copying import recast
-from .streams import LatentSign, Stream, latent_sign
+from .streams import Change, Stream, real_sign
 
 __all__ = ["Chained", "Chains"]
 
@@ -18,11 +18,13 @@ __all__ = ["Chained", "Chains"]
 class Chains:
     """What the sign, the layer and the norm of a chain hand to each other in one pass, told apart by the very tensors.
 
-    ``make(path, layer, chains)`` returns what stands for each binary layer, a :class:`Chained`.
+    ``layer(path)`` returns what the binary layer under a path becomes, a :class:`Chained` and its attributes.
     """
 
-    def __init__(self, network: nn.Module, phi: str, make: "Make") -> None:
-        self.name, self.phi, self.make = type(network).__name__, phi, make
+    def __init__(
+        self, network: nn.Module, phi: str, layer: Callable[[str], "tuple[type[Chained], dict[str, Any]]"]
+    ) -> None:
+        self.name, self.phi, self.layer = type(network).__name__, phi, layer
         self.reals: list[tuple[Tensor, Tensor]] = []
         self.results: list[tuple[Tensor, Tensor | None, str]] = []
         self.closed: list[str] = []
@@ -38,19 +40,20 @@ class Chains:
         self._forget()
         return outputs
 
-    def rule(self, path: str, module: nn.Module) -> nn.Module | None:
-        """Return what stands for a sign, a binary layer or a batch norm."""
+    def rule(self, path: str, module: nn.Module) -> list[Change]:
+        """Return what a sign, a binary layer or a batch norm becomes."""
+        own: dict[str, Any] = {"latent_chains": self}
+        forward = getattr(module.forward, "__func__", None)
         if isinstance(module, RSign):
-            return recast(  # type: ignore[no-any-return]
-                module, _Sign, latent_chains=self, latent_sign=latent_sign(path, module, self.phi)
-            )
+            return [(_Sign, own | real_sign(path, module, self.phi))]
         if isinstance(module, LatentWeightLayer):
-            if not isinstance(module, BinaryConv2d | BinaryLinear):
+            if forward not in (BinaryConv2d.forward, BinaryLinear.forward):
                 raise self.refusal(path)
-            return self.make(path, module, self)
-        known = isinstance(module, _BatchNorm) and type(module).forward in (_BatchNorm.forward, SyncBatchNorm.forward)
-        found: nn.Module | None = recast(module, _Norm, latent_chains=self) if known else None
-        return found
+            kind, attributes = self.layer(path)
+            return [(kind, own | {"latent_path": path} | attributes)]
+        if isinstance(module, _BatchNorm) and forward in (_BatchNorm.forward, SyncBatchNorm.forward):
+            return [(_Norm, own)]
+        return []
 
     def refusal(self, path: str) -> UnsupportedError:
         """Return the error for a layer outside of a chain."""
@@ -92,18 +95,15 @@ class Chained(LatentWeightLayer):
     latent_path: str
 
 
-Make = Callable[[str, BinaryConv2d | BinaryLinear, Chains], Chained]
-
-
 class _Sign(RSign):
     """Hands φ(x − t) on beside the signs."""
 
     latent_chains: Chains
-    latent_sign: LatentSign
+    latent_phi: Callable[[Tensor], Tensor]
 
     def forward(self, x: Tensor) -> Tensor:
         signs = super().forward(x)
-        self.latent_chains.reals.append((signs, self.latent_sign.forward(x)))
+        self.latent_chains.reals.append((signs, self.latent_phi(minus(x, self.threshold))))
         return signs
 
 

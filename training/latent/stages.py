@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ...runtime.errors import UnsupportedError
 from ..layers.binary import BinaryConv2d, RSign
 from ..layers.weights import LatentWeightLayer
-from ..models.copying import recast
+from .streams import Change
 
 __all__ = ["NO_CLASSIFIER", "Stages"]
 
@@ -31,13 +31,14 @@ class Stages:
         self.signs: list[tuple[Tensor, Tensor]] = []
         self.dense: tuple[Tensor, Tensor] | None = None
 
-    def rule(self, path: str, module: nn.Module) -> nn.Module | None:
-        """Return what tells this object of the values that it reads, in the place of a module of a stream."""
+    def rule(self, path: str, module: nn.Module) -> list[Change]:
+        """Return what tells this object of the values that a module of a stream reads."""
         if module is self.classifier:
-            return recast(module, _Dense, latent_stages=self)  # type: ignore[no-any-return]
-        kinds = ((RSign, _Sign), (BinaryConv2d, _Convolution), (LatentWeightLayer, _Layer), (POOLS, _Pool))
-        kind = next((watch for known, watch in kinds if isinstance(module, known)), None)
-        return None if kind is None else recast(module, kind, latent_stages=self)
+            return [(_Dense, {"latent_stages": self})]
+        for known, kind in WATCHED:
+            if isinstance(module, known):
+                return [(kind, {"latent_stages": self})]
+        return []
 
     def begin(self) -> None:
         """Forget the pass before."""
@@ -118,3 +119,12 @@ class _Convolution(_Layer):
         if max(self.stride) > 1:
             self.latent_stages.end(next((source for signs, source in self.latent_stages.signs if signs is x), x))
         return super().forward(x)
+
+
+WATCHED: tuple[tuple[Any, type[nn.Module]], ...] = (
+    (RSign, _Sign),
+    (BinaryConv2d, _Convolution),
+    (LatentWeightLayer, _Layer),
+    (POOLS, _Pool),
+)
+"""What the modules of a stream become; the first that fits."""

@@ -5,7 +5,7 @@ for the signs; what L2, L3 and L4 replace stands in :mod:`.stages` and :mod:`.ch
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..layers.weights import LatentWeightLayer
 from ..models.copying import bound_function, recast, shared_copy
 from ..settings import table_of
 
-__all__ = ["LatentSign", "RealWeight", "Stream", "answer", "latent_sign", "latent_stream", "plant"]
+__all__ = ["Change", "LatentSign", "Stream", "answer", "latent_stream", "plant", "real_sign"]
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -29,8 +29,12 @@ PHI: MappingProxyType[str, Activation] = table_of(
     "phi", {"identity": lambda x: x, "hardtanh": F.hardtanh, "sign": sign}
 )
 
-Rule = Callable[[str, nn.Module], nn.Module | None]
-"""What stands for a module, given its path, in a copy; None where a copy of it does."""
+Change = tuple[type[nn.Module], dict[str, Any]]
+"""A class that a copied module takes on, with attributes of it."""
+Rule = Callable[[str, nn.Module], Sequence[Change]]
+"""What the copy of a module, given by its path, becomes, one after the other."""
+FOLLOWED = ("training", "progress", "real", "estimate", "regularise")
+"""What a copy takes from its module before each run; of modules that are none of our layers it is the mode alone."""
 
 
 class LatentSign(RSign):
@@ -46,38 +50,48 @@ class LatentSign(RSign):
 class RealWeight(LatentWeightLayer):
     """A binary layer that computes with W itself."""
 
-    real = property(lambda self: True)
-
 
 class Stream:
-    """A copy of ``network`` in which ``rule`` replaces modules; it is no part of the state of what holds it.
+    """A copy of ``network`` in which modules are changed by a rule; it is no part of the state of what holds it.
 
-    Parameters and buffers are the network's. Before each run every module takes on the mode of the one it is a copy of.
+    Parameters and buffers are the network's. Each module takes on the mode of the one it is a copy of before each run,
+    and of binary layers what may be chosen.
     """
 
     def __init__(self, network: nn.Module, rule: Rule) -> None:
-        paths = dict(network.named_modules())
-        if not any(isinstance(module, LatentWeightLayer) for module in paths.values()):
-            raise UnsupportedError(f"{type(network).__name__} has no binary layer: nothing for a latent branch to use")
+        name = type(network).__name__
+        if not any(isinstance(module, LatentWeightLayer) for module in network.modules()):
+            raise UnsupportedError(f"{name} has no binary layer: nothing for a latent branch to use")
         place = bound_function(network)
         if place is not None:
             raise UnsupportedError(
-                f"{place} of {type(network).__name__} holds a function that refers to a module of the network, which a"
-                " latent branch would call in the place of its own: make it a method"
+                f"{place} of {name} holds a function that refers to a module of the network, which a latent branch"
+                " would call in the place of its own: make it a method"
             )
-        made = {module: rule(path, module) for path, module in paths.items()}
-        self.module, self.copies = shared_copy(network, {old: new for old, new in made.items() if new is not None})
-        self._modes = [(old, new) for old, new in self.copies.items() if vars(old) is not vars(new)]
+        self.module, self.copies = shared_copy(network)
+        self._followers: list[tuple[nn.Module, nn.Module, tuple[str, ...]]] = []
+        for path, module in network.named_modules():
+            for kind, attributes in rule(path, module):
+                recast(self.copies[module], kind, **attributes)
+            if self.copies[module] is not module:
+                self.follow(module, self.copies[module])
 
     def follow(self, module: nn.Module, other: nn.Module) -> None:
-        """Give ``other`` the mode of a module of the network before each run."""
-        self._modes.append((module, other))
+        """Give ``other`` before each run the mode of a module of the network, and what is chosen for a binary layer."""
+        names = FOLLOWED if isinstance(other, RSign | LatentWeightLayer) else FOLLOWED[:1]
+        known = [name for name in names if hasattr(module, name)]
+        if isinstance(other, RealWeight):
+            other.real = True
+            known.remove("real")
+        self._followers.append((module, other, tuple(known)))
 
     def __call__(self, inputs: Any) -> Any:
         """Return the outputs of the copy."""
-        for module, copied in self._modes:
-            if copied.training != module.training:
-                copied.training = module.training
+        for module, other, names in self._followers:
+            for name in names:
+                value = getattr(module, name)
+                if getattr(other, name) != value:
+                    setattr(other, name, value)
         return answer(self.module, inputs)
 
 
@@ -86,31 +100,29 @@ def answer(network: nn.Module, inputs: Any) -> Any:
     return network(*inputs) if isinstance(inputs, tuple) else network(inputs)
 
 
-def latent_sign(path: str, sign: RSign, phi: str) -> LatentSign:
-    """Return what stands for a sign in the latent stream; UnsupportedError if it does not compute what RSign does."""
+def real_sign(path: str, sign: RSign, phi: str) -> dict[str, Any]:
+    """Return the attributes of a sign that gives φ(x − t); UnsupportedError if it does not compute what RSign does."""
     if getattr(sign.forward, "__func__", None) is not RSign.forward:
         raise UnsupportedError(
             f"{path} has a forward of its own in the place of RSign's: a latent branch cannot tell what the real values"
             " are there"
         )
-    found: LatentSign = recast(sign, LatentSign, latent_phi=staticmethod(PHI[phi]))
-    return found
+    return {"latent_phi": staticmethod(PHI[phi])}
 
 
-def latent_stream(network: nn.Module, phi: str, around: Rule | None = None) -> tuple[Stream, nn.Module]:
+def latent_stream(network: nn.Module, phi: str, further: Rule = lambda path, module: ()) -> tuple[Stream, nn.Module]:
     """Return the stream that computes with W, and the norms it has of its own, by their paths in the network.
 
-    ``around`` may replace the modules of the stream once more.
+    ``further`` may change the modules of the stream once more.
     """
 
-    def rule(path: str, module: nn.Module) -> nn.Module | None:
-        found: nn.Module | None = None
+    def rule(path: str, module: nn.Module) -> list[Change]:
+        changes: list[Change] = []
         if isinstance(module, RSign):
-            found = latent_sign(path, module, phi)
+            changes = [(LatentSign, real_sign(path, module, phi))]
         elif isinstance(module, LatentWeightLayer):
-            found = recast(module, RealWeight)
-        again = None if around is None else around(path, module if found is None else found)
-        return found if again is None else again
+            changes = [(RealWeight, {})]
+        return [*changes, *further(path, module)]
 
     stream, own = Stream(network, rule), nn.Module()
     made: dict[int, Any] = {}

@@ -1,7 +1,7 @@
 """A second form of a network over the same parameters and buffers: other layers in some places, any Python in forward.
 
-What shares all state with a module and acts otherwise is the module's own state under another class (:func:`recast`).
-What holds such modules is copied, object by object, so that attributes, lists and bound methods refer to the copies.
+Every module is copied (:func:`shared_copy`), so that attributes, lists, hooks and bound methods refer to the copies. A
+copy that is to act otherwise gets another class (:func:`recast`).
 """
 
 import copy
@@ -19,30 +19,25 @@ from ...runtime.errors import ConfigError, UnsupportedError
 __all__ = ["bound_function", "recast", "shared_copy"]
 
 
-def recast(module: nn.Module, kind: type[nn.Module], **attributes: Any) -> Any:
-    """Return a module with the very state of ``module``, its mode and hooks too, as a ``kind`` of its class.
+def recast(module: nn.Module, kind: type[nn.Module], **attributes: Any) -> None:
+    """Make ``module`` a ``kind`` of its class, in place.
 
     A method of ``kind`` goes before that of the module's class, which ``super()`` reaches. ``attributes`` are those of
     the new class: what they hold does not become part of the module.
     """
-    made: Any = type(kind.__name__, (kind, type(module)), {"__doc__": kind.__doc__, **attributes})
-    found = made.__new__(made)
-    object.__setattr__(found, "__dict__", module.__dict__)
-    return found
+    module.__class__ = type(kind.__name__, (kind, type(module)), {"__doc__": kind.__doc__, **attributes})
 
 
-def shared_copy(
-    network: nn.Module, stand_ins: Mapping[nn.Module, nn.Module] | None = None
-) -> tuple[nn.Module, dict[nn.Module, nn.Module]]:
+def shared_copy(network: nn.Module) -> tuple[nn.Module, dict[nn.Module, nn.Module]]:
     """Return a copy of the modules of ``network`` that shares every parameter and buffer, and the copy of each module.
 
-    A module in ``stand_ins`` has its stand-in in the place of a copy, wherever it is referred to. TorchScript modules
-    stay what they are. UnsupportedError if the network cannot be copied, ConfigError if it has lazy layers.
+    TorchScript modules stay what they are. UnsupportedError if the network cannot be copied, ConfigError if it has lazy
+    layers.
     """
     name, modules = type(network).__name__, list(network.modules())
     if any(nn.parameter.is_lazy(parameter) for parameter in network.parameters()):
         raise ConfigError(f"{name} has lazy layers: run it once on data before")
-    memo: dict[int, Any] = {id(old): new for old, new in (stand_ins or {}).items()}
+    memo: dict[int, Any] = {}
     for module in modules:  # a pruned or weight-normed weight is no parameter, and torch copies none with a past
         memo |= {id(tensor): tensor for tensor in _leaves(vars(module)) if isinstance(tensor, Tensor)}
         if isinstance(module, torch.jit.ScriptModule):
@@ -52,9 +47,8 @@ def shared_copy(
     except Exception as error:
         raise UnsupportedError(f"{name} cannot be copied: {error}") from error
     copies = {module: memo[id(module)] for module in modules}
-    for module, other in copies.items():
-        if vars(other) is not vars(module):  # the dicts, not their values: Module.to() puts new tensors in
-            vars(other)["_parameters"], vars(other)["_buffers"] = module._parameters, module._buffers
+    for module, other in copies.items():  # the dicts, not their values: Module.to() puts new tensors in
+        vars(other)["_parameters"], vars(other)["_buffers"] = module._parameters, module._buffers
     return copied, copies
 
 
