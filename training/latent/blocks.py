@@ -46,7 +46,7 @@ class BlockFusion(Objective):
             layer = network.get_submodule(path)
             assert isinstance(layer, LatentWeightLayer)
             kind = nn.BatchNorm2d if isinstance(layer, BinaryConv2d) else nn.BatchNorm1d
-            norms[layer] = kind(len(layer.weight)).to(layer.weight.device)
+            norms[layer] = kind(len(layer.weight)).to(layer.weight.device, layer.weight.dtype)
             plant(self.latent, path, norms[layer])
             return _Fused, {"latent_norm": norms[layer], "latent_objective": Unregistered(self)}
 
