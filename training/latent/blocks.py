@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..layers.binary import BinaryConv2d, BinaryLinear
-from ..layers.unregistered import Unregistered
 from ..layers.weights import LatentWeightLayer
 from ..settings import Settings
 from .chains import Chained, Chains
@@ -22,14 +21,14 @@ class _Fused(Chained):
     """Hands λ·BN_w(φ(x − t) ⊛ W) on beside the layer's result."""
 
     latent_norm: nn.Module
-    latent_objective: Unregistered[Objective]
+    latent_objective: Objective
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = super().forward(x)
         real = self.latent_chains.real(x, self.latent_path)
         weight = self.latent_weight().to(real.dtype)
         latent = self.convolve(real, weight) if isinstance(self, BinaryConv2d) else F.linear(real, weight)
-        share = self.latent_objective.module.strength[LAMBDA]
+        share = self.latent_objective.strength[LAMBDA]
         return self.latent_chains.give(result, share * self.latent_norm(latent), self.latent_path)
 
 
@@ -48,7 +47,7 @@ class BlockFusion(Objective):
             kind = nn.BatchNorm2d if isinstance(layer, BinaryConv2d) else nn.BatchNorm1d
             norms[layer] = kind(len(layer.weight)).to(layer.weight.device, layer.weight.dtype)
             plant(self.latent, path, norms[layer])
-            return _Fused, {"latent_norm": norms[layer], "latent_objective": Unregistered(self)}
+            return _Fused, {"latent_norm": norms[layer], "latent_objective": self}
 
         self.chains = Chains(network, settings.phi, fused)
         for layer, norm in norms.items():

@@ -21,7 +21,7 @@ from ..layers.weights import LatentWeightLayer
 from ..models.copying import bound_function, recast, shared_copy
 from ..settings import table_of
 
-__all__ = ["Change", "LatentSign", "Stream", "answer", "latent_stream", "plant", "real_sign"]
+__all__ = ["Change", "Stream", "answer", "latent_stream", "plant", "real_sign"]
 
 Activation = Callable[[Tensor], Tensor]
 
