@@ -27,15 +27,15 @@ class Chains:
         self.name, self.phi, self.layer = type(network).__name__, phi, layer
         self.reals: list[tuple[Tensor, Tensor]] = []
         self.results: list[tuple[Tensor, Tensor | None, str]] = []
-        self.closed: list[str] = []
+        self.closed: list[Tensor] = []
         self.stream = Stream(network, self.rule)
 
     def __call__(self, inputs: Any) -> Any:
         """Return the outputs of the changed network; UnsupportedError names a layer that stands in no chain."""
         self._forget()
         outputs = self.stream(inputs)
-        for _, _, path in self.results:
-            if path not in self.closed:
+        for result, _, path in self.results:
+            if not any(result is closed for closed in self.closed):
                 raise self.refusal(path)
         self._forget()
         return outputs
@@ -76,9 +76,9 @@ class Chains:
 
     def close(self, result: Tensor) -> Tensor | None:
         """Return what is to be added behind the norm of a layer's result."""
-        for known, latent, path in self.results:
+        for known, latent, _ in self.results:
             if known is result:
-                self.closed.append(path)
+                self.closed.append(result)
                 return latent
         return None
 

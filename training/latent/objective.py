@@ -1,5 +1,6 @@
 """The training objective of a network without a latent branch, and what those with one have in common."""
 
+import copy
 import math
 from typing import Any
 
@@ -71,6 +72,15 @@ class Objective(nn.Module):
         # Filled one by one: a tensor made here and copied to a GPU would make the host wait for it at every step.
         for place, value in enumerate((*ramped, fade)):
             self.strength[place].fill_(value)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Objective":
+        """Return a branch built anew over a copy of the network: what a stream holds refers to its own objective."""
+        network, loss, distance = copy.deepcopy((self.network, self.task.loss, self.task.distance), memo)
+        other = memo[id(self)] = type(self)(network, self.settings, loss, distance).to(self.strength.device)
+        other.load_state_dict(self.state_dict())
+        other.strength.copy_(self.strength)
+        vars(other).update({name: value for name, value in vars(self).items() if isinstance(value, bool)})
+        return other
 
     def forward(self, inputs: Any, targets: Any, lesson: Any = None) -> tuple[Tensor, Any]:
         """Return the loss and the network's outputs; ``lesson`` holds a teacher's outputs if there is one."""

@@ -62,6 +62,8 @@ class Stream:
         name = type(network).__name__
         if not any(isinstance(module, LatentWeightLayer) for module in network.modules()):
             raise UnsupportedError(f"{name} has no binary layer: nothing for a latent branch to use")
+        if any(isinstance(module, nn.parallel.DistributedDataParallel) for module in network.modules()):
+            raise UnsupportedError(f"{name} is or holds a DistributedDataParallel: put it around the objective instead")
         place = bound_function(network)
         if place is not None:
             raise UnsupportedError(

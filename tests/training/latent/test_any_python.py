@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,6 +208,42 @@ def test_layers_with_a_forward_of_their_own() -> None:
     network[0].__class__ = Loud
     with pytest.raises(UnsupportedError, match="0 has a forward of its own in the place of RSign's"):
         build_objective(network, Settings(latent="L1"))
+
+
+@pytest.mark.parametrize("variant", ["L1", "L2", "L3", "L4", "L5"])
+def test_a_deep_copy_has_a_branch_of_its_own(variant: str) -> None:
+    network, (inputs, targets) = ours(), data()
+    objective = build_objective(network, Settings(latent=variant), detection).train()
+    objective.set_progress(0.3, 1)
+    objective(fresh(inputs), targets)[0].backward()
+    other = copy.deepcopy(objective)
+    losses = [each(fresh(inputs), targets)[0] for each in (objective, other)]
+    assert torch.equal(*losses)
+    before = {name: value.clone() for name, value in objective.state_dict().items()}
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(0.1)
+    other(fresh(inputs), targets)
+    assert all(torch.equal(value, before[name]) for name, value in objective.state_dict().items())
+    assert not torch.equal(other(fresh(inputs), targets)[0], losses[0])
+
+
+def test_a_parallel_wrapper_belongs_around_the_objective(tmp_path: Path) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(plain())
+        with pytest.raises(UnsupportedError, match="put it around the objective instead"):
+            build_objective(wrapped, Settings(latent="L1"))
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_a_layer_called_once_outside_of_its_chain_is_named() -> None:
+    network: Any = plain()
+    network.append(nn.Flatten())
+    network.register_forward_hook(lambda module, args, out: out + module[1](module[0](args[0])).mean())
+    with pytest.raises(UnsupportedError, match="1 of Sequential is not between an RSign and a batch norm"):
+        build_objective(network, Settings(latent="L4"))(torch.randn(4, 2, 5, 5), torch.arange(4))
 
 
 def test_the_state_of_another_branch_is_refused_in_one_line() -> None:

@@ -11,6 +11,7 @@ from latentbit.runtime.errors import ConfigError, UnsupportedError
 from latentbit.training.latent import objectives as latent
 from latentbit.training.latent.objectives import build_objective
 from latentbit.training.latent.supervision import distillation
+from latentbit.training.layers.weight_only import BinaryWeightConv2d
 from latentbit.training.models.blocks import BinaryBlock
 from latentbit.training.models.catalogue import build_model
 from latentbit.training.settings import Settings
@@ -142,6 +143,14 @@ def test_phi_is_applied_to_the_activation() -> None:
 def test_a_network_without_binary_layers_cannot_have_a_branch() -> None:
     with pytest.raises(UnsupportedError, match="Sequential has no binary layer"):
         build_objective(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), Settings(latent="L1"))
+
+
+def test_binary_weights_alone_are_real_in_the_latent_stream() -> None:
+    network = nn.Sequential(BinaryWeightConv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(108, 10)).eval()
+    images = batch()[0]
+    objective = build_objective(network, Settings(latent="L1")).eval()
+    expected = network[1:](F.conv2d(images, network[0].weight))
+    torch.testing.assert_close(objective.latent_logits(images), expected)
 
 
 def test_without_a_branch_there_is_no_latent_stream() -> None:
