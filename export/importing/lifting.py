@@ -93,7 +93,7 @@ class _Lifter:
             self._behind.add(node.outputs[0])
         elif not self._behind.isdisjoint(node.inputs):
             self._behind.update(node.outputs)
-            if not self._meet(node) and lowered_by(node, self._constants) is None:
+            if not self._meet(node) and lowered_by(node, self._constants) is None and not _computed_weight(node):
                 for value in node.inputs:
                     maker = None if value is None or value not in self._behind else value.producer()
                     view = lowered_by(maker, self._constants)
@@ -101,18 +101,26 @@ class _Lifter:
                         break
 
     def raise_signs(self) -> None:
-        """Move changes forth that binary layers read above the Binarize that they alone read."""
-        for node in list(self._graph):
-            view = lifted_by(node, self._constants)
-            value = node.inputs[0] if view is not None else None
-            sign = None if value is None else value.producer()
-            if value is None or view is None or sign is None or sign.op_type != "Binarize":
-                continue
-            alone = all(lifted_by(user, self._constants) == view for user in value.consumers())
-            if alone and not value.is_graph_output() and self._lift(sign, view):
-                for user in tuple(sign.outputs[0].consumers()):
-                    for reader in tuple(user.outputs[0].consumers()):
-                        self._meet(reader)
+        """Move changes forth above a Binarize, and above pads; those of binary layers vanish behind changes back."""
+        for node in reversed(list(self._graph)):
+            if not (any(user.domain == DOMAIN for user in node.outputs[0].consumers()) and self._meet(node)):
+                self._raise(node)
+
+    def _raise(self, node: ir.Node) -> None:
+        view = lifted_by(node, self._constants)
+        value = None if view is None else node.inputs[0]
+        maker = None if value is None else value.producer()
+        if value is None or view is None or maker is None or maker.op_type not in ("Binarize", "Pad"):
+            return
+        users = tuple(value.consumers())
+        alone = all(lifted_by(user, self._constants) == view for user in users)
+        if not alone or value.is_graph_output() or not self._lift(maker, view):
+            return
+        for user in users:
+            self._meet(user)
+        before = None if maker.inputs[0] is None else maker.inputs[0].producer()
+        if before is not None:
+            self._raise(before)
 
     def _meet(self, node: ir.Node) -> bool:
         """Remove a change forth of what a change back gives."""
@@ -144,7 +152,9 @@ class _Lifter:
                 node.replace_input_with(index, self._lifted(operand, view, node))
             else:
                 self._set_constant(node, index, operand)
-        node.attributes.update({name: ir.convenience.convert_attribute(name, value) for name, value in attributes.items()})
+        node.attributes.update(
+            {name: ir.convenience.convert_attribute(name, value) for name, value in attributes.items()}
+        )
         op_type, second = view.lower(sizes)
         lower = self._change(op_type, None, second, node, result)
         self._graph.insert_after(node, lower)
@@ -160,7 +170,7 @@ class _Lifter:
         inputs = list(enumerate(node.inputs))
         if node.op_type in ("BatchNormalization", "LayerNormalization", "MatMul", *_POOLS):
             inputs = inputs[:1]
-        elif node.op_type == "Conv":
+        elif node.op_type in ("Conv", "Pad"):
             inputs = inputs[:2]
         elementwise = node.op_type in _ELEMENTWISE or node.op_type == "Binarize"
         found: dict[int, ir.Value | NDArray[Any]] = {}
@@ -170,7 +180,8 @@ class _Lifter:
             if value is None:
                 continue
             if array is not None:
-                if node.op_type == "Concat" or (changed := view.constant(array)) is None:
+                changed = _pads(array, view) if node.op_type == "Pad" else view.constant(array)
+                if node.op_type == "Concat" or changed is None:
                     return None
                 if changed.shape != array.shape:
                     found[index] = changed
@@ -202,7 +213,7 @@ class _Lifter:
         return node.outputs[0]
 
     def _change(self, op_type: str, value: ir.Value | None, second: Any, like: ir.Node, typed: ir.Value) -> ir.Node:
-        """Return a node that changes the view of a value of the type of ``typed``, filed under the module of ``like``."""
+        """Return a node that changes the view of a value of the type of ``typed``, filed where ``like`` is."""
         name = self._rewriting.unique(f"{label(like)}.{op_type.lower()}")
         constant = self._rewriting.constant(f"{name}.constant", second.astype(np.int64))
         node = ir.node(op_type, [value, constant], name=name)
@@ -224,6 +235,12 @@ class _Lifter:
         node.replace_input_with(index, add_constant(self._graph, name, array))
 
 
+def _computed_weight(node: ir.Node) -> bool:
+    """Tell whether a convolution's weight is computed (from int8, say): it is not to be stored as floats."""
+    weight = node.inputs[1] if node.op_type == "Conv" else None
+    return weight is not None and weight.const_value is None
+
+
 def _attributes(node: ir.Node, view: View, rank: int) -> Mapping[str, Any] | None:
     """Return the attributes that change where an operator reads lifted values; None for an operator that cannot."""
     if node.domain == DOMAIN:
@@ -238,6 +255,8 @@ def _attributes(node: ir.Node, view: View, rank: int) -> Mapping[str, Any] | Non
     if node.op_type == "Concat":
         axis = (node.attributes.get_int("axis") or 0) % rank
         return {"axis": axis if axis < view.axis else axis + 1}
+    if node.op_type == "Pad":
+        return {} if len(node.inputs) < 4 or node.inputs[3] is None else None  # the axes are all, in order
     if node.op_type not in ("BatchNormalization", "Conv", *_POOLS):
         return None
     found: dict[str, Any] = {}
@@ -247,3 +266,10 @@ def _attributes(node: ir.Node, view: View, rank: int) -> Mapping[str, Any] | Non
             halves = (values[:1], values[1:]) if name == "pads" else (values,)
             found[name] = [size for half in halves for size in view.spread(half, fill)]
     return found
+
+
+def _pads(array: NDArray[Any], view: View) -> NDArray[Any] | None:
+    """Return the pads ``[6]`` of a sequence as those ``[8]`` of an image: all that begin, then all that end."""
+    if isinstance(view, Rows) or array.shape != (6,):
+        return None
+    return np.insert(array.reshape(2, 3), view.axis, 0, axis=1).reshape(-1)

@@ -72,8 +72,7 @@ class Rows:
         first, last = sizes[0], sizes[-1]
         if len(sizes) < 3 or tuple(sizes[1:-1]) != self.middle or not isinstance(last, int):
             return None
-        count = first * math.prod(self.middle) if isinstance(first, int) else None
-        return "Reshape", np.array([-1, last]), [count, last]
+        return "Reshape", np.array([-1, last]), [_times(first, math.prod(self.middle)), last]
 
     def lower(self, sizes: Sizes) -> tuple[str, Second]:
         """As :meth:`Image.lower`."""
@@ -82,7 +81,7 @@ class Rows:
         return "Reshape", np.array([-1, *self.middle, last])
 
     def fits(self, sizes: Sizes, result: Sizes) -> bool:
-        """Tell whether an operand may be lifted beside a result: only one of the same sizes, as nothing is broadcast."""
+        """As :meth:`Image.fits`: only one of the same sizes, so that nothing is broadcast."""
         return list(sizes) == list(result) and None not in sizes
 
     def constant(self, array: NDArray[Any]) -> NDArray[Any] | None:
@@ -93,6 +92,13 @@ class Rows:
 
 
 View = Image | Rows
+
+
+def _times(size: int | str | None, factor: int) -> int | str | None:
+    """Return a multiple of a size, under the name that torch's exporter gives to one that is symbolic."""
+    if isinstance(size, str) and factor != 1:
+        return f"{factor}*{size}" if size.isidentifier() else None
+    return size * factor if isinstance(size, int) else size
 
 
 def sizes_of(value: ir.Value | None) -> Sizes | None:
