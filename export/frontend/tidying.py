@@ -60,7 +60,10 @@ def _source(value: ir.Value) -> str | None:
 
 
 def name_sizes(model: ir.Model) -> None:
-    """Call the symbolic sizes of the inputs ``N``, ``H`` and ``W`` everywhere; others are not known."""
+    """Call the symbolic sizes of the inputs ``N``, ``H`` and ``W`` everywhere, and multiples of them ``20*N``.
+
+    Others are not known.
+    """
     names: dict[str, str] = {}
     for value in model.graph.inputs:
         for axis, size in enumerate(value.shape or ()):
@@ -73,7 +76,11 @@ def name_sizes(model: ir.Model) -> None:
 
 
 def _named(size: int | ir.SymbolicDim, names: Mapping[str, str]) -> int | str | None:
-    return size if isinstance(size, int) else names.get(str(size.value))
+    if isinstance(size, int):
+        return size
+    factor, times, symbol = str(size.value).rpartition("*")
+    name = names.get(symbol)
+    return f"{factor}{times}{name}" if name and (factor.isdigit() or not times) else None
 
 
 def settle_forms(model: ir.Model) -> None:
