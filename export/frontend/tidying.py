@@ -89,7 +89,7 @@ def settle_forms(model: ir.Model) -> None:
             _settle_pool(node)
         elif node.op_type == "Reshape":
             _settle_reshape(graph, node)
-        elif node.op_type == "Squeeze" and (len(node.inputs) < 2 or node.inputs[1] is None):
+        elif node.op_type == "Squeeze":
             _settle_squeeze(graph, node)
         elif node.op_type == "ReduceMean":
             _settle_mean(node)
@@ -125,10 +125,21 @@ def _unknown(size: int | ir.SymbolicDim) -> bool:
 
 
 def _settle_squeeze(graph: ir.Graph, node: ir.Node) -> None:
-    shape = None if node.inputs[0] is None else node.inputs[0].shape
-    if shape is not None and node.graph is graph:
-        axes = [axis for axis, size in enumerate(shape) if size == 1]
+    """Name the axes of size 1 that go. Torch leaves an axis of another size where it is, ONNX takes it for an error."""
+    source = node.inputs[0]
+    shape = None if source is None else source.shape
+    if source is None or shape is None or node.graph is not graph:
+        return
+    given = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    named = range(len(shape)) if given is None else [int(axis) % len(shape) for axis in given.reshape(-1)]
+    axes = [axis for axis in named if shape[axis] == 1]
+    if axes:
         set_constant(graph, node, 1, f"{node.name}.axes", np.array(axes, np.int64))
+    elif not source.is_graph_input():
+        replace_node(node, source)
+    else:
+        node.op_type = "Identity"
+        node.resize_inputs(1)
 
 
 def _settle_mean(node: ir.Node) -> None:
