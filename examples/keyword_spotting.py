@@ -77,9 +77,9 @@ class Block(nn.Module):
 
 
 def main() -> None:
-    """Train on 600 utterances, export, and listen to 200 others."""
+    """Train on 400 utterances, export, and listen to 200 others."""
     torch.manual_seed(0)
-    heard, words = utterances(600, seed=1)
+    heard, words = utterances(400, seed=1)
     net = nn.Sequential(
         nn.BatchNorm1d(40),
         nn.Conv1d(40, 32, 3, padding=1),

@@ -114,6 +114,8 @@ _CLASSIFIERS = (
     "shufflenet_v2_x0_5 shufflenet_v2_x1_0 mobilenet_v2 mobilenet_v3_small mobilenet_v3_large mnasnet0_5 mnasnet1_0 "
     "regnet_x_400mf regnet_y_400mf efficientnet_b0 efficientnet_v2_s convnext_tiny vit_b_32 swin_t swin_v2_t maxvit_t"
 )
+_SMALLER = {"efficientnet_v2_s": 128, "convnext_tiny": 128, "swin_t": 128, "swin_v2_t": 128}
+"""Sizes of images, where the usual 224 would take minutes."""
 _TIMM = (
     "mobilenetv4_conv_small mobilenetv3_small_050 lcnet_050 tinynet_e ghostnet_100 mobileone_s0 repvgg_a0 rexnet_100 "
     "efficientvit_b0 mobilevit_xxs edgenext_xx_small fastvit_t8 convnext_atto levit_128s deit_tiny_patch16_224 "
@@ -123,15 +125,15 @@ _TIMM = (
 NETWORKS: dict[str, Entry] = dict(
     [
         *((name, Entry("edge", build, shape)) for name, (build, shape) in EDGE.items()),
-        *(_classifier(name) for name in _CLASSIFIERS.split()),
+        *(_classifier(name, _SMALLER.get(name, 224)) for name in _CLASSIFIERS.split()),
         _classifier("googlenet", init_weights=False),
-        _classifier("inception_v3", 299, init_weights=False),
+        _classifier("inception_v3", 160, init_weights=False),
         _segmenter("lraspp_mobilenet_v3_large", 224),
-        _segmenter("deeplabv3_mobilenet_v3_large", 224),
+        _segmenter("deeplabv3_mobilenet_v3_large", 128),
         _segmenter("deeplabv3_resnet50", 128),
         _segmenter("fcn_resnet50", 128),
         _detector("ssdlite320_mobilenet_v3_large", 320, Maps),
-        _detector("ssd300_vgg16", 300, Maps),
+        _detector("ssd300_vgg16", 256, Maps),
         _detector("retinanet_resnet50_fpn", 128, Maps),
         _detector("fcos_resnet50_fpn", 128, Maps),
         _detector("fasterrcnn_mobilenet_v3_large_320_fpn", 320, Maps),

@@ -24,6 +24,12 @@ from ...support.random_networks import networks
 REFUSED: tuple[str, ...] = ()
 """Reasons for which a network of this vocabulary may be refused, as regular expressions."""
 
+REFUSED_LARGER = (
+    "does not accept an input of another batch or image size",
+    "a padded pool with ceil_mode needs a fixed image size",
+)
+"""The same for an export that leaves the image size free."""
+
 _NEAR = 1e-5
 """How far from its threshold rounding may turn a sign, as a share of the largest value beside it."""
 
@@ -51,7 +57,7 @@ def compare(network: nn.Module, example: Tensor, path: Path, larger: bool = Fals
     try:
         export_onnx(network, example, path, dynamic_spatial=larger)
     except UnsupportedError as error:
-        known = [reason for reason in REFUSED if re.search(reason, str(error))]
+        known = [reason for reason in (*REFUSED, *REFUSED_LARGER * larger) if re.search(reason, str(error))]
         if not known:
             raise
         event(f"refused: {known[0]}")
