@@ -97,16 +97,26 @@ def one(network: nn.Module, example: Tensor, folder: Path) -> None:
         compare(binary, example, folder / "larger.onnx", larger=True)
 
 
-@settings(
-    max_examples=10,
+same = settings(
     deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.generate, Phase.shrink],
 )
+
+
+@settings(same, max_examples=10)
 @given(drawn=networks(longest=5))
 def test_a_network_answers_in_the_file_as_in_torch(
     tmp_path_factory: pytest.TempPathFactory, drawn: tuple[nn.Module, Tensor]
 ) -> None:
+    one(*drawn, tmp_path_factory.mktemp("random"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@settings(same, max_examples=300, derandomize=False)
+@given(drawn=networks(longest=9))
+def test_many_networks_do(tmp_path_factory: pytest.TempPathFactory, drawn: tuple[nn.Module, Tensor]) -> None:
     one(*drawn, tmp_path_factory.mktemp("random"))
