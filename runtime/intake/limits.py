@@ -7,6 +7,7 @@ before it is made. ``LATENTBIT_LIMITS`` changes limits by name, for example
 
 import os
 from dataclasses import dataclass, fields, replace
+from functools import cache
 
 from ..errors import ConfigError
 
@@ -40,9 +41,14 @@ def current_limits() -> Limits:
 
     Raises ConfigError for a name that is no limit, and for anything but a positive integer.
     """
+    return _limits(os.environ.get(_VARIABLE, ""))
+
+
+@cache
+def _limits(text: str) -> Limits:
     changed = {}
     names = [field.name for field in fields(Limits)]
-    for entry in filter(None, os.environ.get(_VARIABLE, "").split(",")):
+    for entry in filter(None, text.split(",")):
         name, _, value = (part.strip() for part in entry.partition("="))
         if name not in names or not (value.isascii() and value.isdigit() and int(value)):
             raise ConfigError(f"{_VARIABLE}: {entry!r} is no limit; write NAME=POSITIVE INTEGER of {', '.join(names)}")

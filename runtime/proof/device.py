@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..machine.library import cpu_class, cpu_classes, current_library, use_library
+from ..metrics import Metric
 from .accuracy import check
 from .bundle import Bundle, is_bundle, open_bundle
 from .report import CheckReport
@@ -42,9 +43,12 @@ class DeviceReport:
         return {**self.check.to_json(), **{key: value for key, value in vars(self).items() if key != "check"}}
 
 
-def check_bundle(path: str | PathLike[str], *, num_threads: int = 1, **tolerances: float) -> DeviceReport:
+def check_bundle(
+    path: str | PathLike[str], *, num_threads: int = 1, metric: Metric | None = None, **tolerances: float
+) -> DeviceReport:
     """Check a bundle (a folder or a ``.zip``, see :mod:`.bundle`) with :func:`.accuracy.check`.
 
+    metric: a function of the user's, as :func:`.accuracy.check` takes it; none is ever taken from a bundle.
     tolerances: fields of :class:`Tolerances` that replace those of the bundle. Every digest is verified first.
     Kernels come from the bundle's library for this class of CPU, if it has one. A plain folder with ``model.onnx`` and
     ``reference.npz`` is checked as well. Raises :class:`DataError` for anything else, and as :func:`.accuracy.check`.
@@ -53,13 +57,13 @@ def check_bundle(path: str | PathLike[str], *, num_threads: int = 1, **tolerance
     changed: Mapping[str, Any] = tolerances
     if is_bundle(folder):
         with open_bundle(folder) as bundle, _kernels_of(bundle):
-            report = check(
-                bundle.model, bundle.reference, replace(bundle.tolerances, **changed), num_threads=num_threads
-            )
+            allowed = replace(bundle.tolerances, **changed)
+            report = check(bundle.model, bundle.reference, allowed, num_threads=num_threads, metric=metric)
             manifest, library = dict(bundle.manifest), current_library()
     elif (folder / "model.onnx").is_file():
         allowed = Tolerances(**changed)
-        report = check(folder / "model.onnx", folder / "reference.npz", allowed, num_threads=num_threads)
+        paths = folder / "model.onnx", folder / "reference.npz"
+        report = check(*paths, allowed, num_threads=num_threads, metric=metric)
         manifest, library = None, current_library()
     else:
         raise DataError(f"{folder} is no bundle: give the folder or .zip that pipeline bundle made")

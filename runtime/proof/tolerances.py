@@ -18,14 +18,16 @@ def _between(default: float, minimum: float, maximum: float = math.inf) -> Any:
 class Tolerances:
     """What the accuracy check allows, and how much it measures; the keys of ``[check]`` in a configuration.
 
-    Against the folded reference, over its samples: ``max_logit_difference`` on images without a flipped sign,
-    ``max_flipped_share`` of all signs of binary layers (a fraction), ``min_top1_agreement`` (a fraction).
+    Against the folded reference, over its samples: ``max_logit_difference`` of class scores on images without a flipped
+    sign; ``max_output_difference`` of outputs that are no class scores there, as a share of the largest value of that
+    output; ``max_flipped_share`` of all signs of binary layers (a fraction), ``min_top1_agreement`` (a fraction).
     ``max_accuracy_drop`` (a fraction) is allowed from training to the folded network, and from there to the deployed
     one. Integers must always be equal: ``oracle_samples`` images are run through ``onnx.reference``, which is slow.
     ``latency_runs`` are timed. Raises :class:`ConfigError` for a value out of its range.
     """
 
     max_logit_difference: float = _between(1e-3, 0.0)
+    max_output_difference: float = _between(1e-3, 0.0)
     max_flipped_share: float = _between(1e-4, 0.0, 1.0)
     min_top1_agreement: float = _between(0.995, 0.0, 1.0)
     max_accuracy_drop: float = _between(0.005, 0.0, 1.0)
