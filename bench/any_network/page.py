@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["write_page"]
+__all__ = ["PAGE", "page", "write_page"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "networks.md"
 
@@ -50,7 +50,12 @@ Random weights say what a network costs and whether its file is right, not how w
 
 
 def write_page(entries: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the page: a summary, and a table for each family."""
+    """Write the page."""
+    PAGE.write_text(page(entries), encoding="utf-8")
+
+
+def page(entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the page: a summary, and a table for each family."""
     status = Counter(entry["status"] for entry in entries.values())
     through = status["right"]
     summary = f"{len(entries)} were tried, {through} go through ({100 * through / max(1, len(entries)):.0f}%)"
@@ -69,7 +74,7 @@ def write_page(entries: Mapping[str, Mapping[str, Any]]) -> None:
                 lines.append(f"| {label} | " + " | ".join(_cells(entry)) + " |")
         lines.append("")
     lines.append(_around(entries))
-    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"
 
 
 def _cells(entry: Mapping[str, Any]) -> list[str]:
