@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -56,6 +57,13 @@ def test_the_file_answers_as_the_module(form: str, tmp_path: Path) -> None:
     (found,) = InferenceSession(path).run(None, {"input": x.numpy()})
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected.numpy(), rtol=2e-5, atol=5e-6)
+
+
+def test_the_weights_of_an_lstm_are_constants_of_its_node(tmp_path: Path) -> None:
+    network = Step(lambda x, cell: cell(x)[0], nn.LSTM(4, 6, batch_first=True))
+    model = onnx.load(export_onnx(network.eval(), torch.randn(2, 3, 4), tmp_path / "model.onnx"))
+    (lstm,) = (node for node in model.graph.node if node.op_type == "LSTM")
+    assert set(lstm.input[1:4]) <= {tensor.name for tensor in model.graph.initializer}
 
 
 def test_an_output_that_is_none_is_left_out(tmp_path: Path) -> None:
