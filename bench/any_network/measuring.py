@@ -25,7 +25,7 @@ from .catalogue import NETWORKS, Entry
 __all__ = ["go_through", "take_times"]
 
 SAMPLES = 2
-SECONDS = 6.0
+SECONDS = 5.0
 """How long the turns of a network may take."""
 
 
@@ -130,5 +130,5 @@ def take_times(name: str, folder: Path) -> Mapping[str, list[float]]:
     start = time.perf_counter()
     by_turns(calls, 0, warm_up=1)
     turn = time.perf_counter() - start
-    runs = int(min(50, max(3, SECONDS / turn)))
+    runs = int(min(200, max(3, SECONDS / turn)))
     return by_turns(calls, runs, warm_up=1)
