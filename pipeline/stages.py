@@ -75,18 +75,19 @@ def train(run: RunDir, step: Step) -> None:
 
 
 def fold(run: RunDir, step: Step) -> None:
-    """Fold the trained network and record its answers: the reference of every check."""
-    from ..training.handover import reference
-    from ..training.handover.fold import fold as fold_network
+    """Write the trained network as plain ONNX, norms folded, and record its answers: the reference of every check."""
+    from ..export.writer import export_onnx
+    from ..runtime.proof.recording import record
     from ..training.loop import trainer
 
     dataset = _dataset(run)
-    folded = fold_network(trainer.load_network(run.path / TRAINED), **_form(run, dataset))
-    reference.save_folded(folded, run.path / FOLDED)
+    network = trainer.load_network(run.path / TRAINED)
+    example = _inputs(run, dataset, dataset.test_images[:4])
+    export_onnx(network, example, run.path / FOLDED, plain=True, **_form(run, dataset))
     # Accuracy is measured on every test image; the reference keeps a sample of each class, so that it fits a device.
     images, labels = _inputs(run, dataset, dataset.test_images), dataset.test_labels
     chosen = stratified(labels, run.config.fold.samples)
-    recorded = reference.record(folded, images, signs_of=chosen)
+    recorded = record(run.path / FOLDED, images, signs_of=chosen)
     logits = recorded.pop("logits")
     with atomic_path(run.path / REFERENCE) as part:
         arrays: dict[str, Any] = {
@@ -101,15 +102,11 @@ def fold(run: RunDir, step: Step) -> None:
 
 
 def export(run: RunDir, step: Step) -> None:
-    """Write the folded network as model.onnx, with all that a user of the file needs to know."""
+    """Pack the folded network as model.onnx, with all that a user of the file needs to know."""
+    from ..export.importing.conversion import convert
     from ..export.inline import OLDEST_OPSET, inline_file
-    from ..export.writer import export_onnx
-    from ..training.handover import reference
-    from ..training.loop import trainer
 
     dataset = _dataset(run)
-    network = trainer.load_network(run.path / TRAINED)
-    folded = reference.load_folded(network, run.path / FOLDED, **_form(run, dataset))
     training = current_names(_read(run, TRAINING))
     part = "validation_accuracy" if run.config.train.holdout else "test_accuracy"
     metadata = {
@@ -128,7 +125,6 @@ def export(run: RunDir, step: Step) -> None:
         },
         "recipe": asdict(run.config.train),
     }
-    example = _inputs(run, dataset, dataset.test_images[:1])
     top_k = run.config.export.top_k
     if top_k > len(dataset.classes):
         raise ConfigError(f"export.top_k = {top_k}, but {dataset.name} has {len(dataset.classes)} classes")
@@ -136,14 +132,14 @@ def export(run: RunDir, step: Step) -> None:
     if 0 < plain_opset < OLDEST_OPSET:
         raise ConfigError(f"export.plain_opset = {plain_opset}, but {OLDEST_OPSET} is the oldest (0: no plain file)")
     labels = dataset.classes if top_k else None
-    export_onnx(folded, example, run.path / MODEL, metadata=metadata, top_k=top_k, labels=labels)
+    convert(run.path / FOLDED, run.path / MODEL, weight_only=False, metadata=metadata, top_k=top_k, labels=labels)
     (run.path / PLAIN).unlink(missing_ok=True)
     if plain_opset:
         inline_file(run.path / MODEL, run.path / PLAIN, opset=plain_opset)
 
 
 def _form(run: RunDir, dataset: "Dataset") -> dict[str, Any]:
-    """Return the keywords of ``fold``: what the deployed network reads, and how its float layers are stored."""
+    """Return the keywords of ``export_onnx``: what the deployed network reads, and how its float layers are stored."""
     from ..training.handover.pixels import Pixels
 
     section = run.config.fold
@@ -227,7 +223,7 @@ def report(run: RunDir, step: Step) -> None:
 STAGES = (
     Stage("train", TRAINED, (), (NETWORK, STRUCTURE, TRAINING, HISTORY), train),
     Stage("fold", "2-fold", (NETWORK, STRUCTURE), (FOLDED, FOLDING, REFERENCE), fold),
-    Stage("export", "3-export", (STRUCTURE, TRAINING, FOLDED, FOLDING), (MODEL,), export),
+    Stage("export", "3-export", (TRAINING, FOLDED, FOLDING), (MODEL,), export),
     Stage("run", "4-run", (MODEL, REFERENCE), (LOGITS, RUNNING, STEPS), execute),
     Stage("check", "5-check", (MODEL, REFERENCE, LOGITS, RUNNING), (REPORT,), check),
     Stage("report", ".", (HISTORY, MODEL, REFERENCE, LOGITS, STEPS, REPORT), (PAGE,), report),

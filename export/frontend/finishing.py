@@ -9,10 +9,10 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from ... import __version__
 from ...runtime.bits import DOMAIN, OPSET_VERSION
+from ..classes import rank_classes
 from ..importing.packing import pack_layers
 from ..importing.rewriting import Rewriting
 from ..opset import ONNX_OPSET
-from .classes import rank_classes
 from .naming import name_all
 from .norms import fold_norms
 from .pixels import take_pixels
@@ -67,8 +67,7 @@ def finish(
         store_as_int8(model)
     RemoveUnusedNodesPass()(model)
     name_all(model, program.name, program.leaves, program.inputs, program.outputs)
-    if top_k:
-        rank_classes(model, top_k, labels)
+    rank_classes(model, top_k, labels)
     Rewriting(model).finish()
     return _described(model, program.name)
 
