@@ -12,15 +12,15 @@ import onnx_ir as ir
 from ..runtime.errors import CheckFailed, ConfigError, ModelError, first_line
 from ..runtime.files import write_bytes
 
-__all__ = ["FORMAT_VERSION", "note_metadata", "write_model"]
+__all__ = ["note_metadata", "write_model"]
 
-FORMAT_VERSION = 1
+_FORMAT_VERSION = 1
 """Version of what we write into a file's metadata; raised when a reader of the older form would be misled."""
 
 
 def note_metadata(model: ir.Model, metadata: Mapping[str, Any]) -> None:
     """Write values as JSON into a model's properties, ``latentbit.<key>``; ConfigError for what is no JSON."""
-    model.metadata_props["latentbit.format_version"] = json.dumps(FORMAT_VERSION)
+    model.metadata_props["latentbit.format_version"] = json.dumps(_FORMAT_VERSION)
     for key, value in metadata.items():
         try:
             model.metadata_props[f"latentbit.{key}"] = json.dumps(value)

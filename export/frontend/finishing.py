@@ -76,8 +76,10 @@ def _described(model: ir.Model, name: str) -> ir.Model:
     graph = model.graph
     graph.name, graph.doc_string = name, ""
     graph.metadata_props.clear()
+    used = {node.domain for node in graph.all_nodes()}
+    others = {domain: version for domain, version in graph.opset_imports.items() if domain in used}
     graph.opset_imports.clear()
-    graph.opset_imports.update({"": ONNX_OPSET, DOMAIN: OPSET_VERSION})
+    graph.opset_imports.update({**others, "": ONNX_OPSET, DOMAIN: OPSET_VERSION})
     model.ir_version = _IR_VERSION
     model.producer_name, model.producer_version = "latentbit", __version__
     model.domain, model.model_version, model.doc_string = "ai.latentbit.models", 1, ""
