@@ -129,7 +129,8 @@ class Keywords(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
-        for conv, norm, act in self.blocks:
+        for block in self.blocks:
+            conv, norm, act = block.children()
             x = act(norm(conv(x)) + x)
         return self.head(self.pool(x).flatten(1))
 
