@@ -32,7 +32,6 @@ from ..inline import inline as inline_functions
 from ..opset import ONNX_OPSET, functions
 from ..writer import FORMAT_VERSION, write_model
 from .layers import label
-from .lifting import lift_layers
 from .packing import Outcome, pack_layers
 from .qonnx import lower_qonnx
 
@@ -90,9 +89,7 @@ def convert(
         raise ConfigError(f"sign_zero is 'keep', 'plus' or 'minus', not {sign_zero!r}")
     file = load_onnx(source)
     model = read_plain(file)
-    lift_layers(model)
     layers = pack_layers(model, weight_only=weight_only, sign_zero=sign_zero)
-    lift_layers(model)
     model.producer_name, model.producer_version = "latentbit", __version__
     model.metadata_props["latentbit.format_version"] = json.dumps(FORMAT_VERSION)
     proto = to_proto(model)
