@@ -10,7 +10,6 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from ... import __version__
 from ...runtime.bits import DOMAIN, OPSET_VERSION
 from ..classes import rank_classes
-from ..importing.lifting import lift_layers
 from ..importing.packing import pack_layers
 from ..importing.rewriting import Rewriting
 from ..opset import ONNX_OPSET
@@ -60,9 +59,7 @@ def finish(
     name_sizes(model)
     compute_constants(model)
     settle_forms(model)
-    lift_layers(model)
     pack_layers(model, weight_only=False)
-    lift_layers(model)
     fold_norms(model)
     if pixels is not None:
         take_pixels(model, pixels, exact_stem)

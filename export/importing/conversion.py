@@ -32,7 +32,6 @@ from ..inline import inline as inline_functions
 from ..opset import ONNX_OPSET, functions
 from ..storing import note_metadata, write_model
 from .layers import label
-from .lifting import lift_layers
 from .packing import Outcome, pack_layers
 from .qonnx import lower_qonnx
 from .restoring import restore
@@ -97,9 +96,7 @@ def convert(
     file = load_onnx(source)
     model = read_plain(file)
     restore(model)
-    lift_layers(model)
     layers = pack_layers(model, weight_only=weight_only, sign_zero=sign_zero)
-    lift_layers(model)
     model.producer_name, model.producer_version = "latentbit", __version__
     rank_classes(model, top_k, labels)
     note_metadata(model, metadata or {})

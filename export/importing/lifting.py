@@ -47,8 +47,8 @@ def lift_layers(model: ir.Model) -> None:
     """Let binary layers over sequences and frames, and what lies between them, read images and rows, in place.
 
     Layers are our operators, convolutions over one axis and matrix products over three axes or more whose weights are
-    ±scale. The model answers as before. Run it before layers are packed, which shows the packing what follows them,
-    and afterwards, which brings the signs that packing has found next to their layers.
+    ±scale. The model answers as before. It is done before layers are packed, so that the packing sees what follows
+    them, and afterwards, to bring the signs that the packing has made next to their layers.
     """
     lifter = _Lifter(model)
     for node in list(model.graph):

@@ -129,10 +129,11 @@ class Keywords(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
-        for block in self.blocks:
-            conv, norm, act = block.children()
+        for index in range(len(self.blocks)):
+            conv, norm, act = self.blocks.get_submodule(str(index)).children()
             x = act(norm(conv(x)) + x)
-        return self.head(self.pool(x).flatten(1))
+        found: Tensor = self.head(self.pool(x).flatten(1))
+        return found
 
 
 class Mixer(nn.Module):
@@ -149,7 +150,8 @@ class Mixer(nn.Module):
         x = self.stem(x)
         for norm, wide, narrow in zip(self.norms, self.wide, self.narrow, strict=True):
             x = x + narrow(wide(norm(x)))
-        return self.head(x.mean(1))
+        found: Tensor = self.head(x.mean(1))
+        return found
 
 
 @pytest.mark.parametrize(
