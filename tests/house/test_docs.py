@@ -23,10 +23,18 @@ def blocks(page: Path) -> list[str]:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
 def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(BUNDLE).extractall(tmp_path)  # pages speak of model.onnx
-    # In a process of their own: an example may register an emitter, which other tests would meet.
+    # In a process of their own: an example may declare an operator, which other tests would meet.
     code = "\n".join(blocks(page))
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_page_of_networks_is_what_was_measured() -> None:
+    bench = Path(__file__).parents[2] / "bench"
+    writer = runpy.run_path(str(bench / "any_network" / "page.py"))
+    entries = json.loads((bench / "results" / "networks.json").read_text(encoding="utf-8"))["networks"]
+    again = "python -m bench.any_network.networks --page"
+    assert writer["page"](entries) == writer["PAGE"].read_text(encoding="utf-8"), again
 
 
 def test_the_tables_of_the_pages_are_those_that_the_benchmarks_wrote() -> None:
