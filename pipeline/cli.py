@@ -14,6 +14,7 @@ from .. import __version__
 from ..runtime.errors import CheckFailed, LatentbitError, MissingExtraError, RunDirError
 from . import config as configuration
 from .cli_devices import COMMANDS as DEVICE_COMMANDS
+from .cli_init import COMMANDS as INIT_COMMANDS
 from .cli_models import COMMANDS as MODEL_COMMANDS
 from .cli_studies import COMMANDS as STUDY_COMMANDS
 from .cli_zoo import COMMANDS as ZOO_COMMANDS
@@ -57,7 +58,15 @@ def run_all(
     """Train, fold, export, run, check, report: bring every stage of a run up to date.
 
     Fresh stages are skipped and a killed run resumes. Without -c an existing run keeps its stored configuration,
-    changed by -s. Without -o the run directory is runs/NAME for -c NAME.toml, else runs/digits.
+    changed by -s. Without -o the run directory is runs/NAME for -c NAME.toml, else runs/digits. Bad values are refused
+    before anything is stored.
+
+    \b
+    Examples:
+      pipeline run-all
+      pipeline run-all -c configs/cifar10_resnet20_exact.toml -s train.epochs=10 -o runs/short
+      pipeline run-all -o runs/short --from export -s export.top_k=5
+      pipeline run-all -c mine/mine.toml -s train.model=network:build
     """
     if _NAMES.index(first) > _NAMES.index(last):
         raise click.UsageError(f"--from {first} lies behind --until {last}")
@@ -104,7 +113,7 @@ def show(run: Path) -> None:
         print_check(console, report)
 
 
-for _command in (*DEVICE_COMMANDS, *MODEL_COMMANDS, *STUDY_COMMANDS, *ZOO_COMMANDS):
+for _command in (*INIT_COMMANDS, *DEVICE_COMMANDS, *MODEL_COMMANDS, *STUDY_COMMANDS, *ZOO_COMMANDS):
     cli.add_command(_command)
 
 

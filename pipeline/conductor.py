@@ -1,22 +1,25 @@
 """The conductor: which stages have to run, in which order, and what the manifest says afterwards.
 
-A stage is *fresh* when its section of the configuration, the files it reads and the files it wrote all have the
-digests that the manifest holds; then nothing of it is imported. Before a stage starts, the manifest says that it
-is running, and with which section. So a stage that was killed is known, and its folder is kept for it to resume, or
-emptied if the section changed.
+A stage is *fresh* when its section of the configuration, the files it reads, the user's code that it runs and the
+files it wrote all have the digests that the manifest holds; then nothing of it is imported. Before a stage starts, the
+manifest says that it is running, and with which section. So a stage that was killed is known, and its folder is kept
+for it to resume, or emptied if the section changed.
 """
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..runtime.errors import RunDirError
+from ..runtime.errors import ConfigError, RunDirError
 from .progress import StageProgress
 from .rundir import RunDir, StageRecord
 from .sections import Config
 from .stages import Stage
 
 __all__ = ["Plan", "conduct", "plan_stages"]
+
+_CODE = "module "
+"""Begins the entries of the user's code among the inputs of a stage in the manifest."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,16 @@ def conduct(
     """Bring the stages ``first`` to ``last`` of ``run`` up to date with ``config``; ``stages`` are all there are.
 
     ``force`` runs them even when they are fresh. A stage before ``first`` must be complete.
+    A stage that has to run looks at its configuration first: what is refused then has left no trace.
     Raises :class:`RunDirError` if it is not, and whatever a stage raises.
     """
     names = [stage.name for stage in stages]
     begin, end = names.index(first), names.index(last)
+    stored, run.config = run.config, config
+    for stage in stages[begin : end + 1]:
+        if force or staleness(run, stage):
+            stage.verify(run)
     with run.lock():
-        run.config = config
         for stage in stages[:begin]:
             if reason := staleness(run, stage):
                 raise RunDirError(
@@ -57,6 +64,8 @@ def conduct(
                 progress.fresh(stage.name)
                 continue
             _perform(run, stage, progress, reason)
+        if run.exists and config != stored:
+            run.save()  # where all is fresh, too: what changed may be where the user's code lies
 
 
 def plan_stages(run: RunDir, stages: Sequence[Stage]) -> list[Plan]:
@@ -73,7 +82,11 @@ def staleness(run: RunDir, stage: Stage) -> str:
         return "it was interrupted"
     if not _same_section(run, stage, record):
         return f"its section [{stage.name}] changed"
-    return _changed(run, stage.inputs, record.inputs) or _changed(run, stage.outputs, record.outputs)
+    return (
+        _changed(run, stage.inputs, record.inputs)
+        or _code_changed(run, stage, record)
+        or _changed(run, stage.outputs, record.outputs)
+    )
 
 
 def _same_section(run: RunDir, stage: Stage, record: StageRecord) -> bool:
@@ -92,6 +105,22 @@ def _changed(run: RunDir, paths: Sequence[str], recorded: Mapping[str, str]) -> 
     return ""
 
 
+def _code(run: RunDir, stage: Stage) -> dict[str, str]:
+    """Return the digests of the user's code that a stage runs, under the names that the manifest has for them."""
+    digests = run.config.train.source_digests(*stage.functions) if stage.functions else {}
+    return {f"{_CODE}{module}": digest for module, digest in digests.items()}
+
+
+def _code_changed(run: RunDir, stage: Stage, record: StageRecord) -> str:
+    recorded = {name: digest for name, digest in record.inputs.items() if name.startswith(_CODE)}
+    try:
+        now = _code(run, stage)
+    except ConfigError as error:
+        return str(error)
+    changed = [name for name in sorted({*now, *recorded}) if now.get(name) != recorded.get(name)]
+    return f"{changed[0]} changed" if changed else ""
+
+
 def _perform(run: RunDir, stage: Stage, progress: StageProgress, reason: str) -> None:
     section = stage.section(run)
     record = run.stages.get(stage.name)
@@ -101,6 +130,7 @@ def _perform(run: RunDir, stage: Stage, progress: StageProgress, reason: str) ->
     inputs = run.digests(stage.inputs)
     if missing := [path for path, digest in inputs.items() if digest is None]:
         raise RunDirError(f"stage {stage.name} needs {missing[0]} in {run.path}: run the stage before it")
+    code = _code(run, stage)
     run.stages[stage.name] = StageRecord(section, finished=False)
     run.save()
     started = time.perf_counter()
@@ -112,7 +142,7 @@ def _perform(run: RunDir, stage: Stage, progress: StageProgress, reason: str) ->
     run.stages[stage.name] = StageRecord(
         section,
         finished=True,
-        inputs={path: digest for path, digest in inputs.items() if digest},
+        inputs={path: digest for path, digest in inputs.items() if digest} | code,
         outputs={path: digest for path, digest in outputs.items() if digest},
         seconds=round(time.perf_counter() - started, 3),
     )

@@ -6,12 +6,12 @@ Every refusal is a :class:`ConfigError` that names the key, where it was written
 import dataclasses
 import difflib
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from ..runtime.errors import ConfigError
+from ..training.overrides import read_override, read_toml
 from .sections import Config
 
 __all__ = ["difference", "from_mapping", "read", "to_mapping"]
@@ -23,23 +23,24 @@ _SECTIONS: dict[str, type] = get_type_hints(Config)
 def read(path: Path | None = None, overrides: Iterable[str] = (), base: Config | None = None) -> Config:
     """Return ``base`` (default: all defaults), changed by the TOML file ``path``, then by the ``overrides``.
 
-    An override is ``section.key=value``, its value TOML or, for a string, the bare word. Raises :class:`ConfigError`.
+    An override is ``section.key=value``, its value TOML or, for a string, the bare word. Functions of the user's are
+    looked up in the folder of the file (without a file the current one) unless ``train.code`` names another.
+    Raises :class:`ConfigError`.
     """
     config = base or Config()
     if path is not None:
-        config = from_mapping(_load(path), where=str(path), base=config)
+        config = from_mapping(read_toml(path), where=str(path), base=config)
     for override in overrides:
         config = _apply(override, config)
-    return config
+    return _with_code(config, path.parent if path is not None else Path())
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+def _with_code(config: Config, folder: Path) -> Config:
+    """Say where the user's functions are looked up, if there are any; a relative place counts from ``folder``."""
+    if not config.train.named():
+        return config
+    code = str((folder / config.train.code).resolve())
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, code=code))
 
 
 def from_mapping(values: Mapping[str, Any], *, where: str, base: Config | None = None) -> Config:
@@ -73,23 +74,12 @@ def difference(old: Config, new: Config) -> list[str]:
 
 
 def _apply(override: str, config: Config) -> Config:
-    where = f"-s {override}"
-    target, equals, text = override.partition("=")
-    section, dot, key = target.strip().partition(".")
-    if not equals or not dot:
-        raise ConfigError(f"{where}: write SECTION.KEY=VALUE, as in -s train.epochs=3")
-    if section in _SECTIONS and _field_type(section, key) is str and text[:1] not in ("'", '"'):
-        value: Any = text.strip()
-    else:
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
-    return from_mapping({section: {key: value}}, where=where, base=config)
+    section, key, value = read_override(override, _field_type)
+    return from_mapping({section: {key: value}}, where=f"-s {override}", base=config)
 
 
 def _field_type(section: str, key: str) -> type | None:
-    return get_type_hints(_SECTIONS[section]).get(key)
+    return get_type_hints(_SECTIONS[section]).get(key) if section in _SECTIONS else None
 
 
 def _checked(section: str, key: str, value: Any, where: str) -> Any:

@@ -4,10 +4,10 @@ TRAINING, FOLDING and RUNNING are the figures of their stages, each a ``metrics.
 """
 
 __all__ = [
+    "ANSWERS",
     "FOLDED",
     "FOLDING",
     "HISTORY",
-    "LOGITS",
     "MODEL",
     "NETWORK",
     "PAGE",
@@ -31,7 +31,7 @@ FOLDING = "2-fold/metrics.json"
 REFERENCE = "2-fold/reference.npz"
 MODEL = "3-export/model.onnx"
 PLAIN = "3-export/plain.onnx"
-LOGITS = "4-run/logits.npy"
+ANSWERS = "4-run/answers.npz"
 RUNNING = "4-run/metrics.json"
 STEPS = "4-run/steps.json"
 REPORT = "5-check/report.json"

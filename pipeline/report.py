@@ -13,7 +13,8 @@ from ..runtime.proof.report import Accuracy, CheckReport
 from . import config as configuration
 from .charts import bars, curve, image_source
 from .page import STYLE
-from .paths import HISTORY, LOGITS, MODEL, PAGE, REFERENCE, REPORT, STEPS
+from .paths import HISTORY, MODEL, PAGE, REFERENCE, REPORT, STEPS
+from .recording import read_answers
 from .rundir import RunDir
 from .summary import check_rows
 
@@ -24,30 +25,39 @@ def write_report(run: RunDir) -> None:
     """Write the page of a run whose stages up to the check are complete. Raises :class:`StorageError`."""
     import onnx
 
+    from ..runtime.proof.reference import load_reference
+
     report = CheckReport.from_json(json.loads((run.path / REPORT).read_text(encoding="utf-8")))
     steps = json.loads((run.path / STEPS).read_text(encoding="utf-8"))["steps"]
     history = [json.loads(line) for line in (run.path / HISTORY).read_text(encoding="utf-8").splitlines()]
     model = onnx.load(run.path / MODEL)
     facts = {entry.key.removeprefix("latentbit."): json.loads(entry.value) for entry in model.metadata_props}
-    with np.load(run.path / REFERENCE, allow_pickle=False) as reference:
-        inputs, labels = reference["inputs"], reference["labels"]
-    predicted = np.argmax(np.load(run.path / LOGITS, allow_pickle=False), axis=1)
+    reference = load_reference(run.path / REFERENCE)
+    answers = read_answers(run, reference)
     name, dataset = escape(run.path.name), facts["dataset"]
     verdict = "passed" if report.passed else "failed"
+    digest = f", data sha256 {dataset['sha256'][:12]}…" if dataset["sha256"] else ""
     body = [
         f'<header><h1>{name}</h1><p class="badge {verdict}">accuracy check {verdict}</p>'
         f"<p>{escape(run.config.train.model)} on {escape(dataset['name'])}: {dataset['train']:,} training and"
-        f" {dataset['test']:,} test images, data sha256 {dataset['sha256'][:12]}…</p></header>",
+        f" {dataset['test']:,} test images{digest}</p></header>",
         _failures(report),
         _cards(report),
-        _section("Accuracy, from training to the deployed model", _accuracies(report.accuracy)),
+    ]
+    if report.accuracy.deployed is not None:
+        body.append(_section("Accuracy, from training to the deployed model", _accuracies(report.accuracy)))
+    body += [
         _section("All figures", _table(("figure", "value", "of what"), check_rows(report))),
         _section("Training", _training(history)),
         _section("Layers", _layers(steps, report.agreement.flipped_signs)),
-        _section("Accuracy by class, deployed", _classes(labels, predicted, facts["labels"])),
-        _section("Images", _images(inputs, labels, predicted, facts, run.config.report.images)),
-        _section("Made with", _settings(run, report.environment)),
     ]
+    if reference.labels is not None and reference.class_scores:
+        labels, predicted = reference.labels, np.argmax(answers["logits"], axis=1)
+        body.append(_section("Accuracy by class, deployed", _classes(labels, predicted, facts["labels"])))
+        if (pictures := _pictures(reference.inputs, facts.get("input"))) is not None:
+            shown = _images(pictures, labels, predicted, facts["labels"], run.config.report.images)
+            body.append(_section("Images", shown))
+    body.append(_section("Made with", _settings(run, report.environment)))
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -69,8 +79,12 @@ def _failures(report: CheckReport) -> str:
 
 def _cards(report: CheckReport) -> str:
     size, latency = report.size_bytes, report.latency_ms
+    accuracy, difference = report.accuracy.deployed, report.agreement.max_abs_logit_difference_unflipped
+    samples = f"{report.samples} reference images"
     cards = (
-        (f"{100 * report.accuracy.deployed:.2f} %", "accuracy, deployed", f"{report.samples} reference images"),
+        (f"{100 * accuracy:.2f} %", "accuracy, deployed", samples)
+        if accuracy is not None
+        else ("none" if difference is None else f"{difference:.1e}", "largest difference of outputs", samples),
         (f"{report.agreement.oracle_integer_mismatches}", "wrong integers", "runtime against onnx.reference"),
         (f"{size.packed / 1024:.1f} KiB", "model file", f"{size.float / size.packed:.1f}× smaller than float"),
         (
@@ -98,8 +112,9 @@ def _accuracies(found: Accuracy) -> str:
 
 def _training(history: list[dict[str, Any]]) -> str:
     loss = curve([line["loss"] for line in history], title="loss")
-    accuracy = curve([line["accuracy"] for line in history], title="training images right", percent=True)
-    return f'<div class="pair">{loss}{accuracy}</div>'
+    accuracies = [line["accuracy"] for line in history if "accuracy" in line]
+    right = curve(accuracies, title="training images right", percent=True) if accuracies else ""
+    return f'<div class="pair">{loss}{right}</div>'
 
 
 def _layers(steps: list[dict[str, Any]], flipped: Mapping[str, int]) -> str:
@@ -128,20 +143,19 @@ def _classes(labels: NDArray[np.int64], predicted: NDArray[np.int64], names: lis
 
 
 def _images(
-    inputs: NDArray[Any],
+    pictures: NDArray[np.float32],
     labels: NDArray[np.int64],
     predicted: NDArray[np.int64],
-    facts: dict[str, Any],
+    names: list[str],
     count: int,
 ) -> str:
     """Return the wrong answers first, then right ones spread over the sample."""
-    pictures = _pictures(inputs, facts["input"])
     wrong = np.flatnonzero(predicted != labels)[: count // 2]
     right = np.flatnonzero(predicted == labels)
     spread = (
         right[np.linspace(0, len(right) - 1, min(count - len(wrong), len(right))).astype(int)] if len(right) else right
     )
-    names, tiles = facts["labels"], []
+    tiles = []
     for index in [*wrong, *spread]:
         answer, truth = names[predicted[index]], names[labels[index]]
         state, text = ("right", answer) if answer == truth else ("wrong", f"{answer}, is {truth}")
@@ -155,8 +169,17 @@ def _images(
     return f'{note}<div class="tiles">{"".join(tiles)}</div>'
 
 
-def _pictures(inputs: NDArray[Any], layout: dict[str, Any]) -> NDArray[np.float32]:
-    """Return what the model read as images ``[N,C,H,W]`` of values from 0 to 1."""
+def _pictures(inputs: NDArray[Any], layout: dict[str, Any] | None) -> NDArray[np.float32] | None:
+    """Return what the model read as images ``[N,C,H,W]`` of values from 0 to 1; None where it is no image.
+
+    Without a layout, of inputs of the user's own, each is spread from its smallest to its largest value.
+    """
+    if layout is None:
+        if inputs.ndim != 4 or inputs.shape[1] not in (1, 3):
+            return None
+        values = inputs.astype(np.float32)
+        low = values.min(axis=(1, 2, 3), keepdims=True)
+        return np.asarray((values - low) / np.maximum(values.max(axis=(1, 2, 3), keepdims=True) - low, 1e-12))
     if layout["layout"] == "NHWC":
         return inputs.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(layout["range"])
     mean, std = (np.asarray(layout[key], np.float32).reshape(-1, 1, 1) for key in ("mean", "std"))

@@ -6,13 +6,16 @@ from numpy.typing import NDArray
 __all__ = ["stratified"]
 
 
-def stratified(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+def stratified(labels: NDArray[np.int64] | None, count: int, *, of: int | None = None) -> NDArray[np.int64]:
     """Return ``count`` sorted indices with every class's share within one of its exact share; the same every time.
 
-    labels: int64 ``[N]``; where ``count`` is N or more, all N indices are returned.
+    labels: int64 ``[N]``; None where samples have no classes, and then N is ``of``. Where ``count`` is N or more, all N
+    indices are returned.
 
     The members of each class are spread evenly over [0, 1) and the ``count`` smallest positions are taken.
     """
+    if labels is None:
+        labels = np.zeros(of or 0, np.int64)
     position = np.empty(len(labels))
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

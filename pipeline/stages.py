@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.errors import ConfigError
-from ..runtime.files import atomic_path, sha256_file, write_json
+from ..runtime.files import sha256_file, write_json
 from ..runtime.metrics import current_names
 from .paths import (
+    ANSWERS,
     FOLDED,
     FOLDING,
     HISTORY,
-    LOGITS,
     MODEL,
     NETWORK,
     PAGE,
@@ -32,29 +32,48 @@ from .paths import (
     TRAINING,
 )
 from .progress import Step
+from .recording import choose_samples, class_names, read_answers, write_answers, write_reference
 from .report import write_report
 from .rundir import RunDir
-from .sampling import stratified
 
 if TYPE_CHECKING:
-    from ..training.data.catalogue import Dataset
+    from ..training.data.dataset import Dataset
+    from ..training.data.own import OwnData
 
 __all__ = ["STAGES", "Stage"]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage: what it reads and writes (paths within the run), and the function that performs it."""
+    """A stage: what it reads and writes (paths within the run), and the function that performs it.
+
+    ``functions`` are the options of ``[train]`` that name functions of the user's which it runs. ``verify`` refuses a
+    configuration before anything is written.
+    """
 
     name: str
     folder: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     perform: Callable[[RunDir, Step], None]
+    functions: tuple[str, ...] = ()
+    verify: Callable[[RunDir], None] = lambda run: None
 
     def section(self, run: RunDir) -> dict[str, Any]:
-        """Return this stage's section of the run's configuration as plain values."""
-        return asdict(getattr(run.config, self.name))
+        """Return this stage's section of the run's configuration as plain values.
+
+        Where the user's code lies is left out: what counts is its content (:attr:`functions`).
+        """
+        values = asdict(getattr(run.config, self.name))
+        values.pop("code", None)
+        return values
+
+
+def check_names(run: RunDir) -> None:
+    """Refuse names in [train] that are none, and functions that cannot be imported."""
+    from ..training.loop.run import check_names as check
+
+    check(run.config.train)
 
 
 def train(run: RunDir, step: Step) -> None:
@@ -66,7 +85,9 @@ def train(run: RunDir, step: Step) -> None:
     def tell(event: trainer.Progress) -> None:
         nonlocal figures
         if event.metrics is not None:
-            figures = f"  loss {event.metrics['loss']:.3f}  training images right {event.metrics['accuracy']:.1%}"
+            figures = f"  loss {event.metrics['loss']:.3f}"
+            if "accuracy" in event.metrics:
+                figures += f"  training images right {event.metrics['accuracy']:.1%}"
         done = event.epoch * event.steps + event.step
         text = f"epoch {event.epoch + 1}/{event.epochs}  {event.images_per_second:,.0f} images/s{figures}"
         step(done, event.epochs * event.steps, text)
@@ -84,20 +105,10 @@ def fold(run: RunDir, step: Step) -> None:
     folded = fold_network(trainer.load_network(run.path / TRAINED), **_form(run, dataset))
     reference.save_folded(folded, run.path / FOLDED)
     # Accuracy is measured on every test image; the reference keeps a sample of each class, so that it fits a device.
-    images, labels = _inputs(run, dataset, dataset.test_images), dataset.test_labels
-    chosen = stratified(labels, run.config.fold.samples)
-    recorded = reference.record(folded, images, signs_of=chosen)
-    logits = recorded.pop("logits")
-    with atomic_path(run.path / REFERENCE) as part:
-        arrays: dict[str, Any] = {
-            "inputs": images[chosen],
-            "labels": labels[chosen],
-            "logits": logits[chosen],
-            **recorded,
-        }
-        np.savez_compressed(part, **arrays)
-    accuracy = float(np.mean(np.argmax(logits, axis=1) == labels))
-    write_json(run.path / FOLDING, {"accuracy": accuracy, "images": len(logits), "samples": len(chosen)})
+    inputs, targets = _test_arrays(run, dataset)
+    chosen = choose_samples(run, targets, len(inputs))
+    recorded = reference.record(folded, inputs, signs_of=chosen)
+    write_json(run.path / FOLDING, write_reference(run, inputs, targets, recorded, chosen))
 
 
 def export(run: RunDir, step: Step) -> None:
@@ -110,49 +121,70 @@ def export(run: RunDir, step: Step) -> None:
     dataset = _dataset(run)
     network = trainer.load_network(run.path / TRAINED)
     folded = reference.load_folded(network, run.path / FOLDED, **_form(run, dataset))
-    training = current_names(_read(run, TRAINING))
+    training, folding = current_names(_read(run, TRAINING)), _read(run, FOLDING)
     part = "validation_accuracy" if run.config.train.holdout else "test_accuracy"
-    metadata = {
-        "labels": list(dataset.classes),
-        "input": dataset.input_metadata() | ({} if run.config.fold.input == "float32" else {"layout": "NHWC"}),
+    metadata: dict[str, Any] = {
         "metrics": {
             "latent_test_accuracy": training[f"latent_{part}"],
             "test_accuracy": training[part],
-            "folded": _read(run, FOLDING)["accuracy"],
+            "folded": folding["accuracy"],
         },
-        "dataset": {
-            "name": dataset.name,
-            "sha256": dataset.sha256,
-            "train": len(dataset.train_labels),
-            "test": len(dataset.test_labels),
-        },
-        "recipe": asdict(run.config.train),
+        "recipe": {key: value for key, value in asdict(run.config.train).items() if key != "code"},
+        **_facts(run, dataset, folding),
     }
-    example = _inputs(run, dataset, dataset.test_images[:1])
-    top_k = run.config.export.top_k
-    if top_k > len(dataset.classes):
-        raise ConfigError(f"export.top_k = {top_k}, but {dataset.name} has {len(dataset.classes)} classes")
+    if run.config.train.metric:
+        trained = training.get("metrics")
+        metadata["task"] = {"metric": run.config.train.metric, "trained": trained, "folded": folding["metrics"]}
+    example = _example(run, dataset)
+    top_k, classes = run.config.export.top_k, metadata.get("labels", [])
+    if top_k > len(classes):
+        raise ConfigError(f"export.top_k = {top_k}, but {dataset.name} has {len(classes) or 'no'} classes")
     plain_opset = run.config.export.plain_opset
     if 0 < plain_opset < OLDEST_OPSET:
         raise ConfigError(f"export.plain_opset = {plain_opset}, but {OLDEST_OPSET} is the oldest (0: no plain file)")
-    labels = dataset.classes if top_k else None
+    labels = classes if top_k else None
     export_onnx(folded, example, run.path / MODEL, metadata=metadata, top_k=top_k, labels=labels)
     (run.path / PLAIN).unlink(missing_ok=True)
     if plain_opset:
         inline_file(run.path / MODEL, run.path / PLAIN, opset=plain_opset)
 
 
-def _form(run: RunDir, dataset: "Dataset") -> dict[str, Any]:
+def _form(run: RunDir, dataset: "Dataset | OwnData") -> dict[str, Any]:
     """Return the keywords of ``fold``: what the deployed network reads, and how its float layers are stored."""
+    from ..training.data.own import OwnData
     from ..training.handover.pixels import Pixels
 
     section = run.config.fold
-    pixels = Pixels(dataset.mean, dataset.std, dataset.pixel_range)
-    return {
-        "pixels": None if section.input == "float32" else pixels,
-        "exact_stem": section.input == "exact",
-        "int8_weights": section.int8_weights,
-    }
+    pixels = None
+    if section.input != "float32":
+        if isinstance(dataset, OwnData):
+            raise ConfigError(
+                f"fold.input = {section.input!r} needs data whose normalisation is known, and {dataset.name} returns a"
+                " torch Dataset: let it return a latentbit.training.Dataset, or set fold.input = 'float32' (the network"
+                " then reads what the data set gives)"
+            )
+        pixels = Pixels(dataset.mean, dataset.std, dataset.pixel_range)
+    return {"pixels": pixels, "exact_stem": section.input == "exact", "int8_weights": section.int8_weights}
+
+
+def _test_arrays(
+    run: RunDir, dataset: "Dataset | OwnData"
+) -> "tuple[NDArray[Any], NDArray[Any] | dict[str, NDArray[Any]]]":
+    """Return all test inputs as the deployed network reads them, and their targets."""
+    from ..training.data.own import OwnData
+
+    if isinstance(dataset, OwnData):
+        return dataset.test_arrays()
+    return _inputs(run, dataset, dataset.test_images), dataset.test_labels
+
+
+def _example(run: RunDir, dataset: "Dataset | OwnData") -> NDArray[Any]:
+    """Return one test input as the deployed network reads it."""
+    from ..training.data.own import OwnData
+
+    if isinstance(dataset, OwnData):
+        return np.asarray(dataset.read(dataset.test, [0])[0].numpy())
+    return _inputs(run, dataset, dataset.test_images[:1])
 
 
 def _inputs(run: RunDir, dataset: "Dataset", images: NDArray[np.uint8]) -> NDArray[Any]:
@@ -162,13 +194,29 @@ def _inputs(run: RunDir, dataset: "Dataset", images: NDArray[np.uint8]) -> NDArr
     return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
 
-def _dataset(run: RunDir) -> "Dataset":
-    """Return the data of the run: with a holdout, its held-out part in the place of the test images."""
-    from ..training.data import catalogue as data
+def _facts(run: RunDir, dataset: "Dataset | OwnData", folding: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model file says of the data: classes, how images are prepared, and the data set."""
+    from ..training.data.own import OwnData
 
-    section = run.config.train
-    dataset = data.load(section.data, section.root or None, image_size=section.image_size)
-    return data.holdout(dataset, section.holdout) if section.holdout else dataset
+    if isinstance(dataset, OwnData):
+        count = folding.get("classes")
+        facts: dict[str, Any] = {"labels": class_names(dataset, count)} if count else {}
+        sizes = {"train": len(dataset.train), "test": len(dataset.test)}
+        return facts | {"dataset": {"name": dataset.name, "sha256": None, **sizes}}
+    layout = {} if run.config.fold.input == "float32" else {"layout": "NHWC"}
+    sizes = {"train": len(dataset.train_labels), "test": len(dataset.test_labels)}
+    return {
+        "labels": list(dataset.classes),
+        "input": dataset.input_metadata() | layout,
+        "dataset": {"name": dataset.name, "sha256": dataset.sha256, **sizes},
+    }
+
+
+def _dataset(run: RunDir) -> "Dataset | OwnData":
+    """Return the data of the run: with a holdout, its held-out part in the place of the test part."""
+    from ..training.data.catalogue import open_data
+
+    return open_data(run.config.train)
 
 
 def _read(run: RunDir, name: str) -> dict[str, Any]:
@@ -190,10 +238,8 @@ def execute(run: RunDir, step: Step) -> None:
         model_sha256=sha256_file(run.path / MODEL),
         progress=lambda done, total: step(done, total, f"{done} images"),
     )
-    with atomic_path(run.path / LOGITS) as part:
-        np.save(part, answers.logits)
-    figures = {
-        "accuracy": float(np.mean(np.argmax(answers.logits, axis=1) == recorded.labels)),
+    write_answers(run, answers.outputs)
+    figures: dict[str, Any] = {
         "throughput": answers.throughput,
         "model_sha256": answers.model_sha256,
         "reference_sha256": answers.reference_sha256,
@@ -206,16 +252,20 @@ def check(run: RunDir, step: Step) -> None:
     """Judge the runtime by the oracle, the folded reference and training; out of tolerance is a result too."""
     from ..runtime.proof.accuracy import check as check_model
     from ..runtime.proof.answers import Answers
+    from ..runtime.proof.reference import load_reference
 
-    figures = _read(run, RUNNING)
+    figures, reference = _read(run, RUNNING), load_reference(run.path / REFERENCE)
     answers = Answers(
-        np.load(run.path / LOGITS, allow_pickle=False),
+        read_answers(run, reference),
         throughput=figures["throughput"],
         model_sha256=figures["model_sha256"],
         reference_sha256=figures["reference_sha256"],
     )
-    threads = run.config.run.threads
-    report = check_model(run.path / MODEL, run.path / REFERENCE, run.config.check, num_threads=threads, answers=answers)
+    threads, settings = run.config.run.threads, run.config.train
+    metric = settings.import_function("metric") if settings.metric else None
+    report = check_model(
+        run.path / MODEL, reference, run.config.check, num_threads=threads, answers=answers, metric=metric
+    )
     write_json(run.path / REPORT, report.to_json())
 
 
@@ -224,11 +274,17 @@ def report(run: RunDir, step: Step) -> None:
     write_report(run)
 
 
+_NETWORK = ("model", "data")
+
 STAGES = (
-    Stage("train", TRAINED, (), (NETWORK, STRUCTURE, TRAINING, HISTORY), train),
-    Stage("fold", "2-fold", (NETWORK, STRUCTURE), (FOLDED, FOLDING, REFERENCE), fold),
-    Stage("export", "3-export", (STRUCTURE, TRAINING, FOLDED, FOLDING), (MODEL,), export),
-    Stage("run", "4-run", (MODEL, REFERENCE), (LOGITS, RUNNING, STEPS), execute),
-    Stage("check", "5-check", (MODEL, REFERENCE, LOGITS, RUNNING), (REPORT,), check),
-    Stage("report", ".", (HISTORY, MODEL, REFERENCE, LOGITS, STEPS, REPORT), (PAGE,), report),
+    Stage(
+        *("train", TRAINED, (), (NETWORK, STRUCTURE, TRAINING, HISTORY), train),
+        functions=(*_NETWORK, "loss", "metric"),
+        verify=check_names,
+    ),
+    Stage("fold", "2-fold", (NETWORK, STRUCTURE), (FOLDED, FOLDING, REFERENCE), fold, (*_NETWORK, "metric")),
+    Stage("export", "3-export", (STRUCTURE, TRAINING, FOLDED, FOLDING), (MODEL,), export, _NETWORK),
+    Stage("run", "4-run", (MODEL, REFERENCE), (ANSWERS, RUNNING, STEPS), execute),
+    Stage("check", "5-check", (MODEL, REFERENCE, ANSWERS, RUNNING), (REPORT,), check, ("metric",)),
+    Stage("report", ".", (HISTORY, MODEL, REFERENCE, ANSWERS, STEPS, REPORT), (PAGE,), report),
 )

@@ -18,6 +18,8 @@ from .lazy import lazy
 
 if TYPE_CHECKING:
     from .proof.accuracy import check
+    from .proof.packing import make_bundle
+    from .proof.reference import Reference
     from .proof.report import CheckReport
     from .proof.tolerances import Tolerances
     from .session.session import InferenceSession
@@ -32,11 +34,13 @@ __all__ = [
     "LatentbitError",
     "MissingExtraError",
     "ModelError",
+    "Reference",
     "RunDirError",
     "StorageError",
     "Tolerances",
     "UnsupportedError",
     "check",
+    "make_bundle",
 ]
 
 
@@ -46,7 +50,9 @@ __getattr__, __dir__ = lazy(
     {
         "CheckReport": "proof.report",
         "InferenceSession": "session",
+        "Reference": "proof.reference",
         "Tolerances": "proof.tolerances",
         "check": "proof.accuracy",
+        "make_bundle": "proof.packing",
     },
 )

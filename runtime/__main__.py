@@ -17,6 +17,7 @@ import numpy as np
 from .classify import classify
 from .errors import CheckFailed, DataError, InputError, LatentbitError
 from .files import atomic_path, write_json
+from .imported import import_function
 from .proof.bench import bench, random_feeds
 from .proof.device import check_bundle
 from .proof.peers import PEERS
@@ -56,8 +57,17 @@ def _parser() -> argparse.ArgumentParser:
 
     test = commands.add_parser("check", help="check this device against the answers recorded in a bundle")
     test.add_argument("bundle", type=Path, help="folder or .zip of pipeline bundle; its tolerances hold by default")
+    test.add_argument(
+        "--trust-kernels", action="store_true", help="run the native code in the bundle, if there is some"
+    )
+    test.add_argument("--public-key", type=Path, metavar="FILE", help="key (PEM) that must have signed the bundle")
     for each in fields(Tolerances):
         test.add_argument(f"--{each.name.replace('_', '-')}", type=type(each.default), metavar="VALUE")
+    test.add_argument(
+        "--metric",
+        metavar="MODULE:FUNCTION",
+        help="measure metric(outputs, targets) too: arrays to a number",
+    )
     test.set_defaults(command=_check)
 
     labels = commands.add_parser("classify", help="name what is on image files: labels with their probabilities")
@@ -111,11 +121,31 @@ def _run(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     given = {each.name: value for each in fields(Tolerances) if (value := getattr(options, each.name)) is not None}
-    report = check_bundle(options.bundle, num_threads=options.threads, **given)
+    metric = None if options.metric is None else import_function("--metric", options.metric)
+    report = check_bundle(
+        options.bundle,
+        num_threads=options.threads,
+        metric=metric,
+        trust_kernels=options.trust_kernels,
+        public_key=options.public_key,
+        **given,
+    )
+    if report.unused_kernels is not None:
+        print(
+            f"the bundle's kernels for {report.unused_kernels} were not used, for they are native code: "
+            "--trust-kernels runs them, or --public-key FILE if their maker has signed the bundle",
+            file=sys.stderr,
+        )
     if options.json:
         print(json.dumps(report.to_json(), indent=2))
     else:
         _print_tree(report.to_json())
+    if report.check.metric and metric is None:
+        print(
+            f"the metric {report.check.metric} was not measured here: give --metric {report.check.metric} in a folder"
+            " from which it can be imported",
+            file=sys.stderr,
+        )
     if not report.check.passed:
         raise CheckFailed("; ".join(report.check.failures))
     if not options.json:

@@ -34,10 +34,12 @@ class Signature:
 
     ``attributes`` are in the order of its definition, and a file must write all of them. ``rank`` is that of the values
     of a layer, 4 for a convolution and 2 for a dense layer; it is 0 for Binarize, which is no layer and takes both.
-    ``real_input`` says that the input may be any number, else it is ±1.
+    ``real_input`` says that the input may be any number, else it is ±1. ``body`` is the digest of its definition
+    (:func:`.intake.bodies.body_digest`; a test computes it anew from ``export/opset.py``).
     """
 
     name: str
+    body: str
     inputs: tuple[str, ...]
     attributes: tuple[str, ...] = ()
     rank: int = 0
@@ -51,11 +53,42 @@ SIGNATURES: Mapping[str, Signature] = MappingProxyType(
     {
         signature.name: signature
         for signature in (
-            Signature("Binarize", ("X", "threshold"), real_input=True),
-            Signature("BinaryConv2d", _LAYER_INPUTS, (*_GEOMETRY, "pad_value"), rank=4),
-            Signature("BinaryGemm", _LAYER_INPUTS, ("weight_shape",), rank=2),
-            Signature("BinaryWeightConv2d", _LAYER_INPUTS, _GEOMETRY, rank=4, real_input=True),
-            Signature("BinaryWeightGemm", _LAYER_INPUTS, ("weight_shape",), rank=2, real_input=True),
+            Signature(
+                "Binarize",
+                "942284917d279c471212a236d88306718766088f7af1271c118bb56dcd118437",
+                ("X", "threshold"),
+                real_input=True,
+            ),
+            Signature(
+                "BinaryConv2d",
+                "a4e22f2b6438bcfa820d327ba0b40bdde0fd9c2aa8937da5cc9a73b6cd4c217c",
+                _LAYER_INPUTS,
+                (*_GEOMETRY, "pad_value"),
+                rank=4,
+            ),
+            Signature(
+                "BinaryGemm",
+                "c5baedb8b7e0735a09166e858cca01d7c2f91eb9d8482f626c122c5dc415cd0d",
+                _LAYER_INPUTS,
+                ("weight_shape",),
+                rank=2,
+            ),
+            Signature(
+                "BinaryWeightConv2d",
+                "e3f3a8ea81f2dabc44da767a9a61e6e9dac43eda5e380e8444b41f1ba820c8a2",
+                _LAYER_INPUTS,
+                _GEOMETRY,
+                rank=4,
+                real_input=True,
+            ),
+            Signature(
+                "BinaryWeightGemm",
+                "8bbd8ba6dc769c223d62156be3d225644633a2bc14586cc8baf3be557b945c9b",
+                _LAYER_INPUTS,
+                ("weight_shape",),
+                rank=2,
+                real_input=True,
+            ),
         )
     }
 )

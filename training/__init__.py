@@ -9,7 +9,7 @@ from ..runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from .data.catalogue import load
-    from .data.dataset import Dataset
+    from .data.dataset import Dataset, make_dataset
     from .handover.fold import fold
     from .handover.pixels import Pixels
     from .handover.proving.prove import Proof, prove
@@ -46,6 +46,7 @@ __all__ = [
     "fold",
     "load",
     "load_network",
+    "make_dataset",
     "prove",
     "register_emitter",
     "set_progress",
@@ -78,6 +79,7 @@ __getattr__, __dir__ = lazy(
         "fold": "handover.fold",
         "load": "data.catalogue",
         "load_network": "loop.loading",
+        "make_dataset": "data.dataset",
         "prove": "handover.proving.prove",
         "register_emitter": "handover.reader",
         "set_progress": "layers.binary",

@@ -10,9 +10,12 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from ..runtime.errors import ConfigError
+from ..runtime.imported import import_function, is_named, source_digests
 
-__all__ = ["LATENT", "Settings", "table_of"]
+__all__ = ["FOLDER", "LATENT", "Settings", "table_of"]
 
+FOLDER = "folder:"
+"""Begins the name of a data set that is a folder of images."""
 LATENT = ("none", "L1", "L2", "L3", "L4", "L5")
 
 Value = TypeVar("Value")
@@ -52,13 +55,21 @@ class Settings:
 
     # What is trained on what
     data: str = "digits"
-    """Name of the data set."""
+    """Name of the data set, or ``package.module:function`` that returns one (docs/pipeline.md, "Your own")."""
     root: str = ""
     """Folder of data sets on disk; empty: the environment variable LATENTBIT_DATA."""
     holdout: float = ruled(0.0, SHARE_BELOW_1)
     """Share of the training data held out to choose settings on; with it the test data are never touched."""
     model: str = "digits_resnet"
-    """Name of the network."""
+    """Name of the network, or ``package.module:function`` that returns one."""
+    loss: str = ""
+    """``package.module:function``, ``loss(outputs, targets)`` -> scalar; empty: cross-entropy of class scores."""
+    metric: str = ""
+    """``package.module:function``, ``metric(outputs, targets)`` -> number or numbers by name, of NumPy arrays of all
+    test data; empty: none. Accuracy is measured besides where the outputs are class scores."""
+    code: str = ""
+    """Folder in which the modules of these functions are looked up, before the installed packages; empty: the current
+    one. A configuration file that does not say otherwise means its own folder."""
     width: int = ruled(0, NOT_NEGATIVE)
     """Channels of the first stage; 0: the network's own default."""
     pad_value: int = ruled(0, SIGN_OR_ZERO)
@@ -163,6 +174,10 @@ class Settings:
             _check(known.name, getattr(self, known.name), known.metadata)
         if self.latent == "L4" and self.real_weight_until:
             raise ConfigError("train.real_weight_until needs another latent variant than L4, whose value is binary")
+        if self.loss and self.label_smoothing:
+            raise ConfigError(
+                "train.label_smoothing belongs to the cross-entropy, which train.loss replaces: set it to 0"
+            )
         if self.precision == "fp16" and self.device == "cpu":
             raise ConfigError("train.precision = 'fp16' needs a GPU: use bf16 or float32 on the CPU")
 
@@ -188,6 +203,25 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """Return the options as plain JSON values."""
         return asdict(self)
+
+    def named(self, *options: str) -> dict[str, str]:
+        """Return those of these options that name functions of the user's, by option; all four without a choice."""
+        chosen = {option: getattr(self, option) for option in options or ("model", "data", "loss", "metric")}
+        return {option: name for option, name in chosen.items() if is_named(name) and not name.startswith(FOLDER)}
+
+    def source_digests(self, *options: str) -> dict[str, str]:
+        """Return the sha256 of the sources of the user's functions by module, importing none; ConfigError without one.
+
+        They tell whether a run is of the code that lies there now; ``code``, where it lies, may change.
+        """
+        found: dict[str, str] = {}
+        for option, name in self.named(*options).items():
+            found |= source_digests(f"train.{option}", name, self.code)
+        return found
+
+    def import_function(self, option: str) -> Callable[..., Any]:
+        """Import the function that an option names; ConfigError where there is none."""
+        return import_function(f"train.{option}", getattr(self, option), self.code)
 
 
 def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:

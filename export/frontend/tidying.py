@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from ...runtime.errors import UnsupportedError
-from ..graph.constants import Constants, fold_constants
+from ..graph.constants import Constants, add_constant, fold_constants
 from .editing import constant_of, free_name, replace_node, set_constant
 
 __all__ = ["compute_constants", "name_sizes", "refuse_chance", "settle_forms"]
@@ -37,6 +38,8 @@ def compute_constants(model: ir.Model) -> None:
             node.op_type = "Cast"
             node.attributes["to"] = ir.AttrInt64("to", int(kind))
             node.resize_inputs(1)
+        elif node.op_type == "Shape" and (sizes := _known_sizes(node)) is not None:
+            node.outputs[0].replace_all_uses_with(add_constant(model.graph, f"{node.outputs[0].name}.constant", sizes))
     sources = {value: _source(value) for node in model.graph for value in node.outputs}
     names = {f"{value.name}.constant": name for value, name in sources.items() if name}
     fold_constants(model, lambda *_: True)
@@ -44,6 +47,16 @@ def compute_constants(model: ir.Model) -> None:
     for old in [name for name in graph.initializers if name in names]:
         value = graph.initializers[old]
         value.name = free_name(graph, names[old])
+
+
+def _known_sizes(node: ir.Node) -> NDArray[np.int64] | None:
+    """Return what a Shape answers, if it asks for fixed sizes alone; an LSTM cuts its weights by such a one."""
+    shape = None if node.inputs[0] is None else node.inputs[0].shape
+    if shape is None or node.outputs[0].is_graph_output():
+        return None
+    ends = node.attributes.get_int("start", 0), node.attributes.get_int("end", len(shape))
+    sizes = list(shape)[slice(*ends)]
+    return np.array(sizes, np.int64) if all(isinstance(size, int) for size in sizes) else None
 
 
 def _source(value: ir.Value) -> str | None:
@@ -96,7 +109,7 @@ def settle_forms(model: ir.Model) -> None:
             _settle_pool(node)
         elif node.op_type == "Reshape":
             _settle_reshape(graph, node)
-        elif node.op_type == "Squeeze" and (len(node.inputs) < 2 or node.inputs[1] is None):
+        elif node.op_type == "Squeeze":
             _settle_squeeze(graph, node)
         elif node.op_type == "ReduceMean":
             _settle_mean(node)
@@ -132,10 +145,21 @@ def _unknown(size: int | ir.SymbolicDim) -> bool:
 
 
 def _settle_squeeze(graph: ir.Graph, node: ir.Node) -> None:
-    shape = None if node.inputs[0] is None else node.inputs[0].shape
-    if shape is not None and node.graph is graph:
-        axes = [axis for axis, size in enumerate(shape) if size == 1]
+    """Name the axes of size 1 that go. Torch leaves an axis of another size where it is, ONNX takes it for an error."""
+    source = node.inputs[0]
+    shape = None if source is None else source.shape
+    if source is None or shape is None or node.graph is not graph:
+        return
+    given = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    named = range(len(shape)) if given is None else [int(axis) % len(shape) for axis in given.reshape(-1)]
+    axes = [axis for axis in named if shape[axis] == 1]
+    if axes:
         set_constant(graph, node, 1, f"{node.name}.axes", np.array(axes, np.int64))
+    elif not source.is_graph_input():
+        replace_node(node, source)
+    else:
+        node.op_type = "Identity"
+        node.resize_inputs(1)
 
 
 def _settle_mean(node: ir.Node) -> None:

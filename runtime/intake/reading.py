@@ -20,6 +20,7 @@ from ..operators import SIGNATURES, STANDARD_DOMAINS, Signature
 from .limits import current_limits
 from .model import BinarizeNode, BinaryLayer, Model, ValueType
 from .source import parse_model
+from .structure import ITEM_BYTES
 
 __all__ = ["load"]
 
@@ -187,55 +188,60 @@ def _sizes(value: Any, label: str, name: str, count: int, least: int) -> tuple[i
 def _types(proto: onnx.ModelProto) -> dict[str, ValueType]:
     try:
         skeleton = _skeleton(proto)
-        _check_nodes(skeleton)
-        inferred = onnx.shape_inference.infer_shapes(skeleton, check_type=True, strict_mode=True)
+        data = skeleton.SerializeToString()
+        onnx.checker.check_model(_stated(skeleton) or data)  # what runs in a kernel no engine compares with ONNX again
+        graph = onnx.shape_inference.infer_shapes(data, check_type=True, strict_mode=True).graph
     except Exception as error:
         raise ModelError(f"the graph of the model contradicts itself: {first_line(error)}; export it again") from None
-    graph = inferred.graph
-    types = {}
+    types, known = {}, {}
+    limit = current_limits().memory_bytes
     for info in (*graph.input, *graph.output, *graph.value_info):
-        tensor = info.type.tensor_type
-        shape: tuple[int | str | None, ...] | None = None
-        if tensor.HasField("shape"):
-            shape = tuple(
-                dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim
-            )
-        types[info.name] = ValueType(tensor.elem_type, shape)
+        form = info.type.SerializeToString()  # many values are of few types
+        if form not in known:
+            known[form] = _checked_type(info, limit)
+        types[info.name] = known[form]
     for tensor in proto.graph.initializer:
         types[tensor.name] = ValueType(tensor.data_type, tuple(tensor.dims))
-    limit = current_limits().memory_bytes
-    for name, known in types.items():
-        _check_size(name, known, limit)
     return types
 
 
-def _check_size(name: str, known: ValueType, limit: int) -> None:
-    sizes = [size for size in known.shape or () if isinstance(size, int)]
-    if min(sizes, default=0) < 0:
-        raise ModelError(f"value {name} has a size of {min(sizes)}; sizes are not negative")
-    if known.elem not in onnx.TensorProto.DataType.values():
-        raise ModelError(f"value {name} has the element type {known.elem}, which ONNX does not know")
-    item = onnx.helper.tensor_dtype_to_np_dtype(known.elem).itemsize if known.elem else 1
-    if item * math.prod(sizes) > limit:
-        raise ModelError(
-            f"value {name} of sizes {list(known.shape or ())} needs more than the limit memory_bytes of {limit}"
+def _checked_type(info: onnx.ValueInfoProto, limit: int) -> ValueType:
+    tensor = info.type.tensor_type
+    shape: tuple[int | str | None, ...] | None = None
+    if tensor.HasField("shape"):
+        shape = tuple(
+            dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim
         )
+    sizes = [size for size in shape or () if isinstance(size, int)]
+    if min(sizes, default=0) < 0:
+        raise ModelError(f"value {info.name} has a size of {min(sizes)}; sizes are not negative")
+    if tensor.elem_type and tensor.elem_type not in ITEM_BYTES:
+        raise ModelError(f"value {info.name} has the element type {tensor.elem_type}, which ONNX does not know")
+    if ITEM_BYTES.get(tensor.elem_type, 1) * math.prod(sizes) > limit:
+        raise ModelError(
+            f"value {info.name} of sizes {list(shape or ())} needs more than the limit memory_bytes of {limit}"
+        )
+    return ValueType(tensor.elem_type, shape)
 
 
-def _check_nodes(skeleton: onnx.ModelProto) -> None:
-    """Let onnx compare every node with the definition of its operator: what runs in a kernel no engine looks at again.
+def _stated(skeleton: onnx.ModelProto) -> onnx.ModelProto | None:
+    """Return the model with a type on all that enters and leaves it, which onnx's check asks for; None if it has them.
 
-    It asks for the types of what enters and leaves the graph, which inference finds out or nobody needs.
+    Inference finds these types out, or nobody needs them.
     """
+    if all(
+        info.type.tensor_type.elem_type and info.type.tensor_type.HasField("shape")
+        for info in (*skeleton.graph.input, *skeleton.graph.output)
+    ):
+        return None
     stated = onnx.ModelProto()
     stated.CopyFrom(skeleton)
-    del stated.graph.value_info[:]
     for info in (*stated.graph.input, *stated.graph.output):
         tensor = info.type.tensor_type
         if info.type.WhichOneof("value") in (None, "tensor_type"):
             tensor.elem_type = tensor.elem_type or onnx.TensorProto.FLOAT
             tensor.shape.SetInParent()
-    onnx.checker.check_model(stated)
+    return stated
 
 
 def _skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -6,8 +6,9 @@ from pathlib import Path
 import onnx
 
 from ..errors import ModelError
+from .bodies import check_bodies
 from .limits import current_limits
-from .structure import check_structure, external_tensors
+from .structure import check_structure
 
 __all__ = ["parse_model", "read_bytes"]
 
@@ -36,7 +37,8 @@ def parse_model(source: str | PathLike[str] | bytes, *, external: bool = False) 
 
     external: the caller will load initializers that the file keeps in other files; without it such a file is refused.
     Tensors anywhere else (of nodes, branches, functions) must lie in the file.
-    Raises ModelError where the file cannot be read, holds no graph, or is not well formed (:mod:`.structure`).
+    Raises ModelError where the file cannot be read, holds no graph, is not well formed (:mod:`.structure`), or gives an
+    operator another meaning (:mod:`.bodies`).
     """
     data, name = read_bytes(source), _name(source)
     proto = onnx.ModelProto()
@@ -46,12 +48,12 @@ def parse_model(source: str | PathLike[str] | bytes, *, external: bool = False) 
         raise ModelError(f"{name} is not an ONNX model, or it is cut short; export or copy it again") from None
     if not proto.graph.node or not proto.graph.output or not proto.opset_import:
         raise ModelError(f"{name} is not an ONNX model: it holds no graph; give the path of an .onnx file")
-    check_structure(proto, current_limits())
-    outside = len(external_tensors(proto))
+    outside = len(check_structure(proto, current_limits()))
     if external:
         outside -= sum(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer)
     if outside:
         raise ModelError(f"{name} keeps weights in other files, which is not supported; save it as one file")
+    check_bodies(proto.functions)
     return proto
 
 

@@ -1,13 +1,15 @@
 """What must hold of a file before anything reads its graph: sizes, names, tensors.
 
 A reader that trusts these finds what it expects: onnx's shape inference ends the process at a negative size, protobuf
-gives a name that is no text as bytes, and a tensor anywhere in the graph may name a file of its own.
+gives a name that is no text as bytes, and a tensor anywhere in the graph may name a file of its own. A session is
+opened in milliseconds, so all of it is found in one pass over the file.
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from types import MappingProxyType
 from typing import Any
 
 import onnx
@@ -16,114 +18,149 @@ from onnx import TensorProto
 from ..errors import ModelError
 from .limits import Limits
 
-__all__ = ["check_structure", "external_tensors"]
+__all__ = ["ITEM_BYTES", "check_structure"]
+
+ITEM_BYTES: Mapping[int, int] = MappingProxyType(
+    {
+        elem: onnx.helper.tensor_dtype_to_np_dtype(elem).itemsize
+        for elem in TensorProto.DataType.values()
+        if elem != TensorProto.UNDEFINED
+    }
+)
+"""Every element type that ONNX knows -> bytes of one number of it."""
+
+_Call = tuple[str, str]
+"""Domain and name of what a node calls: an operator, or a function of the file."""
 
 
-def check_structure(model: onnx.ModelProto, limits: Limits) -> None:
-    """Raise ModelError for a file that is too large for the limits, contradicts itself or is not what ONNX calls valid.
+def check_structure(model: onnx.ModelProto, limits: Limits) -> list[TensorProto]:
+    """Return the tensors, wherever they stand in a model, whose data lie in other files.
 
-    Every name is text, is given once, and every tensor lies in the file with as much data as its sizes need.
+    Raises ModelError for a file that is too large for the limits, contradicts itself or is not what ONNX calls valid.
+    Every name is text and is given once, every node makes something, and no size is negative.
     """
-    _check_size(model, limits)
-    _check_once(((entry.domain,) for entry in model.opset_import), "operator domain")
-    _check_once(((entry.domain, entry.name) for entry in model.functions), "function")
-    for function in model.functions:
-        _check_names(function.node, function.input, function.name)
-    for graph in _graphs(model):
-        _check_graph(graph)
-    for tensor in _tensors(model):
-        _check_tensor(tensor, limits)
-    _check_texts([text for entry in model.metadata_props for text in (entry.key, entry.value)])
-    _check_texts([model.producer_name, model.graph.name, model.domain, model.doc_string])
+    walk = _Walk(limits)
+    calls = walk.body(model.graph)
+    bodies = {(entry.domain, entry.name): walk.body(entry) for entry in model.functions}
+    for entry in model.functions:
+        walk.attributes(entry.attribute_proto, f"function {entry.name}")
+    _check_once([entry.domain for entry in model.opset_import], "operator domain")
+    _check_once([(entry.domain, entry.name) for entry in model.functions], "function")
+    texts = [*(text for key in bodies for text in key), *(entry.domain for entry in model.opset_import)]
+    texts += [text for entry in model.metadata_props for text in (entry.key, entry.value)]
+    texts += [model.producer_name, model.domain, model.doc_string]
+    _check_texts([*texts, *walk.texts])
+    _check_size(calls, bodies, limits)
+    return walk.outside
 
 
-def external_tensors(model: onnx.ModelProto) -> list[TensorProto]:
-    """Return the tensors of a model, wherever they stand, whose data lie in other files."""
-    return [
-        tensor for tensor in _tensors(model) if tensor.data_location != TensorProto.DEFAULT or len(tensor.external_data)
-    ]
+class _Walk:
+    """One pass over the bodies of a model: ``texts`` are all names in them, ``outside`` the tensors of other files."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.texts: set[str] = set()
+        self.outside: list[TensorProto] = []
+        self._limits = limits
+        self._waiting: list[onnx.GraphProto] = []
+
+    def body(self, body: onnx.GraphProto | onnx.FunctionProto) -> list[_Call]:
+        """Read a body with its inner graphs, and return what its nodes call."""
+        calls = self._nodes(body, [*body.input]) if isinstance(body, onnx.FunctionProto) else self._graph(body)
+        while self._waiting:
+            calls += self._graph(self._waiting.pop())
+        return calls
+
+    def attributes(self, attributes: Iterable[onnx.AttributeProto], where: str) -> None:
+        """Check attributes and the tensors in them; graphs in them wait for their turn."""
+        names = []
+        for attribute in attributes:
+            names.append(attribute.name)
+            for field, value in attribute.ListFields():  # whatever the attribute says that it is
+                if field.name in ("t", "tensors"):
+                    self._tensors([value] if field.name == "t" else value)
+                elif field.name in ("g", "graphs"):
+                    self._waiting += [value] if field.name == "g" else value
+                elif field.name in ("sparse_tensor", "sparse_tensors"):
+                    self._sparse([value] if field.name == "sparse_tensor" else value)
+        self.texts.update(names)
+        _check_once(names, f"{where}: attribute")
+
+    def _graph(self, graph: onnx.GraphProto) -> list[_Call]:
+        inputs, outputs = [info.name for info in graph.input], [info.name for info in graph.output]
+        constants = [entry.name for entry in graph.initializer]
+        constants += [entry.values.name for entry in graph.sparse_initializer]
+        _check_once(inputs, "input")
+        _check_once(constants, "constant")
+        _check_once(outputs, "output")
+        _check_once([info.name for info in graph.value_info], "type of value")
+        self.texts.update(inputs, outputs, constants, [graph.name])
+        for info in (*graph.input, *graph.output, *graph.value_info):
+            if not info.SerializeToString().isascii():  # a negative size is not, nor is what is no text
+                self._info(info)
+        self._tensors(graph.initializer)
+        self._sparse(graph.sparse_initializer)
+        # A constant may be the default of an input: it has its name.
+        return self._nodes(graph, {*inputs, *constants})
+
+    def _nodes(self, body: onnx.GraphProto | onnx.FunctionProto, known: Iterable[str]) -> list[_Call]:
+        made, calls = list(known), []
+        self.texts.update(made)
+        for node in body.node:
+            name, call, outputs = node.name, (node.domain, node.op_type), node.output
+            if not outputs:
+                raise ModelError(f"node {name or call[1]} has no output; export the model again")
+            made += outputs
+            calls.append(call)
+            self.texts.update(node.input, call, (name,))
+            if node.attribute:
+                self.attributes(node.attribute, f"node {name or call[1]}")
+        self.texts.update(made)
+        _check_once([name for name in made if name], f"graph {body.name}: value")
+        return calls
+
+    def _info(self, info: onnx.ValueInfoProto) -> None:
+        self.texts.add(info.name)
+        for dim in info.type.tensor_type.shape.dim:
+            if dim.dim_value < 0:
+                raise ModelError(f"value {info.name} has a size of {dim.dim_value}; sizes are not negative")
+            self.texts.add(dim.dim_param)
+
+    def _sparse(self, tensors: Iterable[onnx.SparseTensorProto]) -> None:
+        for sparse in tensors:
+            self._tensors((sparse.values, sparse.indices))
+
+    def _tensors(self, tensors: Iterable[TensorProto]) -> None:
+        for tensor in tensors:
+            sizes, elem = list(tensor.dims), tensor.data_type
+            if sizes and min(sizes) < 0:
+                raise ModelError(f"constant {_name(tensor)} has sizes {sizes}; sizes are not negative")
+            if elem not in ITEM_BYTES:
+                raise ModelError(f"constant {_name(tensor)} has the element type {elem}, which ONNX does not know")
+            if math.prod(sizes) * ITEM_BYTES[elem] > self._limits.memory_bytes:
+                raise ModelError(f"constant {_name(tensor)} of sizes {sizes} passes the limit memory_bytes")
+            if tensor.data_location != TensorProto.DEFAULT or tensor.external_data:
+                self.outside.append(tensor)
 
 
-def _graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
-    yield model.graph
-    for node in _nodes(model.graph, *model.functions):
-        for attribute in node.attribute:
-            yield from (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs)
+def _name(tensor: TensorProto) -> Any:
+    return tensor.name or "of a node"
 
 
-def _nodes(*bodies: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
-    """Yield every node of graphs and functions, those of inner graphs too."""
-    waiting: list[Any] = list(bodies)
-    while waiting:
-        for node in waiting.pop().node:
-            yield node
-            for attribute in node.attribute:
-                waiting += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
-
-
-def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
-    for graph in _graphs(model):
-        yield from graph.initializer
-        for sparse in graph.sparse_initializer:
-            yield from (sparse.values, sparse.indices)
-    attributes = [entry for node in _nodes(model.graph, *model.functions) for entry in node.attribute]
-    attributes += [entry for function in model.functions for entry in function.attribute_proto]
-    for attribute in attributes:
-        yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
-        for sparse in (*([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []),
-                       *attribute.sparse_tensors):  # fmt: skip
-            yield from (sparse.values, sparse.indices)
-
-
-def _check_size(model: onnx.ModelProto, limits: Limits) -> None:
+def _check_size(calls: Sequence[_Call], bodies: Mapping[_Call, Sequence[_Call]], limits: Limits) -> None:
     """Count the nodes with those of functions once for each call: what a call of a call of a call grows to."""
-    bodies = {(entry.domain, entry.name): entry for entry in model.functions}
-    calls = {key: [call for call in _calls(body) if call in bodies] for key, body in bodies.items()}
-    sizes: dict[tuple[str, str], int] = {}
+    inner = {key: [call for call in body if call in bodies] for key, body in bodies.items()}
+    sizes: dict[_Call, int] = {}
     try:
-        for key in TopologicalSorter(calls).static_order():
-            sizes[key] = sum(1 for _ in _calls(bodies[key])) + sum(sizes[call] for call in calls[key])
+        for key in TopologicalSorter(inner).static_order():
+            sizes[key] = len(bodies[key]) + sum(sizes[call] for call in inner[key])
     except CycleError:
         raise ModelError("a function of the model calls itself; export it again") from None
-    nodes = sum(1 + sizes.get(call, 0) for call in _calls(model.graph))
+    nodes = sum(1 + sizes.get(call, 0) for call in calls)
     if nodes > limits.nodes:
         raise ModelError(
             f"the model has {nodes} nodes, with those of its functions, and the limit nodes is {limits.nodes}; "
             "raise it in LATENTBIT_LIMITS if you trust the file"
         )
-
-
-def _calls(body: onnx.GraphProto | onnx.FunctionProto) -> Iterator[tuple[str, str]]:
-    return ((node.domain, node.op_type) for node in _nodes(body))
-
-
-def _check_graph(graph: onnx.GraphProto) -> None:
-    inputs = [info.name for info in graph.input]
-    constants = [entry.name for entry in graph.initializer] + [entry.values.name for entry in graph.sparse_initializer]
-    _check_once(((name,) for name in inputs), "input")
-    _check_once(((name,) for name in constants), "constant")
-    _check_once(((info.name,) for info in graph.output), "output")
-    _check_once(((info.name,) for info in graph.value_info), "type of value")
-    _check_names(graph.node, {*inputs, *constants}, graph.name)
-    for info in (*graph.input, *graph.output, *graph.value_info):
-        for dim in info.type.tensor_type.shape.dim:
-            if dim.HasField("dim_value") and dim.dim_value < 0:
-                raise ModelError(f"value {info.name} has a size of {dim.dim_value}; sizes are not negative")
-            _check_texts([dim.dim_param])
-
-
-def _check_names(nodes: Iterable[onnx.NodeProto], known: Iterable[str], where: str) -> None:
-    """Check that every node makes something, and no name is made twice."""
-    made: list[tuple[str, ...]] = [(name,) for name in known]
-    for node in nodes:
-        label = node.name or node.op_type
-        if not node.output:
-            raise ModelError(f"node {label} has no output; export the model again")
-        made += [(name,) for name in node.output if name]
-        _check_once(((entry.name,) for entry in node.attribute), f"node {label}: attribute")
-        _check_texts([node.domain, node.op_type, *node.input])
-        _check_texts([node.name])
-    _check_once(made, f"graph {where}: value" if where else "value")
 
 
 def _check_texts(texts: Iterable[str]) -> None:
@@ -133,19 +170,9 @@ def _check_texts(texts: Iterable[str]) -> None:
             raise ModelError(f"a name in the model is no text: {text!r}; export or copy the file again")
 
 
-def _check_once(names: Iterable[tuple[str, ...]], kind: str) -> None:
-    for name, count in Counter(names).items():
-        _check_texts(name)
-        if count > 1:
-            raise ModelError(f"{kind} {'.'.join(name) or repr('')} is given {count} times; names must be unique")
-
-
-def _check_tensor(tensor: TensorProto, limits: Limits) -> None:
-    name = tensor.name or "of a node"
-    if any(size < 0 for size in tensor.dims):
-        raise ModelError(f"constant {name} has sizes {list(tensor.dims)}; sizes are not negative")
-    if tensor.data_type not in TensorProto.DataType.values() or tensor.data_type == TensorProto.UNDEFINED:
-        raise ModelError(f"constant {name} has the element type {tensor.data_type}, which ONNX does not know")
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    if math.prod(tensor.dims) * dtype.itemsize > limits.memory_bytes:
-        raise ModelError(f"constant {name} of sizes {list(tensor.dims)} passes the limit memory_bytes")
+def _check_once(names: Sequence[Hashable], kind: str) -> None:
+    if len(set(names)) == len(names):
+        return
+    name, count = Counter(names).most_common(1)[0]
+    shown = ".".join(str(part) for part in name) if isinstance(name, tuple) else str(name)
+    raise ModelError(f"{kind} {shown or repr('')} is given {count} times; names must be unique")

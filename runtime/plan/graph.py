@@ -49,6 +49,8 @@ def read_values(node: onnx.NodeProto) -> list[str]:
     """Return every value a node reads; names made inside its inner graphs are left out."""
     names = [name for name in node.input if name]
     for attribute in node.attribute:
+        if attribute.type not in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
+            continue
         for graph in (attribute.g, *attribute.graphs):
             inside = {name for inner in graph.node for name in inner.output}
             inside |= {entry.name for entry in (*graph.input, *graph.initializer)}

@@ -4,16 +4,18 @@ Three comparisons, three figures, never blended:
 
 1. **Integers.** Every binary layer's accumulators on real inputs equal, bit for bit, those of ``onnx.reference``
    running the very function that the file carries.
-2. **Logits and signs.** Against the folded float network: top-1 agreement, largest logit difference, and per layer the
-   signs that came out otherwise. Float sums before a sign may round otherwise on another machine; where one does, all
-   that follows differs by more than rounding. So the difference of logits is judged on the images without such a sign,
-   and the flipped signs themselves by their share, which a wrong model or a wrong input exceeds a thousandfold.
+2. **Outputs and signs.** Against the folded float network: for each output the largest difference, top-1 agreement
+   where it is class scores, and per layer the signs that came out otherwise. Float sums before a sign may round
+   otherwise on another machine; where one does, all that follows differs by more than rounding. So differences are
+   judged on the images without such a sign, and the flipped signs themselves by their share, which a wrong model or a
+   wrong input exceeds a thousandfold.
 3. **Accuracy.** Deployed against trained, in two steps that are each measured on the same images: from training to the
    folded network on all test images (the file's metadata), from the folded to the deployed one on the reference's.
 """
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
+from ..errors import DataError, ModelError
 from ..machine.environment import environment, peak_memory_bytes
+from ..metrics import Metric, figures
 from ..session.session import InferenceSession
 from .answers import Answers, answer, batches, only_input
 from .layers import LayerComparison, compare_layers
-from .reference import Reference, load_reference
+from .outputs import compare_outputs, output_failures
+from .reference import ONLY, Reference, load_reference
 from .report import Accuracy, Agreement, CheckReport, Latency, Size
+from .stock import stock_failures
 from .timing import interleaved, stock_session, times
 from .tolerances import Tolerances
 
@@ -36,39 +41,41 @@ __all__ = ["check"]
 
 def check(
     model: str | PathLike[str],
-    reference: str | PathLike[str],
+    reference: str | PathLike[str] | Reference,
     tolerances: Tolerances | None = None,
     *,
     num_threads: int = 1,
     answers: Answers | None = None,
+    metric: Metric | None = None,
 ) -> CheckReport:
     """Check a model against its reference and return what was found; out of tolerance is a result, not an error.
 
     model: path of a ``.onnx`` file with one input.
-    reference: path of its reference file, see :func:`.reference.load_reference`.
+    reference: path of its reference file, see :func:`.reference.load_reference`, or arrays: :meth:`.Reference.of`.
     tolerances: what is allowed, and how much is measured; None: the defaults.
     answers: what the model has answered to the reference's inputs; None: it is run here.
+    metric: ``metric(outputs, targets)``, arrays in and a number or numbers by name out; measured, and not judged.
 
     Raises :class:`DataError` for a reference that cannot be read or is of another model, and for answers of other
     files; :class:`ModelError` for a model that cannot be run; :class:`InputError` for one with several inputs.
     """
     allowed = tolerances or Tolerances()
-    recorded = load_reference(reference)
+    recorded = reference if isinstance(reference, Reference) else load_reference(reference)
     session = InferenceSession(model, num_threads=num_threads)
     data = Path(model).read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if answers is None:
         answers = answer(session, recorded, model_sha256=digest)
     elif (answers.model_sha256, answers.reference_sha256) != (digest, recorded.sha256):
-        raise DataError(f"the answers are not those of {fspath(model)} to {fspath(reference)}: run the model again")
-    logits = answers.logits
-    if logits.shape != recorded.logits.shape:
-        raise DataError(f"the model gives logits {list(logits.shape)}, the reference has {list(recorded.logits.shape)}")
+        raise DataError(f"the answers are not those of {fspath(model)} to its reference: run the model again")
     layers = compare_layers(session, data, recorded, allowed.oracle_samples)
-    accuracy, agreement = _accuracy(session, logits, recorded), _agreement(logits, recorded, layers)
+    accuracy, agreement = _accuracy(session, answers, recorded), _agreement(answers, recorded, layers)
+    few = [{only_input(session): part} for _, part in batches(session, recorded.inputs[: allowed.oracle_samples])]
+    stock = stock_failures(data, few, allowed, class_scores=recorded.class_scores)
+    name, metrics = _metrics(session, answers, recorded, metric)
     return CheckReport(
-        failures=tuple(_failures(accuracy, agreement, layers.mismatches, allowed)),
-        samples=len(logits),
+        failures=(*_failures(accuracy, agreement, layers.mismatches, allowed), *stock),
+        samples=len(recorded.inputs),
         accuracy=accuracy,
         agreement=agreement,
         size_bytes=Size(packed=len(data), float=len(data) + session.saved_bytes()),
@@ -77,38 +84,61 @@ def check(
         kernels={step.name: step.kernel for step in session.get_steps() if step.kind == "binary"},
         peak_memory_bytes=peak_memory_bytes(),
         environment=environment(),
+        metric=name,
+        metrics=metrics,
     )
 
 
-def _accuracy(session: InferenceSession, logits: NDArray[np.float32], recorded: Reference) -> Accuracy:
-    stated = session.get_metrics()
+def _accuracy(session: InferenceSession, answers: Answers, recorded: Reference) -> Accuracy:
+    stated, scores = session.get_metrics(), recorded.class_scores
     return Accuracy(
         latent_test_accuracy=stated.get("latent_test_accuracy"),
         test_accuracy=stated.get("test_accuracy"),
         folded=stated.get("folded"),
-        folded_on_samples=float(np.mean(recorded.logits.argmax(axis=1) == recorded.labels)),
-        deployed=float(np.mean(logits.argmax(axis=1) == recorded.labels)),
+        folded_on_samples=float(np.mean(recorded.logits.argmax(axis=1) == recorded.labels)) if scores else None,
+        deployed=float(np.mean(answers.outputs[ONLY].argmax(axis=1) == recorded.labels)) if scores else None,
     )
 
 
-def _agreement(logits: NDArray[np.float32], recorded: Reference, layers: LayerComparison) -> Agreement:
-    differences = np.abs(logits - recorded.logits).max(axis=1)
+def _metrics(
+    session: InferenceSession, answers: Answers, recorded: Reference, metric: Metric | None
+) -> tuple[str, dict[str, Mapping[str, float]]]:
+    """Return the name of the user's metric, and its figures: those that were stored, and those computed here."""
+    try:
+        stated = json.loads(session.get_modelmeta().custom_metadata_map.get("latentbit.task", "{}"))
+        known = {key: stated[key] for key in ("trained", "folded") if stated.get(key)}
+        found: dict[str, Mapping[str, float]] = {
+            key: {str(each): float(value) for each, value in entries.items()} for key, entries in known.items()
+        }
+        name = str(stated.get("metric") or getattr(metric, "__name__", ""))
+    except (ValueError, TypeError, AttributeError):
+        raise ModelError("the metadata latentbit.task of the model are no figures: export it again") from None
+    if metric is not None:
+        found["folded_on_samples"] = figures(name, metric, recorded.outputs, recorded.truth)
+        found["deployed"] = figures(name, metric, answers.outputs, recorded.truth)
+    elif recorded.metrics:
+        found["folded_on_samples"] = recorded.metrics
+    return name, found
+
+
+def _agreement(answers: Answers, recorded: Reference, layers: LayerComparison) -> Agreement:
+    outputs = compare_outputs(answers.outputs, recorded, layers.flipped_images)
     return Agreement(
         oracle_integer_mismatches=sum(layers.mismatches.values()),
         oracle_integers_compared=layers.compared,
-        top1_agreement=float(np.mean(logits.argmax(axis=1) == recorded.logits.argmax(axis=1))),
-        max_abs_logit_difference=_largest(differences),
-        max_abs_logit_difference_unflipped=_largest(differences[~layers.flipped_images]),
+        top1_agreement=outputs[ONLY].top1_agreement if recorded.class_scores else None,
+        max_abs_logit_difference=_most([found.max_abs_difference for found in outputs.values()]),
+        max_abs_logit_difference_unflipped=_most([found.max_abs_difference_unflipped for found in outputs.values()]),
         flipped_signs=layers.flips,
         flipped_share=sum(layers.flips.values()) / max(1, layers.signs),
         flipped_images=int(np.count_nonzero(layers.flipped_images)),
+        outputs=outputs,
     )
 
 
-def _largest(differences: NDArray[np.floating[Any]]) -> float | None:
-    """Return the largest, 0 of none, None if it is no finite number."""
-    largest = float(differences.max(initial=0.0))
-    return largest if np.isfinite(largest) else None
+def _most(differences: list[float | None]) -> float | None:
+    known = [difference for difference in differences if difference is not None]
+    return max(known) if len(known) == len(differences) else None
 
 
 def _latency(session: InferenceSession, data: bytes, inputs: NDArray[Any], num_threads: int, runs: int) -> Latency:
@@ -129,14 +159,10 @@ def _failures(
             yield f"layer {layer}: {count} integers differ from the oracle"
     if not agreement.oracle_integers_compared:
         yield "no integer was compared with the oracle: the model has no packed layer"
-    difference = agreement.max_abs_logit_difference_unflipped
-    if agreement.max_abs_logit_difference is None or difference is None:
-        yield "a logit is no finite number, here or in the reference"
-    elif difference > allowed.max_logit_difference:
-        yield f"the largest logit difference is {difference}, allowed is {allowed.max_logit_difference}"
+    yield from output_failures(agreement.outputs, allowed)
     if agreement.flipped_share > allowed.max_flipped_share:
         yield f"{agreement.flipped_share:.2g} of all signs are flipped, allowed is {allowed.max_flipped_share}"
-    if agreement.top1_agreement < allowed.min_top1_agreement:
+    if agreement.top1_agreement is not None and agreement.top1_agreement < allowed.min_top1_agreement:
         yield f"top-1 agreement is {agreement.top1_agreement:.4f}, needed is {allowed.min_top1_agreement}"
     steps = (
         ("trained", accuracy.test_accuracy, "folded", accuracy.folded),

@@ -1,6 +1,6 @@
 """What a model answers to the inputs of a reference: run once, and judged by the accuracy check."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import DataError, InputError
 from ..session.session import InferenceSession
-from .reference import Reference
+from .reference import ONLY, Reference
 
 __all__ = ["Answers", "answer", "batches", "only_input"]
 
@@ -20,9 +20,9 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Answers:
-    """``logits`` float32 ``[S, classes]`` at ``throughput`` images a second, of which files: sha256 of both."""
+    """``outputs`` ``[S, …]`` under the names of the reference, ``throughput`` in samples a second, and sha256."""
 
-    logits: NDArray[np.float32]
+    outputs: Mapping[str, NDArray[Any]]
     throughput: float
     model_sha256: str
     reference_sha256: str
@@ -37,17 +37,35 @@ def answer(
 ) -> Answers:
     """Run all inputs of a reference through the model; ``progress(done, total)`` counts images.
 
-    Raises :class:`InputError` for a model with more than one input, or inputs that do not fit it.
+    Raises :class:`InputError` for a model with more than one input, or inputs that do not fit it; :class:`DataError`
+    where it has not the outputs of the reference.
     """
-    name, parts = only_input(session), batches(session, recorded.inputs)
-    session.run(None, {name: parts[0][1]})  # compiles and binds
-    logits, done, started = [], 0, perf_counter()
+    name, parts, wanted = only_input(session), batches(session, recorded.inputs), _outputs(session, recorded)
+    session.run(wanted, {name: parts[0][1]})  # compiles and binds
+    answered: list[list[NDArray[Any]]] = [[] for _ in wanted]
+    done, started = 0, perf_counter()
     for live, part in parts:
-        logits.append(session.run(None, {name: part})[0][:live])
+        for values, found in zip(answered, session.run(wanted, {name: part}), strict=True):
+            if not found.ndim or len(found) != len(part):
+                raise DataError(
+                    f"an output is {list(found.shape)} for a batch of {len(part)}: it needs an axis for the batch"
+                )
+            values.append(found[:live])
         done += live
         progress(done, len(recorded.inputs))
     throughput = done / (perf_counter() - started)
-    return Answers(np.concatenate(logits), throughput, model_sha256, recorded.sha256)
+    outputs = {name: np.concatenate(values) for name, values in zip(recorded.outputs, answered, strict=True)}
+    return Answers(outputs, throughput, model_sha256, recorded.sha256)
+
+
+def _outputs(session: InferenceSession, recorded: Reference) -> list[str]:
+    """Return the model's names of the outputs of the reference, in its order."""
+    known = [info.name for info in session.get_outputs()]
+    wanted = known[:1] if set(recorded.outputs) == {ONLY} else list(recorded.outputs)
+    for name in wanted:
+        if name not in known:
+            raise DataError(f"the reference has an output {name}, the model has {', '.join(known)}: record it again")
+    return wanted
 
 
 def only_input(session: InferenceSession) -> str:

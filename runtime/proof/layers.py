@@ -35,9 +35,10 @@ def compare_layers(session: InferenceSession, data: bytes, recorded: Reference, 
     done = 0
     for live, part in batches(session, recorded.inputs):
         for layer in session.trace({name: part}):
-            signs, sums = layer.signs[:live], layer.accumulators[:live]
+            each = len(layer.signs) // len(part)  # more than one where frames were put into the batch
+            signs, sums = layer.signs[: live * each], layer.accumulators[: live * each]
             if layer.name in recorded.signs:
-                expected = recorded.signs[layer.name][done : done + live]
+                expected = recorded.signs_of(layer.name, slice(done, done + live))
                 if expected.shape != signs.shape:
                     raise DataError(
                         f"the reference has signs {list(expected.shape[1:])} for layer {layer.name},"
@@ -47,7 +48,7 @@ def compare_layers(session: InferenceSession, data: bytes, recorded: Reference, 
                 found.flips[layer.name] = found.flips.get(layer.name, 0) + int(np.count_nonzero(flipped))
                 found.flipped_images[done : done + live] |= flipped.any(axis=1)
                 found.signs += flipped.size
-            if (count := min(live, oracle_samples - done)) > 0:
+            if (count := min(live, oracle_samples - done) * each) > 0:
                 truth = oracle(layer.name, signs[:count])
                 wrong = int(np.count_nonzero(truth != sums[:count]))
                 found.mismatches[layer.name] = found.mismatches.get(layer.name, 0) + wrong

@@ -1,18 +1,18 @@
 """What the accuracy check found, as the types that every page, table and command reads, and as ``report.json``."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import DataError
 from ..metrics import current_names
 
-__all__ = ["Accuracy", "Agreement", "CheckReport", "Latency", "Size", "Times"]
+__all__ = ["Accuracy", "Agreement", "CheckReport", "Latency", "OutputAgreement", "Size", "Times"]
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Shares of right answers, fractions; None where the model file does not state one.
+    """Shares of right answers, fractions; None where the model file states none, or the outputs are no class scores.
 
     ``latent_test_accuracy`` (the float latent stream), ``test_accuracy`` (the trained binary network) and ``folded``
     are of all test images; ``folded_on_samples`` and ``deployed`` of the images of the reference.
@@ -21,26 +21,43 @@ class Accuracy:
     latent_test_accuracy: float | None
     test_accuracy: float | None
     folded: float | None
-    folded_on_samples: float
-    deployed: float
+    folded_on_samples: float | None
+    deployed: float | None
+
+
+@dataclass(frozen=True)
+class OutputAgreement:
+    """One output of the runtime against that of the folded network: its largest differences, as in :class:`Agreement`.
+
+    ``largest_value`` is the largest absolute value that the reference holds of it. ``top1_agreement`` is None where the
+    output is no class scores.
+    """
+
+    max_abs_difference: float | None
+    max_abs_difference_unflipped: float | None
+    largest_value: float | None
+    top1_agreement: float | None
 
 
 @dataclass(frozen=True)
 class Agreement:
     """The runtime against the oracle (integers), and against the folded network (all else).
 
-    Differences of logits are the largest of all images, and of those without a flipped sign (``…_unflipped``); None
-    where one is no finite number. ``flipped_signs`` counts by layer, ``flipped_share`` is their fraction of all signs.
+    Differences of logits are the largest of all outputs and images, and of images without a flipped sign
+    (``…_unflipped``); None where one is no finite number. ``outputs`` has them for each output. ``top1_agreement`` is
+    None where no output is class scores. ``flipped_signs`` counts by layer, ``flipped_share`` is their fraction of all
+    signs.
     """
 
     oracle_integer_mismatches: int
     oracle_integers_compared: int
-    top1_agreement: float
+    top1_agreement: float | None
     max_abs_logit_difference: float | None
     max_abs_logit_difference_unflipped: float | None
     flipped_signs: Mapping[str, int]
     flipped_share: float
     flipped_images: int
+    outputs: Mapping[str, OutputAgreement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,6 +90,8 @@ class CheckReport:
     """The verdict and its figures.
 
     ``failures`` has a sentence for each figure out of tolerance; ``samples`` counts the images of the reference;
+    ``metrics`` has the figures of a metric of the user's, by what was measured: ``trained`` and ``folded`` on all test
+    data, ``folded_on_samples`` and ``deployed`` on the reference's. ``metric`` is its name in the model file.
     ``throughput`` is images a second; ``kernels`` names the kernel of each packed layer; ``environment`` says where.
     """
 
@@ -86,6 +105,8 @@ class CheckReport:
     kernels: Mapping[str, str]
     peak_memory_bytes: int
     environment: Mapping[str, Any]
+    metric: str = ""
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -101,13 +122,15 @@ class CheckReport:
         """Return the report that :meth:`to_json` gave. Raises :class:`DataError` for anything else."""
         try:
             entries = {key: entry for key, entry in value.items() if key != "passed"}
+            agreement = dict(entries["agreement"])
+            outputs = {name: OutputAgreement(**found) for name, found in agreement.pop("outputs", {}).items()}
             latency = {engine: Times(**times) for engine, times in entries["latency_ms"].items()}
             return cls(
                 **entries
                 | {
                     "failures": tuple(entries["failures"]),
                     "accuracy": Accuracy(**current_names(entries["accuracy"])),
-                    "agreement": Agreement(**entries["agreement"]),
+                    "agreement": Agreement(**agreement, outputs=outputs),
                     "size_bytes": Size(**entries["size_bytes"]),
                     "latency_ms": Latency(**latency),
                 }

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from latentbit.export.importing.conversion import convert
 from latentbit.export.inline import Weights, inline, inline_file
 from latentbit.export.opset import functions
+from latentbit.runtime import InferenceSession, zoo
 from latentbit.runtime.bits import DOMAIN
 from latentbit.runtime.errors import ConfigError, ModelError, UnsupportedError
 
@@ -113,6 +114,15 @@ def test_a_plain_file_can_be_packed_again(packed: onnx.ModelProto, tmp_path: Pat
     assert [layer.form for layer in report.layers] == ["binary", "binary", "weight-only", "binary"]
     assert [layer.exact for layer in report.layers] == [True, True, False, True]
     np.testing.assert_array_equal(run(tmp_path / "again.onnx", X), run(packed, X))
+
+
+def test_packed_again_a_dense_layer_in_front_of_a_shift_gives_the_same_bits(tmp_path: Path) -> None:
+    source = zoo.path("digits")  # an RPReLU behind its dense layer begins with a Sub
+    inline_file(source, tmp_path / "plain.onnx")
+    convert(tmp_path / "plain.onnx", tmp_path / "again.onnx")
+    x = RNG.standard_normal((3, 1, 8, 8)).astype(np.float32)
+    first, again = (InferenceSession(path).run(None, {"input": x})[0] for path in (source, tmp_path / "again.onnx"))
+    np.testing.assert_array_equal(again, first)
 
 
 def test_int8_weights_of_float_layers_stay_int8(tmp_path: Path) -> None:

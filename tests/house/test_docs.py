@@ -29,6 +29,14 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_page_of_networks_is_what_was_measured() -> None:
+    bench = Path(__file__).parents[2] / "bench"
+    writer = runpy.run_path(str(bench / "any_network" / "page.py"))
+    entries = json.loads((bench / "results" / "networks.json").read_text(encoding="utf-8"))["networks"]
+    again = "python -m bench.any_network.networks --page"
+    assert writer["page"](entries) == writer["PAGE"].read_text(encoding="utf-8"), again
+
+
 def test_the_tables_of_the_pages_are_those_that_the_benchmarks_wrote() -> None:
     place = Path(__file__).parents[2] / "tools" / "write_docs.py"
     writer = runpy.run_path(str(place))

@@ -17,9 +17,9 @@ FLOORS = {
     "export": ("graph", "", "importing", "frontend"),
     "pipeline": (
         *("sections", "config", "rundir", "progress", "paths", "console", "sampling"),
-        *("charts", "page", "cards", "summary", "report"),
+        *("recording", "charts", "page", "cards", "summary", "report"),
         *("stages", "bundle", "conductor"),
-        *("cli_models", "cli_devices", "cli_studies", "cli_zoo", "cli"),
+        *("cli_models", "cli_devices", "cli_studies", "cli_zoo", "starter", "cli_init", "cli"),
     ),
 }
 """The folders of each wing from the lowest floor to the highest; "" are the files that lie in none. A module imports

@@ -11,6 +11,7 @@ FOUNDATION = {
     "runtime.bits",
     "runtime.errors",
     "runtime.files",
+    "runtime.imported",
     "runtime.lazy",
     "runtime.metrics",
     "runtime.operators",
@@ -76,6 +77,7 @@ def test_pipeline_imports_the_stages_lazily(module: Module) -> None:
         "runtime.proof.report",
         "runtime.proof.tolerances",
         "runtime.zoo.catalogue",
+        "training.overrides",
         "training.settings",
     }
     heavy = [

@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from latentbit.pipeline.paths import FOLDING, LOGITS, MODEL, NETWORK, REFERENCE, REPORT, RUNNING, TRAINING
+from latentbit.pipeline.paths import ANSWERS, FOLDING, MODEL, NETWORK, REFERENCE, REPORT, RUNNING, TRAINING
 from latentbit.pipeline.rundir import RunDir
 from latentbit.pipeline.sampling import stratified
 from latentbit.pipeline.stages import STAGES
@@ -40,11 +40,12 @@ def test_report_json_holds_the_figures(finished: Path) -> None:
 
 def test_what_the_stage_run_answered_is_what_check_judges(finished: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(finished, tmp_path / "copy")
-    logits = np.load(copy / LOGITS)
-    np.save(copy / LOGITS, logits + 1)
+    with np.load(copy / ANSWERS) as answers:
+        logits = answers["logits"]
+    np.savez(copy / ANSWERS, logits=logits + 1)
     run = RunDir.open(copy)  # as if run had written these
     record = run.stages["run"]
-    run.stages["run"] = replace(record, outputs={**record.outputs, LOGITS: sha256_file(copy / LOGITS)})
+    run.stages["run"] = replace(record, outputs={**record.outputs, ANSWERS: sha256_file(copy / ANSWERS)})
     run.save()
     done = pipeline("check", str(copy))
     assert done.returncode == 1
@@ -105,7 +106,7 @@ def test_the_file_is_a_checked_onnx_model_that_stock_onnxruntime_runs(finished: 
     session = onnxruntime.InferenceSession(finished / MODEL, providers=["CPUExecutionProvider"])
     answers = session.run(None, {session.get_inputs()[0].name: inputs})[0]
     np.testing.assert_allclose(answers, logits, atol=1e-4)  # float sums in another order
-    np.testing.assert_allclose(np.load(finished / LOGITS), logits, atol=1e-4)
+    np.testing.assert_allclose(np.load(finished / ANSWERS)["logits"], logits, atol=1e-4)
 
 
 def test_the_manifest_tells_what_went_in_and_out(finished: Path) -> None:

@@ -1,41 +1,87 @@
 """Batches of a data set on the device that trains: order, augmentation and normalisation, all from (seed, step)."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
+from ...runtime.errors import ConfigError
 from .augment import centre_crop, find_augmentation
-from .dataset import Dataset, Images, Labels
+from .dataset import Dataset, Images
+from .own import OwnData
 
-__all__ = ["Batches", "generator"]
+__all__ = ["Batches", "ImageBatches", "OwnBatches", "generator", "make_batches"]
 
 RESIDENT_BYTES = 8 << 30
 """Sets up to this size are kept on the device whole; larger ones stay where they are and are gathered per batch."""
+EVALUATED = 500
+"""Samples of a batch that is only looked at."""
 
 
 def generator(*key: int) -> torch.Generator:
     """Return a CPU generator whose state follows from ``key`` alone."""
+    return torch.Generator().manual_seed(_seed(*key))
+
+
+def _seed(*key: int) -> int:
     (seed,) = np.random.SeedSequence(key).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(seed) >> 1)
+    return int(seed) >> 1
 
 
 class Batches:
-    """The training part of a data set, cut into batches of ``size``.
+    """The training part of a data set, of ``count`` samples, cut into batches of ``size`` for ``processes`` processes.
 
-    A batch of one image is dropped: batch norm cannot learn from it. With ``whole`` an epoch has full batches alone.
+    ``tested`` counts the samples that it is measured on.
+    A last batch that leaves a process one sample or none is dropped: batch norm cannot learn from it. With ``whole`` an
+    epoch has full batches alone. Raises :class:`ConfigError` where that leaves no batch.
     """
 
     def __init__(
         self,
-        dataset: Dataset,
+        count: int,
+        tested: int,
         *,
         size: int,
-        augment: str,
         seed: int,
         device: torch.device,
         whole: bool = False,
+        processes: int = 1,
     ) -> None:
-        self.dataset, self.size, self.seed, self.device = dataset, size, seed, device
+        self.count, self.tested, self.size, self.seed, self.device = count, tested, size, seed, device
+        if min(count, size) < 2 * processes:
+            raise ConfigError(
+                f"{count} training samples in batches of {size} are too few for {processes} process"
+                f"{'es' * (processes > 1)}: batch norm needs at least two for each; lower train.holdout, or raise"
+                " train.batch_size"
+            )
+        full, rest = divmod(count, size)
+        self.steps = max(full, 1) if whole else full + (rest >= 2 * processes)
+
+    def order(self, epoch: int) -> Tensor:
+        """Return the row numbers of the training samples in the order of ``epoch``."""
+        return torch.randperm(self.count, generator=generator(self.seed, 0, epoch))
+
+    def get(self, rows: Tensor, step: int, rank: int = 0) -> tuple[Tensor, Any]:
+        """Return inputs ``[n, …]`` and targets of ``rows`` on the device.
+
+        What is drawn at random follows from the step and the rank of this process.
+        """
+        raise NotImplementedError
+
+    def test_parts(self, count: int | None = None) -> Iterator[tuple[Tensor, Any]]:
+        """Yield the first ``count`` samples (all) that this run is measured on, inputs on the device, in parts."""
+        raise NotImplementedError
+
+
+class ImageBatches(Batches):
+    """Labelled images: float32 ``[n, C, H, W]``, augmented and normalised on the device, and labels int64 ``[n]``."""
+
+    def __init__(self, dataset: Dataset, *, augment: str, device: torch.device, **options: Any) -> None:
+        super().__init__(len(dataset.train_labels), len(dataset.test_labels), device=device, **options)
+        self.dataset = dataset
         self.augment, self.side = find_augmentation(augment), dataset.test_images.shape[-1]
         resident = dataset.train_images.nbytes <= RESIDENT_BYTES
         self.images: Tensor | Images = dataset.train_images
@@ -44,19 +90,14 @@ class Batches:
         self.labels = torch.from_numpy(dataset.train_labels).to(device)
         self.mean = torch.tensor(dataset.mean, device=device).view(-1, 1, 1)
         self.std = torch.tensor(dataset.std, device=device).view(-1, 1, 1)
-        full, rest = divmod(len(dataset.train_labels), size)
-        self.steps = max(full, 1) if whole else full + (rest > 1)
 
     def order(self, epoch: int) -> Tensor:
-        """Return the row numbers of the training images in the order of ``epoch``, where the images lie."""
-        order = torch.randperm(len(self.dataset.train_labels), generator=generator(self.seed, 0, epoch))
+        """Return the order of an epoch where the images lie."""
+        order = super().order(epoch)
         return order.to(self.device) if isinstance(self.images, Tensor) else order
 
     def get(self, rows: Tensor, step: int, rank: int = 0) -> tuple[Tensor, Tensor]:
-        """Return normalised float32 images ``[n, C, H, W]`` and labels ``[n]`` of ``rows``.
-
-        The augmentation is drawn from the step and the rank of this process.
-        """
+        """Return normalised images and labels of ``rows``."""
         if isinstance(self.images, Tensor):
             pixels = self.images[rows.to(self.device)]
         else:
@@ -68,6 +109,41 @@ class Batches:
         """Do what :meth:`.dataset.Dataset.normalise` does, on the device."""
         return (pixels.to(self.device).float() / self.dataset.pixel_range - self.mean) / self.std
 
-    def test(self) -> tuple[Images, Labels]:
-        """Return the images and labels that this run is measured on in the end."""
-        return self.dataset.test_images, self.dataset.test_labels
+    def test_parts(self, count: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield test images in parts that keep their place in memory: a set may be mapped."""
+        images, labels = self.dataset.test_images[:count], torch.from_numpy(self.dataset.test_labels)[:count]
+        for start in range(0, len(labels), EVALUATED):
+            part = slice(start, start + EVALUATED)
+            yield self.normalise(torch.from_numpy(images[part])), labels[part]
+
+
+class OwnBatches(Batches):
+    """Samples of the user's own, as his data set gives them."""
+
+    def __init__(self, data: OwnData, *, device: torch.device, **options: Any) -> None:
+        super().__init__(len(data.train), len(data.test), device=device, **options)
+        self.data = data
+
+    def get(self, rows: Tensor, step: int, rank: int = 0) -> tuple[Tensor, Any]:
+        """Return what the data set gives for ``rows``; random numbers that it draws from torch follow from the step."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_seed(self.seed, 1, step, *((rank,) if rank else ())))
+            inputs, targets = self.data.read(self.data.train, rows.tolist())
+        return self._placed(inputs), self._placed(targets)
+
+    def test_parts(self, count: int | None = None) -> Iterator[tuple[Tensor, Any]]:
+        """Yield test samples in parts."""
+        rows = range(len(self.data.test))[:count]
+        for start in range(0, len(rows), EVALUATED):
+            inputs, targets = self.data.read(self.data.test, rows[start : start + EVALUATED])
+            yield self._placed(inputs), targets
+
+    def _placed(self, values: Any) -> Any:
+        return pytree.tree_map_only(Tensor, lambda value: value.to(self.device), values)
+
+
+def make_batches(data: Dataset | OwnData, *, augment: str, **options: Any) -> Batches:
+    """Return the batches of a data set; the options are those of :class:`Batches`."""
+    if isinstance(data, OwnData):
+        return OwnBatches(data, **options)
+    return ImageBatches(data, augment=augment, **options)

@@ -7,6 +7,7 @@ fashion_mnist    ``<root>/FashionMNIST/raw/*.gz``
 cifar10          ``<root>/cifar-10-batches-bin`` or ``cifar-10-batches-py``
 cifar100         ``<root>/cifar-100-binary`` or ``cifar-100-python``
 folder:NAME      ``<root>/NAME/{train,val}/<class>/<image>``: the layout of ImageNet, any image format
+MODULE:FUNCTION  what a function of the user's returns (:mod:`.own`)
 ===============  =====================================================================================
 
 ``<root>`` is the keyword, or $LATENTBIT_DATA, or ~/.cache/latentbit/data. What is missing is downloaded from its
@@ -21,14 +22,14 @@ from types import MappingProxyType
 import numpy as np
 
 from ...runtime.errors import ConfigError, MissingExtraError
+from ..settings import FOLDER, Settings
 from .cifar import CIFAR10, CIFAR100, load_cifar
 from .dataset import Dataset, holdout, make_dataset, stratified_split
 from .folders import load_folder
 from .idx import FASHION_MNIST, MNIST, load_idx
+from .own import OwnData, open_own
 
-__all__ = ["LOADERS", "Dataset", "holdout", "load"]
-
-FOLDER = "folder:"
+__all__ = ["LOADERS", "Dataset", "check_name", "holdout", "load", "open_data"]
 
 
 def load_digits(root: Path | None) -> Dataset:
@@ -69,8 +70,28 @@ def load(name: str, root: str | Path | None = None, *, image_size: int = 0) -> D
     path = None if not root else Path(root)
     if name.startswith(FOLDER):
         return load_folder(name.removeprefix(FOLDER), path, image_size or 224)
-    if name not in LOADERS:
-        raise ConfigError(f"unknown data set {name!r}: choose one of {', '.join(sorted(LOADERS))}, or folder:NAME")
+    check_name(name)
     if image_size:
         raise ConfigError(f"train.image_size is for folders of images; {name} has a size of its own: set it to 0")
     return LOADERS[name](path)
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError for the name of a data set that is none; whether its files are there is not looked at."""
+    if name not in LOADERS and not name.startswith(FOLDER):
+        known = ", ".join(sorted(LOADERS))
+        raise ConfigError(f"unknown data set {name!r}: choose one of {known}, folder:NAME, or package.module:function")
+
+
+def open_data(settings: Settings) -> Dataset | OwnData:
+    """Return the data of a run; with a holdout, its held-out part in the place of the test part.
+
+    ConfigError for a name or a function that gives none, DataError for missing or altered files.
+    """
+    if "data" in settings.named("data"):
+        found = open_own(settings)
+    else:
+        found = load(settings.data, settings.root or None, image_size=settings.image_size)
+    if isinstance(found, OwnData) or not settings.holdout:
+        return found
+    return holdout(found, settings.holdout)

@@ -125,6 +125,11 @@ def holdout(dataset: Dataset, fraction: float, seed: int = 0) -> Dataset:
     if not 0 < fraction < 1:
         raise ConfigError(f"the held-out fraction must lie between 0 and 1, not {fraction}")
     kept, taken = stratified_split(dataset.train_labels, fraction, seed)
+    if len(kept) < 2 or not len(taken):
+        raise ConfigError(
+            f"train.holdout = {fraction:g} leaves {len(kept)} images of {dataset.name} to train on and holds out"
+            f" {len(taken)}: choose a share that leaves some of both"
+        )
     return Dataset(
         name=f"{dataset.name} (held out {fraction:g})",
         train_images=dataset.train_images[kept],

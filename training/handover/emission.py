@@ -9,6 +9,7 @@ from torch import Tensor, fx
 
 from ...export.builder import GraphBuilder, Shape
 from ...runtime.errors import UnsupportedError
+from ..loop.evaluate import named_outputs
 
 __all__ = ["Emission", "Emitter", "array", "elementwise", "emit_graph", "emitted_name"]
 
@@ -135,9 +136,10 @@ def emit_graph(
 def _emit_outputs(result: Any, builder: GraphBuilder, values: Mapping[fx.Node, ir.Value], name: str) -> list[ir.Value]:
     if isinstance(result, fx.Node):
         return [builder.output(values[result], name)]
-    if isinstance(result, tuple | list) and all(isinstance(part, fx.Node) for part in result):
-        return [builder.output(values[part], f"{name}.{index}") for index, part in enumerate(result)]
-    raise UnsupportedError("the network returns something else than a tensor or a tuple of tensors")
+    parts: dict[str, Any] = named_outputs(result, name)
+    if not all(isinstance(part, fx.Node) for part in parts.values()):
+        raise UnsupportedError("the network returns something else than tensors, or tuples or dicts of them")
+    return [builder.output(values[part], path) for path, part in parts.items()]
 
 
 def _attribute(graph: fx.GraphModule, path: str) -> Tensor:

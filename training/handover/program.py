@@ -17,11 +17,13 @@ import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.export.graph_signature import ConstantArgument, OutputKind, TensorArgument
 from torch.utils import _pytree as pytree
 
 from ...export.frontend.finishing import OPSET, Program
 from ...runtime.errors import InputError, LatentbitError, UnsupportedError, first_line
 from .carried import carry
+from .decompositions import decompose
 
 __all__ = ["read_program"]
 
@@ -56,9 +58,9 @@ def read_program(
     with warnings.catch_warnings(), _Quiet(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         program = _exported(copied, tuple(tensors), sizes)
-        model = _translated(program)
+        outputs = _output_names(program, output_name)
+        model = _translated(decompose(program))
     inputs = ["input"] if len(tensors) == 1 else [value.name or "" for value in model.graph.inputs]
-    outputs = _output_names(program, output_name)
     return Program(model, type(network).__name__, leaves, inputs, outputs)
 
 
@@ -150,15 +152,23 @@ def _translated(program: torch.export.ExportedProgram) -> ir.Model:
 
 
 def _output_names(program: torch.export.ExportedProgram, name: str) -> list[str]:
-    """Return ``name`` for a tensor, ``name.0``, ``name.1`` for a tuple, the keys for a dict, with dots where nested."""
+    """Return ``name`` for a tensor, ``name.0``, ``name.1`` for a tuple, the keys for a dict, with dots where nested.
+
+    An output that is None has none; UnsupportedError for one that is no tensor.
+    """
     spec = program.call_spec.out_spec
     assert spec is not None
-    paths = pytree.tree_flatten_with_path(pytree.tree_unflatten([0] * spec.num_leaves, spec))[0]
+    leaves = [one.arg for one in program.graph_signature.output_specs if one.kind == OutputKind.USER_OUTPUT]
+    paths = pytree.tree_flatten_with_path(pytree.tree_unflatten(leaves, spec))[0]
     names = []
-    for path, _ in paths:
+    for path, leaf in paths:
+        if isinstance(leaf, ConstantArgument) and leaf.value is None:
+            continue
         parts = [str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path]
         keyed = bool(path) and not isinstance(path[0], pytree.SequenceKey)
         names.append(".".join(parts if keyed else [name, *parts]))
+        if not isinstance(leaf, TensorArgument):
+            raise UnsupportedError(f"forward() returns {names[-1]}, which is no tensor; a file answers in tensors")
     return names
 
 

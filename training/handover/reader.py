@@ -76,6 +76,10 @@ def read_module(
         if top_k:
             rank_classes(model, top_k, labels)
         return model
+    for path, module in network.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            name = path or type(network).__name__
+            raise UnsupportedError(f"{name}: TorchScript cannot be exported; give the module that it was made of")
     if exact_stem and pixels is None:
         raise UnsupportedError("an exact stem reads pixels: pass pixels=Pixels(mean, std, range) as well")
     examples = _examples(example_input, _argument_names(network, example_input))

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from ...runtime.bits import pack_signs
 from ...runtime.errors import DataError, first_line
 from ...runtime.files import write_bytes
+from ..loop.evaluate import named_outputs
 from .emission import array, emitted_name
 from .fold import fold
 from .folded import FoldedBinaryConv2d, FoldedBinaryLinear
@@ -68,23 +69,26 @@ def record(
 ) -> dict[str, NDArray[Any]]:
     """Run the reference over ``inputs`` ``[N, ...]`` (float32, or uint8 pixels) and return its arrays.
 
-    ``logits`` float32 ``[N, classes]`` of all inputs. For every binary layer ``signs/<name>``, the ±1 input of that
-    layer packed along axis 1 (uint8 ``[S, ...]``, :mod:`latentbit.runtime.bits`), and ``shape/<name>``, its shape
-    without the batch (int64). Signs are kept of the inputs with the sorted indices ``signs_of``, ``[S]``; None: of all.
+    ``logits`` ``[N, …]`` of all inputs, for several outputs ``outputs/<name>`` of each. For every binary layer
+    ``signs/<name>``, the ±1 input of that layer packed along axis 1 (uint8 ``[S, ...]``, :mod:`latentbit.runtime.bits`)
+    and ``shape/<name>``, its shape without the batch (int64). Signs are kept of the inputs with the sorted indices
+    ``signs_of``, ``[S]``; None: of all.
     """
     wanted = np.arange(len(inputs)) if signs_of is None else signs_of
-    logits: list[NDArray[Any]] = []
+    outputs: dict[str, list[NDArray[Any]]] = {}
     signs: dict[str, list[NDArray[np.uint8]]] = {}
     shapes: dict[str, NDArray[np.int64]] = {}
     for start in range(0, len(inputs), batch_size):
         recorder = _SignRecorder(folded)
         with torch.no_grad():
             result = recorder.run(torch.from_numpy(np.ascontiguousarray(inputs[start : start + batch_size])))
-        logits.append(array(result))
+        for name, value in named_outputs(result).items():
+            outputs.setdefault(name, []).append(array(value))
         rows = wanted[(wanted >= start) & (wanted < start + batch_size)] - start
         for name, value in recorder.inputs.items():
             signs.setdefault(name, []).append(pack_signs(array(value)[rows], axis=1))
             shapes[name] = np.array(value.shape[1:], np.int64)
-    answers = {"logits": np.concatenate(logits)}
+    only = len(outputs) == 1
+    answers = {"logits" if only else f"outputs/{name}": np.concatenate(parts) for name, parts in outputs.items()}
     answers |= {f"signs/{name}": np.concatenate(parts) for name, parts in signs.items()}
     return answers | {f"shape/{name}": shape for name, shape in shapes.items()}

@@ -12,14 +12,22 @@ __all__ = ["load_network", "start_from"]
 
 
 def load_network(folder: str | Path) -> nn.Module:
-    """Rebuild the network that ``train`` left in ``folder``, in eval mode; DataError if its files do not fit."""
+    """Rebuild the network that ``train`` left in ``folder``, in eval mode; DataError if its files do not fit.
+
+    A network of the user's is built by his function again, imported from where it lay. ConfigError if it is gone.
+    """
     folder = Path(folder)
     record = read_json(folder / "network.json")
     try:
-        network = build_model(record["model"], **record["options"])
+        network = build_model(record["model"], code=record.get("code", ""), **record["options"])
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{folder / 'network.json'} does not say how the network is built: train again") from error
+    try:
         network.load_state_dict(load_tensors(folder / "network.pt"))
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise DataError(f"{folder / 'network.pt'} does not fit {folder / 'network.json'}: train again") from error
+    except RuntimeError as error:
+        raise DataError(
+            f"{folder / 'network.pt'} does not fit the network that {record['model']} makes now: train again"
+        ) from error
     return network.eval()
 
 

@@ -5,10 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...runtime.errors import ConfigError
-from ..data.batches import Batches
-from ..data.catalogue import load
-from ..data.dataset import Dataset, holdout
+from ...runtime.errors import ConfigError, LatentbitError
+from ...runtime.imported import explain
+from ..data.augment import find_augmentation
+from ..data.batches import make_batches
+from ..data.catalogue import check_name, open_data
+from ..data.dataset import Dataset
+from ..data.own import OwnData
 from ..latent.objectives import Objective, build_objective
 from ..layers.binary import RSign
 from ..layers.weights import bake, choose_weights, set_real_weights
@@ -18,23 +21,48 @@ from .averages import MovingAverage
 from .budget import Budget, Minutes, Steps
 from .distributed import Group
 from .loading import load_network, start_from
+from .measures import Measures, find_measures
 from .optimize import build_optimizer, choose_device, clamp_weights, set_stage
 from .schedules import factor
 from .silent import SilentWeights
 
-__all__ = ["TrainingRun", "choose_model_options"]
+__all__ = ["TrainingRun", "check_names", "choose_model_options"]
 
+PROBED = 64
+"""Samples on which a network of the user's is tried before it is trained."""
 PRECISIONS = table_of("precision", {"bf16": torch.bfloat16, "float32": None, "fp16": torch.float16})
 
 
-def choose_model_options(settings: Settings, dataset: Dataset) -> dict[str, Any]:
-    """Return what the network is built with: what the data ask for, and the options that were set."""
-    known = model_options(settings.model)
-    options: dict[str, Any] = {"in_channels": dataset.channels, "num_classes": len(dataset.classes)}
-    if "image_size" in known:
-        options["image_size"] = dataset.test_images.shape[-1]
+def choose_model_options(settings: Settings, data: Dataset | OwnData) -> dict[str, Any]:
+    """Return what the network is built with: what the data ask for, and the options that were set.
+
+    ConfigError for an option that was set, which the network does not have.
+    """
+    known = model_options(settings.model, settings.code)
+    shape = data.test_images.shape[1:] if isinstance(data, Dataset) else data.read(data.test, [0])[0].shape[1:]
+    options: dict[str, Any] = {"in_channels": shape[0]}
+    if "any" in known or "num_classes" in known:
+        options["num_classes"] = len(data.classes if isinstance(data, Dataset) else data.classes())
+    options["image_size"] = shape[-1]
+    options = {name: value for name, value in options.items() if name in known or "any" in known}
     chosen = {name: getattr(settings, name) for name in ("width", "pad_value", "stem", "downsample")}
     return options | {name: value for name, value in chosen.items() if value}
+
+
+def check_names(settings: Settings) -> None:
+    """Raise ConfigError for what can be refused before any data are read: names that are none, functions that fail.
+
+    Modules of the user's are imported.
+    """
+    named = settings.named()
+    model_options(settings.model, settings.code)
+    if "data" not in named:
+        check_name(settings.data)
+    for option in ("data", "loss", "metric"):
+        if option in named or (option != "data" and getattr(settings, option)):
+            settings.import_function(option)
+    find_augmentation(settings.augment)
+    choose_device(settings.device)
 
 
 class TrainingRun:
@@ -51,18 +79,18 @@ class TrainingRun:
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # shapes never change: the quickest convolution is worth finding
             torch.backends.cudnn.allow_tf32 = False  # float32 is float32: the evaluation is that of a CPU
-        dataset = load(settings.data, settings.root or None, image_size=settings.image_size)
-        self.dataset = holdout(dataset, settings.holdout) if settings.holdout else dataset
-        self.batches = Batches(
+        self.dataset = open_data(settings)
+        self.batches = make_batches(
             self.dataset,
             size=settings.batch_size,
             augment=settings.augment,
             seed=settings.seed,
             device=self.device,
             whole=settings.compile,
+            processes=self.group.world,
         )
         self.budget: Budget = clock if settings.minutes else Steps(settings.epochs * self.batches.steps)
-        self.options = choose_model_options(settings, dataset)
+        self.options = choose_model_options(settings, self.dataset)
         self.network, self.objective = self._build()
         self.teacher = self._load_teacher()
         self.optimizer = build_optimizer(self.objective, settings)
@@ -80,15 +108,19 @@ class TrainingRun:
         settings = self.settings
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            network = build_model(settings.model, **self.options)
+            network = build_model(settings.model, code=settings.code, **self.options)
+            self.measures = Measures()
+            if settings.named() or settings.loss or settings.metric:
+                inputs, targets = next(self.batches.test_parts(PROBED))
+                self.measures = find_measures(settings, network, inputs.cpu(), targets)
             if settings.start:
                 start_from(network, settings.start)
             choose_weights(network, estimator=settings.weight_estimator, regulariser=settings.weight_regulariser)
             for layer in network.modules():
                 if isinstance(layer, RSign):
                     layer.choose(settings.activation_estimator)
-            objective = build_objective(network, settings).to(self.device)
-        if settings.channels_last:
+            objective = build_objective(network, settings, self.measures.loss).to(self.device)
+        if settings.channels_last and all(parameter.dim() < 5 for parameter in objective.parameters()):
             objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network, objective
 
@@ -98,22 +130,23 @@ class TrainingRun:
         return load_network(self.settings.teacher).requires_grad_(False).to(self.device)
 
     def train_step(self, rows: Tensor, step: int) -> Tensor:
-        """Take optimiser step number ``step`` on these rows of the training images (of all processes together).
+        """Take optimiser step number ``step`` on these rows of the training data (of all processes together).
 
-        Returns float64 ``[3]`` on the device, of this process's part: loss times images, right answers, images.
+        Returns float64 ``[3]`` on the device, of this process's part: loss times samples, right answers (0 where
+        outputs are no class scores), samples.
         """
         settings = self.settings
         self._enter(step)
         images, labels = self.batches.get(self.group.part(rows), step, self.group.rank)
-        if settings.channels_last:
+        if settings.channels_last and images.dim() == 4:
             images = images.contiguous(memory_format=torch.channels_last)
         dtype = PRECISIONS[settings.precision]
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             with torch.no_grad():
                 lesson = None if self.teacher is None else self.teacher(images)
-            loss, logits = self.call(images, labels, lesson)
+            loss, logits = self._loss(images, labels, lesson)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if settings.clip or self.silent is not None:
             self.scaler.unscale_(self.optimizer)
         if self.silent is not None:
@@ -126,9 +159,24 @@ class TrainingRun:
             clamp_weights(self.network, settings.weight_limit)
         if self.average is not None:
             self.average.update(step)
-        hits = (logits.detach().argmax(1) == labels).sum().double()
-        count = torch.full_like(hits, len(labels))
-        return torch.stack((loss.detach().double() * count, hits, count))
+        total = loss.detach().double()
+        count = torch.full_like(total, len(images))
+        hits = (
+            (logits.detach().argmax(1) == labels).sum().double() if self.measures.classes else torch.zeros_like(total)
+        )
+        return torch.stack((total * count, hits, count))
+
+    def _loss(self, inputs: Tensor, targets: Any, lesson: Tensor | None) -> tuple[Tensor, Any]:
+        """Return loss and outputs; ConfigError says in one line what failed in the user's network or loss."""
+        try:
+            found: tuple[Tensor, Any] = self.call(inputs, targets, lesson)
+        except LatentbitError:
+            raise
+        except Exception as error:
+            if not self.settings.named():
+                raise
+            raise ConfigError(f"training {self.settings.model} failed: {explain(error)}") from error
+        return found
 
     def _enter(self, step: int) -> None:
         """Set what depends on the place in the schedule: learning rate, stage, strength of the latent branch."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ...runtime.errors import ConfigError
 from ...runtime.files import write_json
@@ -22,7 +23,7 @@ from . import checkpoints
 from .budget import Minutes
 from .curves import Curves
 from .distributed import join
-from .evaluate import accuracy
+from .evaluate import measure
 from .loading import load_network
 from .run import TrainingRun
 
@@ -72,6 +73,8 @@ def train(*, out: str | Path, progress: Callable[[Progress], None] | None = None
     metrics.json: ``test_accuracy`` is the binary network's on the test images, measured once, at the end, and
     ``latent_test_accuracy`` that of the latent stream or null. With ``holdout`` > 0 the two are null, and
     ``validation_accuracy`` and ``latent_validation_accuracy`` are measured on the held-out training images instead.
+    Accuracies are null where the outputs are no class scores. ``metrics`` and ``latent_metrics`` hold the figures of
+    ``metric`` on the same images, if there is one.
     """
     chosen = Settings.from_keywords(**settings)
     group, device = join(chosen.device)
@@ -95,7 +98,7 @@ class _Trainer:
         self.run, self.settings, self.folder, self.report = run, run.settings, folder, report
         self.epoch, self.step, self.seconds = 0, 0, 0.0
         self.saved, self.saving = time.perf_counter(), 0.0  # when the last checkpoint was written, and how long it took
-        self.totals = torch.zeros(3, dtype=torch.float64)  # loss·images, right answers, images of this epoch
+        self.totals = torch.zeros(3, dtype=torch.float64)  # loss·samples, right answers, samples of this epoch
         self.history: list[dict[str, float]] = []
         self._resume()
         writes = self.settings.tensorboard and run.group.leads
@@ -118,6 +121,8 @@ class _Trainer:
         if self.curves is not None:
             self.curves.close()
         record = {"format": FORMAT, "model": self.settings.model, "options": self.run.options}
+        if self.settings.named("model"):
+            record["code"] = self.settings.code
         checkpoints.save_tensors(self.folder / "network.pt", self.run.network.state_dict())
         write_json(self.folder / "network.json", record)
         write_json(self.folder / "metrics.json", metrics)
@@ -152,7 +157,9 @@ class _Trainer:
             )
         now = time.perf_counter()
         self.seconds += now - clock
-        metrics = {"epoch": self.epoch, "loss": loss_sum / images, "accuracy": right / images, "seconds": self.seconds}
+        metrics = {"epoch": self.epoch, "loss": loss_sum / images, "seconds": self.seconds}
+        if run.measures.classes:
+            metrics["accuracy"] = right / images
         self._tell((self.step - first) * size / max(now - started, 1e-9), 0.0, metrics)
         self.history.append(metrics)
         if self.curves is not None:
@@ -172,15 +179,17 @@ class _Trainer:
     def _closing_seconds(self) -> float:
         """Return what the evaluation and the last files will take, measured; a quarter more, as machines are shared."""
         run = self.run
-        images, labels = self.run.dataset.train_images[:EVALUATED], self.run.dataset.train_labels[:EVALUATED]
-        streams = [run.network, *([run.objective.latent_logits] if run.objective.has_latent_stream else [])]
+        streams: list[Callable[[Tensor], Any]] = [
+            run.network,
+            *([run.objective.latent_logits] if run.objective.has_latent_stream else []),
+        ]
         seconds = 0.0
         for stream in streams:
             for _ in range(2):  # the first time finds algorithms and fills caches
                 started = time.perf_counter()
-                accuracy(run.objective, lambda part, s=stream: s(run.batches.normalise(part)), images, labels)  # type: ignore[misc]
+                measure(run.objective, stream, run.batches.test_parts(EVALUATED), classes=run.measures.classes)
                 once = time.perf_counter() - started
-            seconds += once * len(run.dataset.test_labels) / len(labels)
+            seconds += once * max(1.0, run.batches.tested / EVALUATED)
         return 1.25 * (seconds + 2 * self.saving) + CLOSING_SECONDS
 
     def _tell(self, rate: float, seconds_left: float, metrics: dict[str, float] | None = None) -> None:
@@ -197,24 +206,30 @@ class _Trainer:
 
     def _evaluate(self) -> dict[str, Any]:
         """Measure both streams on the images that this run may look at; see :func:`train` for the names."""
-        run = self.run
-        objective, batches = run.objective, run.batches
-        images, labels = batches.test()
-        binary = accuracy(objective, lambda part: run.network(batches.normalise(part)), images, labels)
-        latent = None
-        if objective.has_latent_stream:
-            latent = accuracy(objective, lambda part: objective.latent_logits(batches.normalise(part)), images, labels)
+        run, objective = self.run, self.run.objective
+        streams: list[Callable[[Tensor], Any]] = [
+            run.network,
+            *([objective.latent_logits] if objective.has_latent_stream else []),
+        ]
+        measured = [
+            measure(
+                objective, stream, run.batches.test_parts(), classes=run.measures.classes, metric=run.measures.metric
+            )
+            for stream in streams
+        ]
         names = ("test_accuracy", "latent_test_accuracy", "validation_accuracy", "latent_validation_accuracy")
         found: dict[str, Any] = dict.fromkeys(names)
         first = 2 if self.settings.holdout else 0
-        found |= dict(zip(names[first : first + 2], (binary, latent), strict=True))
+        found |= {name: each.accuracy for name, each in zip(names[first:], measured, strict=False)}
+        if run.measures.metric is not None:
+            found |= {name: each.metrics for name, each in zip(("metrics", "latent_metrics"), measured, strict=False)}
         last = self.history[-1]
         return found | {
             "epochs": round(self._taken() / run.batches.steps, 2) if self.settings.minutes else self.settings.epochs,
             "steps": self._taken(),
             "loss": last["loss"],
-            "train_accuracy": last["accuracy"],
-            "images": len(labels),
+            "train_accuracy": last.get("accuracy"),
+            "images": run.batches.tested,
             "dataset": run.dataset.name,
             "dataset_sha256": run.dataset.sha256,
             "seconds": round(self.seconds, 3),
@@ -244,12 +259,13 @@ class _Trainer:
         self.saving = self.saved - started
 
     def _identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree in to be resumed."""
+        """What a checkpoint must agree in to be resumed; the user's code by its sources, wherever it lies."""
+        sources = self.settings.source_digests()
         return {
             "format": FORMAT,
-            "settings": self.settings.as_dict(),
+            "settings": self.settings.as_dict() | {"code": ""},
             "dataset_sha256": self.run.dataset.sha256,
-        }
+        } | ({"sources": sources} if sources else {})
 
     def _resume(self) -> None:
         """Continue from the checkpoint in the folder if it is of these settings and data."""
@@ -257,6 +273,7 @@ class _Trainer:
         if not path.exists():
             return
         saved = checkpoints.load_tensors(path)
+        saved["settings"] = Settings().as_dict() | saved["settings"]  # an option that came later had its default
         if any(saved.get(name) != value for name, value in self._identity().items()):
             return
         self.run.restore(saved)

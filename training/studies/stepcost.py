@@ -34,7 +34,7 @@ def step_times(variants: Mapping[str, Mapping[str, Any]], rounds: int = ROUNDS) 
         for turn in range(WARM_UP + rounds):
             for name, run in runs.items():
                 cycle = run.settings.latent_every
-                rows = torch.arange(run.settings.batch_size) % len(run.batches.labels)
+                rows = torch.arange(run.settings.batch_size) % run.batches.count
                 started = clock()
                 for step in range(cycle):
                     run.train_step(rows, (turn * cycle + step) % (run.settings.epochs * run.batches.steps))

@@ -103,7 +103,7 @@ def test_answers_given_are_those_that_are_judged(bundle: Path) -> None:
     assert told == [(64, SAMPLES), (SAMPLES, SAMPLES)]
     report = report_of(bundle, answers=answers)
     assert (report.passed, report.throughput) == (True, answers.throughput)
-    wrong = replace(answers, logits=answers.logits + 1)
+    wrong = replace(answers, outputs={"logits": answers.outputs["logits"] + 1})
     assert report_of(bundle, answers=wrong).failures[0].startswith("the largest logit difference is 1")
     for stale in (replace(answers, model_sha256="0"), replace(answers, reference_sha256="0")):
         with pytest.raises(DataError, match="run the model again"):

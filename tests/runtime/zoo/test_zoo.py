@@ -55,6 +55,7 @@ def test_a_model_answers_as_recorded_on_real_images(name: str) -> None:
     assert report.agreement.oracle_integer_mismatches == 0
     assert report.agreement.oracle_integers_compared > 0
     assert report.agreement.top1_agreement == 1.0
+    assert stored.labels is not None
     right = float(np.mean(stored.logits.argmax(axis=1) == stored.labels))
     assert report.accuracy.deployed == right
     stated = zoo.card(name).accuracy["folded"]

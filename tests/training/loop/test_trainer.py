@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from latentbit.runtime.errors import ConfigError, DataError, MissingExtraError, StorageError
-from latentbit.training.data.batches import Batches
+from latentbit.training.data.batches import ImageBatches
 from latentbit.training.data.catalogue import load
 from latentbit.training.loop import checkpoints, trainer
 from latentbit.training.loop.trainer import Progress, load_network, train
@@ -117,13 +117,13 @@ def test_with_a_holdout_the_test_images_are_never_seen(tmp_path: Path, monkeypat
     seen: list[int] = []
     digits = load("digits")
     test_rows = {image.tobytes() for image in digits.test_images}
-    normalise = Batches.normalise
+    normalise = ImageBatches.normalise
 
-    def watch(batches: Batches, images: torch.Tensor) -> torch.Tensor:
+    def watch(batches: ImageBatches, images: torch.Tensor) -> torch.Tensor:
         seen.extend(image.numpy().tobytes() in test_rows for image in images)
         return normalise(batches, images)
 
-    monkeypatch.setattr(Batches, "normalise", watch)
+    monkeypatch.setattr(ImageBatches, "normalise", watch)
     metrics = train(out=tmp_path, **QUICK | {"epochs": 1, "holdout": 0.1, "augment": "none", "latent": "none"}).metrics
     assert len(seen) == 1258
     assert sum(seen) == 0
