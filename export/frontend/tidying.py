@@ -9,7 +9,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from ...runtime.errors import UnsupportedError
 from ..graph.constants import Constants, add_constant, fold_constants
-from .editing import constant_of, free_name, replace_node, set_constant
+from .editing import constant_of, free_constant, replace_node, set_constant
 
 __all__ = ["compute_constants", "name_sizes", "refuse_chance", "settle_forms"]
 
@@ -46,7 +46,7 @@ def compute_constants(model: ir.Model) -> None:
     graph = model.graph
     for old in [name for name in graph.initializers if name in names]:
         value = graph.initializers[old]
-        value.name = free_name(graph, names[old])
+        value.name = free_constant(graph, names[old])
 
 
 def _known_sizes(node: ir.Node) -> NDArray[np.int64] | None:
