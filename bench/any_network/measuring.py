@@ -79,7 +79,7 @@ def go_through(name: str, folder: Path) -> dict[str, Any]:
 
 
 def wake(network: nn.Module) -> None:
-    """Give weights and scales that begin as nothing a value: with them a network would answer the same for any input."""
+    """Give weights and scales that begin as zeros a value: a network may answer nothing but zeros with them."""
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if not name.endswith("bias") and float(parameter.abs().max()) < 1e-3:
