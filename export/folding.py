@@ -8,7 +8,7 @@ Behind a binary layer, whose output is ``α·acc`` with an integer ``acc`` and �
 (XNOR-Net, arXiv 1603.05279, equation 6), this gives ``scale = s·α`` and ``bias = t``; behind a real layer
 ``W' = s·W`` and ``b' = s·b + t``. A negative γ is a negative scale, γ = 0 is a constant output; both are exact.
 
-Only numpy is used: the torch modules that hold the folded values are built in ``training/handover/folded.py``.
+Only numpy is used: :mod:`.frontend.norms` and :mod:`.importing.tail` put the results into a graph.
 """
 
 from typing import Any, NamedTuple

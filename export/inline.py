@@ -5,8 +5,10 @@ The order matters: ``onnx.version_converter`` drops model-local functions withou
 the functions are inlined first, what is constant is computed, and only then the opset changes.
 """
 
+import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,12 +18,13 @@ import onnx.version_converter
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 
+from ..runtime.bits import DOMAIN
 from ..runtime.errors import ConfigError, ModelError, UnsupportedError, first_line
-from ..runtime.operators import STANDARD_DOMAINS
-from .graph.constants import Constants, add_constant, fold_constants
+from ..runtime.operators import STANDARD_DOMAINS, WRITTEN_OUT
+from .graph.constants import Constants, add_constant, fold_constants, free_name
 from .graph.reading import inlined, load_onnx, standard_opset, to_graph, to_proto
 from .opset import ONNX_OPSET
-from .writer import write_model
+from .storing import write_model
 
 __all__ = ["OLDEST_OPSET", "inline", "inline_file"]
 
@@ -29,6 +32,15 @@ OLDEST_OPSET = 14
 """The oldest standard opset offered: ``onnx.version_converter`` brings no Mul or Add further down."""
 
 _NUMBERED = re.compile(r"(.+)__(\d+)")
+_WORKERS = {"Conv", "MatMul", "Where"}
+"""In the body of each operator of ours, the node that does its work."""
+
+_ROLES = {
+    **{("Conv", 1): "weight", ("MatMul", 1): "weight", ("Conv", 2): "edge", ("Mul", 1): "scale", ("Add", 1): "bias"},
+    **{("Where", 1): "above", ("Where", 2): "below"},
+}
+"""What a constant is that such a body computes, by its reader and the number of the operand."""
+
 Weights = Literal["float", "int8", "packed"]
 
 
@@ -62,7 +74,7 @@ def inline(model: onnx.ModelProto, *, opset: int = ONNX_OPSET, weights: Weights 
     if opset < OLDEST_OPSET:
         raise UnsupportedError(f"opset {opset} is older than {OLDEST_OPSET}, the oldest that is supported")
     plain = to_graph(inlined(model))
-    _name_after_calls(model, plain)
+    calls = _calls(model, plain)
     if left := sorted({f"{node.domain}.{node.op_type}" for node in plain.graph.all_nodes() if _is_foreign(node)}):
         raise ModelError(f"operators without a body in the file cannot be inlined: {', '.join(left)}")
     if weights != "packed":
@@ -71,16 +83,28 @@ def inline(model: onnx.ModelProto, *, opset: int = ONNX_OPSET, weights: Weights 
         # behind a Cast, stay computed: folding them would make the file larger.
         fold_constants(plain, lambda node, _: node.name not in before)
     _drop_zero_subtractions(plain)
+    RemoveUnusedNodesPass()(plain)
+    _name_by_roles(plain, calls)
     if weights == "int8":
         _store_signs_as_int8(plain)
     RemoveUnusedNodesPass()(plain)
     RemoveUnusedOpsetsPass()(plain)
+    operators = {
+        node.name: {"operator": node.op_type, "reads": node.input[0]}
+        for node in model.graph.node
+        if node.domain == DOMAIN and node.name
+    }
+    if operators:
+        plain.metadata_props[WRITTEN_OUT] = json.dumps(operators)
     proto = to_proto(plain)
     return proto if opset == version else _at_opset(proto, opset)
 
 
-def _name_after_calls(model: onnx.ModelProto, plain: ir.Model) -> None:
-    """Rename what the inliner called ``conv__7`` after the 7th call to ``layer1.0.conv.conv``, if that name is free."""
+def _calls(model: onnx.ModelProto, plain: ir.Model) -> dict[ir.Node, str]:
+    """Return for every node that the inliner made the name of the call it stands for, and name its values after that.
+
+    The inliner calls what the 7th call made ``conv__7``; the call is known by the value that it gave.
+    """
     calls = {output: node.name for node in model.graph.node if node.domain for output in node.output if node.name}
     before = {node.name for node in model.graph.node}
     made = [(node, _NUMBERED.fullmatch(node.name or "")) for node in plain.graph if node.name not in before]
@@ -89,14 +113,32 @@ def _name_after_calls(model: onnx.ModelProto, plain: ir.Model) -> None:
         for output in node.outputs:
             if match is not None and output.name in calls:
                 names[match[2]] = calls[output.name]
+    found = {}
     for node, match in made:
         if match is None or match[2] not in names:
             continue
-        node.name = f"{names[match[2]]}.{match[1]}"
+        found[node] = names[match[2]]
         for output in node.outputs:
             inner = _NUMBERED.fullmatch(output.name or "")
             if inner is not None and not output.is_graph_output():
-                output.name = f"{names[match[2]]}.{inner[1]}"
+                output.name = f"{found[node]}.{inner[1]}"
+    return found
+
+
+def _name_by_roles(plain: ir.Model, calls: Mapping[ir.Node, str]) -> None:
+    """Give the node that does a layer's work the name of its call, and what it reads the names of a packed layer."""
+    graph = plain.graph
+    taken = {node.name for node in graph if node not in calls} | set(graph.initializers)
+    for node in graph:
+        if (call := calls.get(node)) is None:
+            continue
+        node.name = free_name(call if node.op_type in _WORKERS else f"{call}.{node.op_type.lower()}", taken)
+        taken.add(node.name)
+        for index, value in enumerate(node.inputs):
+            if value is not None and value.const_value is not None and (value.name or "").endswith(".constant"):
+                role = _ROLES.get((node.op_type, index), f"{node.op_type.lower()}.operand{index}")
+                value.name = free_name(f"{call}.{role}", taken)
+                taken.add(value.name)
 
 
 def _is_foreign(node: ir.Node) -> bool:

@@ -1,23 +1,19 @@
 """``export_onnx``: a network becomes one checked ``.onnx`` file."""
 
-import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import onnx
 import onnx_ir as ir
 
-from ..runtime.errors import CheckFailed, ConfigError, ModelError, UnsupportedError, first_line
-from ..runtime.files import write_bytes
+from ..runtime.errors import UnsupportedError
 from .graph.reading import to_proto
+from .inline import inline
 from .readers import find_prover, find_reader
+from .storing import note_metadata, write_model
 
-__all__ = ["FORMAT_VERSION", "export_onnx", "write_model"]
-
-FORMAT_VERSION = 1
-"""Version of what we write into a file's metadata; raised when a reader of the older form would be misled."""
+__all__ = ["export_onnx"]
 
 
 def export_onnx(
@@ -33,11 +29,12 @@ def export_onnx(
     output_name: str | None = None,
     top_k: int = 0,
     labels: Sequence[str] | None = None,
+    plain: bool = False,
     prove: bool = True,
 ) -> Path:
     """Write ``network`` to ``path`` as ONNX with packed binary layers, and return the path.
 
-    network: a ``torch.nn.Module`` (trained, or already folded) or an ``onnx_ir.Model``.
+    network: a ``torch.nn.Module`` or an ``onnx_ir.Model``.
     example_input: a tensor or array of the shape the network takes, ``[N, C, H, W]``, or a sequence of them, one an
     argument of ``forward``; the proof draws its inputs from their range. Not looked at for an ``onnx_ir.Model``.
     metadata: JSON-able values, written as the file's properties under ``latentbit.<key>``.
@@ -48,15 +45,17 @@ def export_onnx(
     output_name: name of the output, ``"logits"`` unless given.
     top_k: add the outputs ``labels`` and ``scores``, ``[N, top_k]``: the most probable classes and their softmax.
     labels: with ``top_k``, names of the classes; without them the output ``labels`` holds class numbers (int64).
+    plain: write standard operators alone, the signs as float32 ±1: the folded network as any tool reads it.
+    :func:`latentbit.export.convert` packs such a file, and the packed one is the same bit for bit.
     prove: run the file here and in onnxruntime, on the example and others, and compare it with the network
     (docs/export.md says how; an ``onnx_ir.Model`` has nothing to be compared with). False writes it unproven.
 
     The file passes ``onnx.checker.check_model(full_check=True)`` before it is put in place under its final name.
     Raises UnsupportedError where torch cannot export the network or the file would answer otherwise, and for an option
-    that this network cannot use: an ``onnx_ir.Model`` is written as it is, and a folded network keeps the form it was
-    folded to (``pixels``, ``exact_stem``, ``int8_weights``). ConfigError for an option with a value that makes no
-    sense, InputError for an example that is none, ModelError where the result is no valid ONNX, CheckFailed where it
-    does not answer as the network does (nothing is written then), StorageError where the file cannot be written.
+    that this network cannot use: an ``onnx_ir.Model`` takes none but ``plain``. ConfigError for an option with a value
+    that makes no sense, InputError for an example that is none, ModelError where the result is no valid ONNX,
+    CheckFailed where it does not answer as the network does (nothing is written then), StorageError where the file
+    cannot be written.
     """
     options = {
         "pixels": pixels,
@@ -76,39 +75,15 @@ def export_onnx(
         raise UnsupportedError(f"an onnx_ir.Model is written as it is: leave out {', '.join(given)}")
     else:
         model = network
-    model.metadata_props["latentbit.format_version"] = json.dumps(FORMAT_VERSION)
-    for key, value in (metadata or {}).items():
-        try:
-            model.metadata_props[f"latentbit.{key}"] = json.dumps(value)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"metadata {key!r} cannot be written as JSON: {first_line(error)}") from None
+    note_metadata(model, metadata or {})
     changing = {name: given[name] for name in ("pixels", "exact_stem", "int8_weights") if name in given}
 
-    def failure(data: bytes) -> str | None:
+    packed = to_proto(model)
+
+    def failure() -> str | None:
+        data = packed.SerializeToString(deterministic=True)
         found: str | None = find_prover(network)(network, example_input, data, **changing).failure
         return found
 
-    return write_model(to_proto(model), path, failure if prove and not isinstance(network, ir.Model) else None)
-
-
-def write_model(
-    proto: onnx.ModelProto, path: str | os.PathLike[str], failure: Callable[[bytes], str | None] | None = None
-) -> Path:
-    """Check the model in full and write it, whole or not at all. Raises ModelError where ONNX's check refuses it.
-
-    ``failure`` says what else is wrong with the bytes; where it says something, CheckFailed is raised.
-    """
-    target = Path(path)
-    try:
-        onnx.checker.check_model(proto, full_check=True)
-    except Exception as error:
-        raise ModelError(f"{target} would be no valid ONNX file and is not written: {first_line(error)}") from error
-    data = proto.SerializeToString(deterministic=True)
-    wrong = None if failure is None else failure(data)
-    if wrong is not None:
-        raise CheckFailed(
-            f"{target} is not written, for it would not answer as the network does: {wrong}"
-            " (prove=False writes it all the same)"
-        )
-    write_bytes(target, data)
-    return target
+    written = inline(packed) if plain else packed
+    return write_model(written, path, failure if prove and not isinstance(network, ir.Model) else None)

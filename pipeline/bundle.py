@@ -13,11 +13,19 @@ from .sampling import stratified
 __all__ = ["make_bundle"]
 
 
-def make_bundle(run: RunDir, output: Path, *, samples: int | None = None, targets: Sequence[str] = ()) -> Path:
+def make_bundle(
+    run: RunDir,
+    output: Path,
+    *,
+    samples: int | None = None,
+    targets: Sequence[str] = (),
+    sign_key: Path | None = None,
+) -> Path:
     """Write the bundle of a run whose stages up to export are complete, to a folder or, if it ends so, a ``.zip``.
 
     samples: reference images to take, the same share of every class; None: all, at most 1,000.
     targets: classes of CPU to compile kernels for, see :data:`latentbit.runtime.machine.library.CLASSES`.
+    sign_key: PEM file with the private key to sign it with, see :mod:`latentbit.runtime.proof.signing`.
     The figures of ``train.metric`` on the recorded answers go with it.
     Raises :class:`InputError` if the run has fewer samples, :class:`StorageError` if ``output`` is in the way.
     """
@@ -37,4 +45,12 @@ def make_bundle(run: RunDir, output: Path, *, samples: int | None = None, target
     if name := run.config.train.metric:
         metric = run.config.train.import_function("metric")
         taken = replace(taken, metrics=figures(name, metric, taken.outputs, taken.truth))
-    return pack(run.path / MODEL, taken, output, tolerances=run.config.check, targets=targets, name=run.path.name)
+    return pack(
+        run.path / MODEL,
+        taken,
+        output,
+        tolerances=run.config.check,
+        targets=targets,
+        name=run.path.name,
+        sign_key=sign_key,
+    )

@@ -28,10 +28,12 @@ _target_option = click.option("--target", "targets", default="", help=f"Classes 
     "--samples", type=click.IntRange(1), help="Reference images, spread over the classes [default: at most 1000]."
 )
 @_target_option
-def bundle_command(run: Path, output: Path, samples: int | None, targets: str) -> None:
+@click.option("--sign-key", type=click.Path(path_type=Path), help="Private Ed25519 key (PEM) to sign the bundle with.")
+def bundle_command(run: Path, output: Path, samples: int | None, targets: str, sign_key: Path | None) -> None:
     """Pack what a device needs to check a finished run: model, reference, kernels, digests.
 
-    With --target the bundle carries kernels compiled ahead of time, and a device of that class needs no numba.
+    With --target the bundle carries kernels compiled ahead of time, and a device of that class needs no numba. Whoever
+    checks it says --trust-kernels to run them, or gives the public key of --sign-key.
     """
     opened = RunDir.open(run)
     for plan in plan_stages(opened, STAGES):
@@ -39,7 +41,7 @@ def bundle_command(run: Path, output: Path, samples: int | None, targets: str) -
             raise RunDirError(f"stage {plan.stage.name} of {run} is not complete ({plan.reason}): run it first")
     from .bundle import make_bundle
 
-    made = make_bundle(opened, output, samples=samples, targets=_names(targets))
+    made = make_bundle(opened, output, samples=samples, targets=_names(targets), sign_key=sign_key)
     click.echo(f"{made}: on the device, python -m latentbit.runtime check {made.name}")
 
 

@@ -78,6 +78,8 @@ def separability_command(runs: tuple[Path, ...], output: Path, images: int) -> N
         if record is None or not record.finished:
             raise RunDirError(f"{run.path} has no finished training: run pipeline run-all -o {run.path} --until train")
     first = opened[0].config.train
+    if first.named("data"):
+        raise RunDirError(f"{first.data} is your own data: separability looks at runs on the data sets of latentbit")
     for run in opened[1:]:
         if run.config.train.data != first.data:
             raise RunDirError(f"{run.path} was trained on {run.config.train.data}, {opened[0].path} on {first.data}")

@@ -31,7 +31,7 @@ def write_reference(
 ) -> dict[str, Any]:
     """Write the reference, and return the figures of the folded network on all test samples.
 
-    recorded: the arrays of :func:`latentbit.training.handover.reference.record`: outputs of all samples, signs of the
+    recorded: the arrays of :func:`latentbit.runtime.proof.recording.record`: outputs of all samples, signs of the
     chosen ones. The figures: ``accuracy`` and ``classes`` (how many), None where outputs are no class scores;
     ``metrics`` if there is a metric; ``images`` and ``samples``, how many samples there are and how many are kept.
     """

@@ -96,31 +96,27 @@ def train(run: RunDir, step: Step) -> None:
 
 
 def fold(run: RunDir, step: Step) -> None:
-    """Fold the trained network and record its answers: the reference of every check."""
-    from ..training.handover import reference
-    from ..training.handover.fold import fold as fold_network
-    from ..training.loop import trainer
-
-    dataset = _dataset(run)
-    folded = fold_network(trainer.load_network(run.path / TRAINED), **_form(run, dataset))
-    reference.save_folded(folded, run.path / FOLDED)
-    # Accuracy is measured on every test image; the reference keeps a sample of each class, so that it fits a device.
-    inputs, targets = _test_arrays(run, dataset)
-    chosen = choose_samples(run, targets, len(inputs))
-    recorded = reference.record(folded, inputs, signs_of=chosen)
-    write_json(run.path / FOLDING, write_reference(run, inputs, targets, recorded, chosen))
-
-
-def export(run: RunDir, step: Step) -> None:
-    """Write the folded network as model.onnx, with all that a user of the file needs to know."""
-    from ..export.inline import OLDEST_OPSET, inline_file
+    """Write the trained network as plain ONNX, norms folded, and record its answers: the reference of every check."""
     from ..export.writer import export_onnx
-    from ..training.handover import reference
+    from ..runtime.proof.recording import record
     from ..training.loop import trainer
 
     dataset = _dataset(run)
     network = trainer.load_network(run.path / TRAINED)
-    folded = reference.load_folded(network, run.path / FOLDED, **_form(run, dataset))
+    export_onnx(network, _example(run, dataset), run.path / FOLDED, plain=True, **_form(run, dataset))
+    # Accuracy is measured on every test image; the reference keeps a sample of each class, so that it fits a device.
+    inputs, targets = _test_arrays(run, dataset)
+    chosen = choose_samples(run, targets, len(inputs))
+    recorded = record(run.path / FOLDED, inputs, signs_of=chosen)
+    write_json(run.path / FOLDING, write_reference(run, inputs, targets, recorded, chosen))
+
+
+def export(run: RunDir, step: Step) -> None:
+    """Pack the folded network as model.onnx, with all that a user of the file needs to know."""
+    from ..export.importing.conversion import convert
+    from ..export.inline import OLDEST_OPSET, inline_file
+
+    dataset = _dataset(run)
     training, folding = current_names(_read(run, TRAINING)), _read(run, FOLDING)
     part = "validation_accuracy" if run.config.train.holdout else "test_accuracy"
     metadata: dict[str, Any] = {
@@ -135,7 +131,6 @@ def export(run: RunDir, step: Step) -> None:
     if run.config.train.metric:
         trained = training.get("metrics")
         metadata["task"] = {"metric": run.config.train.metric, "trained": trained, "folded": folding["metrics"]}
-    example = _example(run, dataset)
     top_k, classes = run.config.export.top_k, metadata.get("labels", [])
     if top_k > len(classes):
         raise ConfigError(f"export.top_k = {top_k}, but {dataset.name} has {len(classes) or 'no'} classes")
@@ -143,14 +138,14 @@ def export(run: RunDir, step: Step) -> None:
     if 0 < plain_opset < OLDEST_OPSET:
         raise ConfigError(f"export.plain_opset = {plain_opset}, but {OLDEST_OPSET} is the oldest (0: no plain file)")
     labels = classes if top_k else None
-    export_onnx(folded, example, run.path / MODEL, metadata=metadata, top_k=top_k, labels=labels)
+    convert(run.path / FOLDED, run.path / MODEL, weight_only=False, metadata=metadata, top_k=top_k, labels=labels)
     (run.path / PLAIN).unlink(missing_ok=True)
     if plain_opset:
         inline_file(run.path / MODEL, run.path / PLAIN, opset=plain_opset)
 
 
 def _form(run: RunDir, dataset: "Dataset | OwnData") -> dict[str, Any]:
-    """Return the keywords of ``fold``: what the deployed network reads, and how its float layers are stored."""
+    """Return the keywords of ``export_onnx``: what the deployed network reads, and how its float layers are stored."""
     from ..training.data.own import OwnData
     from ..training.handover.pixels import Pixels
 
@@ -179,12 +174,12 @@ def _test_arrays(
 
 
 def _example(run: RunDir, dataset: "Dataset | OwnData") -> NDArray[Any]:
-    """Return one test input as the deployed network reads it."""
+    """Return a few test inputs as the deployed network reads them."""
     from ..training.data.own import OwnData
 
     if isinstance(dataset, OwnData):
-        return np.asarray(dataset.read(dataset.test, [0])[0].numpy())
-    return _inputs(run, dataset, dataset.test_images[:1])
+        return np.asarray(dataset.read(dataset.test, range(min(4, len(dataset.test))))[0].numpy())
+    return _inputs(run, dataset, dataset.test_images[:4])
 
 
 def _inputs(run: RunDir, dataset: "Dataset", images: NDArray[np.uint8]) -> NDArray[Any]:
@@ -283,7 +278,7 @@ STAGES = (
         verify=check_names,
     ),
     Stage("fold", "2-fold", (NETWORK, STRUCTURE), (FOLDED, FOLDING, REFERENCE), fold, (*_NETWORK, "metric")),
-    Stage("export", "3-export", (STRUCTURE, TRAINING, FOLDED, FOLDING), (MODEL,), export, _NETWORK),
+    Stage("export", "3-export", (TRAINING, FOLDED, FOLDING), (MODEL,), export, ("data",)),
     Stage("run", "4-run", (MODEL, REFERENCE), (ANSWERS, RUNNING, STEPS), execute),
     Stage("check", "5-check", (MODEL, REFERENCE, ANSWERS, RUNNING), (REPORT,), check, ("metric",)),
     Stage("report", ".", (HISTORY, MODEL, REFERENCE, ANSWERS, STEPS, REPORT), (PAGE,), report),

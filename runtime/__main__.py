@@ -57,6 +57,10 @@ def _parser() -> argparse.ArgumentParser:
 
     test = commands.add_parser("check", help="check this device against the answers recorded in a bundle")
     test.add_argument("bundle", type=Path, help="folder or .zip of pipeline bundle; its tolerances hold by default")
+    test.add_argument(
+        "--trust-kernels", action="store_true", help="run the native code in the bundle, if there is some"
+    )
+    test.add_argument("--public-key", type=Path, metavar="FILE", help="key (PEM) that must have signed the bundle")
     for each in fields(Tolerances):
         test.add_argument(f"--{each.name.replace('_', '-')}", type=type(each.default), metavar="VALUE")
     test.add_argument(
@@ -118,7 +122,20 @@ def _run(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> None:
     given = {each.name: value for each in fields(Tolerances) if (value := getattr(options, each.name)) is not None}
     metric = None if options.metric is None else import_function("--metric", options.metric)
-    report = check_bundle(options.bundle, num_threads=options.threads, metric=metric, **given)
+    report = check_bundle(
+        options.bundle,
+        num_threads=options.threads,
+        metric=metric,
+        trust_kernels=options.trust_kernels,
+        public_key=options.public_key,
+        **given,
+    )
+    if report.unused_kernels is not None:
+        print(
+            f"the bundle's kernels for {report.unused_kernels} were not used, for they are native code: "
+            "--trust-kernels runs them, or --public-key FILE if their maker has signed the bundle",
+            file=sys.stderr,
+        )
     if options.json:
         print(json.dumps(report.to_json(), indent=2))
     else:

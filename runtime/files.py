@@ -36,22 +36,26 @@ def _storage_error(path: Path, error: OSError) -> StorageError:
     return StorageError(f"cannot write {path}: {reason}")
 
 
-def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Make the folder ``path`` with its parents, if need be, and return it. Raises :class:`StorageError`."""
+def make_folder(path: str | os.PathLike[str], *, mode: int = 0o777) -> Path:
+    """Make the folder ``path`` with its parents, if need be, and return it. Raises :class:`StorageError`.
+
+    mode: permissions of a new folder, less those that the umask of the process takes away.
+    """
     folder = Path(path)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode, parents=True, exist_ok=True)
     except OSError as error:
         raise _storage_error(folder, error) from error
     return folder
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], *, mode: int = 0o666) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; when the block ends well it is flushed to disk and renamed to ``path``.
 
     On an exception the temporary file is removed and ``path`` is as before. OSErrors become :class:`StorageError`.
     The temporary name is hidden and keeps the suffix of ``path``: ``np.save`` and others append a missing one.
+    mode: permissions of the file, less those that the umask of the process takes away.
     """
     final = Path(path)
     make_folder(final.parent)
@@ -65,7 +69,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield part
         with part.open("rb") as written:
             os.fsync(written.fileno())
-        part.chmod(0o666 & ~_umask())
+        part.chmod(mode & ~_umask())
         part.replace(final)
         _flush_folder(final.parent)
     except OSError as error:

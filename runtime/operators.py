@@ -18,6 +18,7 @@ __all__ = [
     "SIGNATURES",
     "SIGN_KEEPING",
     "STANDARD_DOMAINS",
+    "WRITTEN_OUT",
     "Signature",
     "channel_vector",
     "find_layer",
@@ -93,6 +94,12 @@ SIGNATURES: Mapping[str, Signature] = MappingProxyType(
     }
 )
 """Our operators by name."""
+
+WRITTEN_OUT = "latentbit.written_out"
+"""The property of a plain file (export/inline.py) that says which node of it stands for which operator of ours.
+
+JSON: by the name of the node ``{"operator": its name here, "reads": the value that is its X}``.
+"""
 
 LAYERS = frozenset(name for name, signature in SIGNATURES.items() if signature.rank)
 """Those that hold packed weights."""

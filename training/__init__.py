@@ -10,10 +10,8 @@ from ..runtime.lazy import lazy
 if TYPE_CHECKING:
     from .data.catalogue import load
     from .data.dataset import Dataset, make_dataset
-    from .handover.fold import fold
     from .handover.pixels import Pixels
     from .handover.proving.prove import Proof, prove
-    from .handover.reader import register_emitter
     from .latent.objectives import Objective, build_objective
     from .layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign, set_progress
     from .layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
@@ -43,12 +41,10 @@ __all__ = [
     "build_model",
     "build_objective",
     "choose_weights",
-    "fold",
     "load",
     "load_network",
     "make_dataset",
     "prove",
-    "register_emitter",
     "set_progress",
     "set_real_weights",
     "train",
@@ -76,12 +72,10 @@ __getattr__, __dir__ = lazy(
         "build_model": "models.catalogue",
         "build_objective": "latent.objectives",
         "choose_weights": "layers.weights",
-        "fold": "handover.fold",
         "load": "data.catalogue",
         "load_network": "loop.loading",
         "make_dataset": "data.dataset",
         "prove": "handover.proving.prove",
-        "register_emitter": "handover.reader",
         "set_progress": "layers.binary",
         "set_real_weights": "layers.weights",
         "train": "loop.trainer",

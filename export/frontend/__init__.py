@@ -15,6 +15,5 @@ files of others (:mod:`..importing.packing`). Each pass does one thing to the wh
 :mod:`.pixels`     uint8 images as input, or an exact first convolution
 :mod:`.storage`    float weights that remain as int8
 :mod:`.naming`     module paths as names
-:mod:`.classes`    the most probable classes as outputs
 =================  ====================================================================================
 """

@@ -7,9 +7,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ..graph.constants import add_constant
+from ..graph.constants import add_constant, free_name
 
-__all__ = ["constant_of", "free_name", "insert_before", "path_of", "replace_node", "set_constant"]
+__all__ = ["constant_of", "free_constant", "insert_before", "path_of", "replace_node", "set_constant"]
 
 
 def constant_of(value: ir.Value | None) -> NDArray[Any] | None:
@@ -35,17 +35,12 @@ def set_constant(graph: ir.Graph, node: ir.Node, index: int, name: str, array: N
         node.replace_input_with(index, None)
         if not old.uses() and old.name and old.name in graph.initializers:
             graph.initializers.pop(old.name)
-    node.replace_input_with(index, add_constant(graph, free_name(graph, name), array))
+    node.replace_input_with(index, add_constant(graph, free_constant(graph, name), array))
 
 
-def free_name(graph: ir.Graph, name: str) -> str:
+def free_constant(graph: ir.Graph, name: str) -> str:
     """Return ``name``, with a number behind it where an initializer or an input has it."""
-    taken = {*graph.initializers, *(value.name for value in graph.inputs)}
-    found, count = name, 1
-    while found in taken:
-        count += 1
-        found = f"{name}_{count}"
-    return found
+    return free_name(name, {*graph.initializers, *(value.name for value in graph.inputs)})
 
 
 def insert_before(

@@ -9,10 +9,10 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from ... import __version__
 from ...runtime.bits import DOMAIN, OPSET_VERSION
+from ..classes import rank_classes
 from ..importing.packing import pack_layers
 from ..importing.rewriting import Rewriting
 from ..opset import ONNX_OPSET
-from .classes import rank_classes
 from .naming import name_all
 from .norms import fold_norms
 from .pixels import take_pixels
@@ -67,8 +67,7 @@ def finish(
         store_as_int8(model)
     RemoveUnusedNodesPass()(model)
     name_all(model, program.name, program.leaves, program.inputs, program.outputs)
-    if top_k:
-        rank_classes(model, top_k, labels)
+    rank_classes(model, top_k, labels)
     Rewriting(model).finish()
     return _described(model, program.name)
 
@@ -77,8 +76,10 @@ def _described(model: ir.Model, name: str) -> ir.Model:
     graph = model.graph
     graph.name, graph.doc_string = name, ""
     graph.metadata_props.clear()
+    used = {node.domain for node in graph.all_nodes()}
+    others = {domain: version for domain, version in graph.opset_imports.items() if domain in used}
     graph.opset_imports.clear()
-    graph.opset_imports.update({"": ONNX_OPSET, DOMAIN: OPSET_VERSION})
+    graph.opset_imports.update({**others, "": ONNX_OPSET, DOMAIN: OPSET_VERSION})
     model.ir_version = _IR_VERSION
     model.producer_name, model.producer_version = "latentbit", __version__
     model.domain, model.model_version, model.doc_string = "ai.latentbit.models", 1, ""

@@ -9,7 +9,8 @@ import onnx_ir as ir
 
 from ...runtime.bits import DOMAIN
 from ...runtime.operators import LAYERS
-from .editing import free_name
+from ..graph.constants import free_name
+from .editing import free_constant
 
 __all__ = ["name_all"]
 
@@ -48,12 +49,8 @@ def name_all(
     taken: set[str] = set()
     for node, origin in zip(nodes, origins, strict=True):
         suffix = node.metadata_props.get("latentbit.suffix", node.op_type.lower())
-        node.name = origin.base if heads[origin.run] is node else f"{origin.base}.{suffix}"
-        count = 1
-        wanted = node.name
-        while node.name in taken:
-            count += 1
-            node.name = f"{wanted}_{count}"
+        wanted = origin.base if heads[origin.run] is node else f"{origin.base}.{suffix}"
+        node.name = free_name(wanted, taken)
         taken.add(node.name)
         for index, value in enumerate(node.outputs):
             value.name = f"{node.name}.out{index or ''}"
@@ -96,4 +93,4 @@ def _name_constants(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
         for index, value in enumerate(node.inputs):
             if value is None or value.const_value is None or not (value.name or "").endswith(".constant"):
                 continue
-            value.name = free_name(graph, f"{node.name}.operand{index}")
+            value.name = free_constant(graph, f"{node.name}.operand{index}")

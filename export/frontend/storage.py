@@ -1,4 +1,10 @@
-"""Float weights that remain as int8, one scale an output channel: Cast and Mul, which an executor computes once."""
+"""Float weights that remain as int8, one scale an output channel: a quarter of their bytes, still float arithmetic.
+
+``w ≈ scale·q`` with ``scale = max|w| / 127``, ``q = round(w / scale)`` (symmetric, per channel, as in arXiv 1806.08342,
+section 2). In the file it is Cast and Mul, which onnxruntime computes once, when it loads. (DequantizeLinear says the
+same in one node, but onnxruntime 1.32 keeps it for its int8 kernels and carries it out at every run: the float layers
+at the end of a ResNet-18 took 328 µs with it, 219 µs without, best of 200 runs of ``bench/nets/int8_storage.py``.)
+"""
 
 import numpy as np
 import onnx_ir as ir

@@ -9,7 +9,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from ...runtime.errors import UnsupportedError
 from ..graph.constants import Constants, add_constant, fold_constants
-from .editing import constant_of, free_name, replace_node, set_constant
+from .editing import constant_of, free_constant, replace_node, set_constant
 
 __all__ = ["compute_constants", "name_sizes", "refuse_chance", "settle_forms"]
 
@@ -46,7 +46,7 @@ def compute_constants(model: ir.Model) -> None:
     graph = model.graph
     for old in [name for name in graph.initializers if name in names]:
         value = graph.initializers[old]
-        value.name = free_name(graph, names[old])
+        value.name = free_constant(graph, names[old])
 
 
 def _known_sizes(node: ir.Node) -> NDArray[np.int64] | None:
@@ -73,7 +73,10 @@ def _source(value: ir.Value) -> str | None:
 
 
 def name_sizes(model: ir.Model) -> None:
-    """Call the symbolic sizes of the inputs ``N``, ``H`` and ``W`` everywhere; others are not known."""
+    """Call the symbolic sizes of the inputs ``N``, ``H`` and ``W`` everywhere, and multiples of them ``20*N``.
+
+    Others are not known.
+    """
     names: dict[str, str] = {}
     for value in model.graph.inputs:
         for axis, size in enumerate(value.shape or ()):
@@ -86,7 +89,11 @@ def name_sizes(model: ir.Model) -> None:
 
 
 def _named(size: int | ir.SymbolicDim, names: Mapping[str, str]) -> int | str | None:
-    return size if isinstance(size, int) else names.get(str(size.value))
+    if isinstance(size, int):
+        return size
+    factor, times, symbol = str(size.value).rpartition("*")
+    name = names.get(symbol)
+    return f"{factor}{times}{name}" if name and (factor.isdigit() or not times) else None
 
 
 def settle_forms(model: ir.Model) -> None:

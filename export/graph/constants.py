@@ -5,7 +5,7 @@ latent weight. :class:`Constants` computes such a value on demand with ``onnx.re
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,18 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from ...runtime.operators import STANDARD_DOMAINS
 
-__all__ = ["Constants", "add_constant", "fold_constants"]
+__all__ = ["Constants", "add_constant", "fold_constants", "free_name"]
 
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+
+
+def free_name(name: str, taken: Container[str | None]) -> str:
+    """Return ``name``, with a number behind it where it is taken."""
+    found, count = name, 1
+    while found in taken:
+        count += 1
+        found = f"{name}_{count}"
+    return found
 
 
 def add_constant(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:

@@ -8,9 +8,8 @@
 A new dialect is a function that rewrites its operators in place, and one line in :data:`DIALECTS`.
 """
 
-import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,14 +25,16 @@ from ... import __version__
 from ...runtime.bits import DOMAIN, OPSET_VERSION
 from ...runtime.errors import ConfigError, ModelError, first_line
 from ...runtime.operators import STANDARD_DOMAINS
+from ..classes import rank_classes
 from ..graph.constants import fold_constants
 from ..graph.reading import OnnxFile, inlined, load_onnx, standard_opset, to_graph, to_proto
 from ..inline import inline as inline_functions
 from ..opset import ONNX_OPSET, functions
-from ..writer import FORMAT_VERSION, write_model
+from ..storing import note_metadata, write_model
 from .layers import label
 from .packing import Outcome, pack_layers
 from .qonnx import lower_qonnx
+from .restoring import restore
 
 __all__ = ["DIALECTS", "ConversionReport", "convert", "read_plain"]
 
@@ -72,6 +73,9 @@ def convert(
     inline: bool = False,
     opset: int = ONNX_OPSET,
     weights: Literal["float", "int8", "packed"] = "float",
+    metadata: Mapping[str, Any] | None = None,
+    top_k: int = 0,
+    labels: Sequence[str] | None = None,
 ) -> ConversionReport:
     """Pack the binary layers of the ONNX file ``source``, write ``target``, and report what became of every layer.
 
@@ -79,19 +83,23 @@ def convert(
     weight_only: also pack layers with ±scale weights and a real input (one bit a weight, arithmetic in float).
     sign_zero: what ONNX ``Sign`` gives for 0 in a packed layer: "keep" its 0 (a layer that can meet it is not binary),
     or take it as "plus" or "minus" one, which is noted in the report.
+    A plain file of ours becomes again what it was, bit for bit (:mod:`.restoring`); the options are for other layers.
     inline, opset, weights: write plain ONNX without functions, see :func:`latentbit.export.inline.inline`.
+    metadata, top_k, labels: as :func:`latentbit.export.export_onnx` takes them; they are added to what the file has.
 
     Raises ModelError where the source is missing, no valid model, or holds operators that stock onnxruntime does not
-    know once the dialects are read; ConfigError for a word that is none of those listed, StorageError where the target
-    cannot be written.
+    know once the dialects are read; ConfigError for a word that is none of those listed or an option that does not fit,
+    UnsupportedError for ``top_k`` of no class scores, StorageError where the target cannot be written.
     """
     if sign_zero not in ("keep", "plus", "minus"):
         raise ConfigError(f"sign_zero is 'keep', 'plus' or 'minus', not {sign_zero!r}")
     file = load_onnx(source)
     model = read_plain(file)
+    restore(model)
     layers = pack_layers(model, weight_only=weight_only, sign_zero=sign_zero)
     model.producer_name, model.producer_version = "latentbit", __version__
-    model.metadata_props["latentbit.format_version"] = json.dumps(FORMAT_VERSION)
+    rank_classes(model, top_k, labels)
+    note_metadata(model, metadata or {})
     proto = to_proto(model)
     written = write_model(inline_functions(proto, opset=opset, weights=weights) if inline else proto, target)
     return ConversionReport(str(file.path), str(written), tuple(layers), file.size, written.stat().st_size)

@@ -20,6 +20,7 @@ from ..graph.reading import load_onnx, standard_opset, to_graph, to_proto
 from .conversion import read_plain
 from .layers import is_layer, label, shape_of
 from .packing import Outcome, pack_layers
+from .restoring import restore
 
 __all__ = ["Inspection", "LayerInfo", "inspect"]
 
@@ -85,6 +86,7 @@ def inspect(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[int]]
     file = load_onnx(path)
     model = read_plain(file)
     copy = to_graph(to_proto(model))
+    restore(copy)
     outcomes = pack_layers(copy)  # what convert would do, and why not
     model = _with_sizes(model, shapes or {})
     constants = Constants(model)

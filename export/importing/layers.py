@@ -135,7 +135,7 @@ def _bias(node: ir.Node, outputs: int, constants: Constants, factor: float = 1.0
 def _conv(node: ir.Node, constants: Constants) -> Layer:
     weight = _weight(node, 1, constants)
     if weight.ndim != 4:
-        raise StaysFloat(f"a {weight.ndim - 2}-D convolution has no packed form, only a 2-D one")
+        raise StaysFloat(f"a {weight.ndim - 2}-D convolution has no packed form, only one over one axis or two")
     group = node.attributes.get_int("group", 1)
     strides = tuple(node.attributes.get_ints("strides", [1, 1]))
     dilations = tuple(node.attributes.get_ints("dilations", [1, 1]))
@@ -205,7 +205,7 @@ def _matmul(node: ir.Node, constants: Constants) -> Layer:
     if weight.ndim != 2:
         raise StaysFloat(f"a MatMul with a weight of {weight.ndim} axes has no packed form")
     if shape is None or len(shape) != 2:
-        rank = "unknown rank" if shape is None else f"{len(shape)} axes"
+        rank = "unknown rank" if shape is None else f"{len(shape)} axes, of which only the first may be symbolic"
         raise StaysFloat(f"its input has {rank}: a packed dense layer takes [N, K]")
     assert node.inputs[0] is not None
     return Layer(node, node.inputs[0], np.ascontiguousarray(weight.T))

@@ -6,7 +6,8 @@ Layers are taken in order, so that what is known of one (its output is never 0, 
 * ``weight-only``: the weights are signs, the input is real; BinaryWeightConv2d or BinaryWeightGemm;
 * ``float``: left as it is.
 
-Whatever is not binary has its reason. Scales, biases and what follows per channel go into the layer's scale and bias:
+Layers over sequences and frames are lifted to images and rows first (:mod:`.lifting`). Whatever is not binary has its
+reason. Scales, biases and what follows per channel go into the layer's scale and bias:
 composed in float64, rounded once.
 """
 
@@ -23,6 +24,7 @@ from ..folding import Affine
 from ..graph.constants import Constants
 from .activations import Activations, Signs
 from .layers import Layer, StaysFloat, is_layer, label, read_layer, split_signs
+from .lifting import lift_layers
 from .rewriting import Rewriting
 from .tail import Tail, read_tail
 
@@ -54,12 +56,14 @@ def pack_layers(model: ir.Model, *, weight_only: bool = True, sign_zero: str = "
     weight_only: also pack layers whose input is real. sign_zero: which sign an activation gets that is 0 where its
     source is 0 (``Sign``): "plus", "minus", or "keep", which leaves the layer that reads it unpacked.
     """
+    lift_layers(model)
     packer = _Packer(model, weight_only, sign_zero)
     outcomes = []
     for node in list(model.graph.all_nodes()):
         if is_layer(node):
             outcomes.append(_already(node) if node.domain == DOMAIN else packer.pack(node))
     packer.rewriting.finish()
+    lift_layers(model)
     return outcomes
 
 

@@ -1,6 +1,6 @@
 """Editing a graph in place: new nodes beside old ones, unique names, constants, and no loose ends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 
 from ...runtime.bits import DOMAIN, OPSET_VERSION
-from ..graph.constants import add_constant
+from ..graph.constants import add_constant, free_name
 from ..opset import functions
 
 __all__ = ["Rewriting"]
@@ -26,10 +26,7 @@ class Rewriting:
 
     def unique(self, name: str) -> str:
         """Return ``name``, with a number behind it where it is taken."""
-        found, count = name, 1
-        while found in self._taken:
-            count += 1
-            found = f"{name}_{count}"
+        found = free_name(name, self._taken)
         self._taken.add(found)
         return found
 
@@ -66,6 +63,14 @@ class Rewriting:
         for user, index in tuple(old.uses()):
             if user is not new_node:
                 user.replace_input_with(index, new)
+
+    def release(self, nodes: Collection[ir.Node]) -> None:
+        """Give the names of constants free that no node reads but these, which are to be replaced."""
+        for value in {value for node in nodes for value in node.inputs if value is not None}:
+            if value.is_initializer() and all(use.node in nodes for use in value.uses()):
+                name = value.name
+                value.name = self.unique(f"{name}.replaced")
+                self._taken.discard(name)
 
     def take_place(self, chain: Sequence[ir.Node], added: ir.Node) -> None:
         """Put ``added`` in the place of a chain of nodes, under the first one's name and with the last one's output."""

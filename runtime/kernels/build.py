@@ -45,13 +45,13 @@ def build_libraries(folder: Path, classes: Sequence[str]) -> list[Path]:
     for name in classes:
         if name not in CLASSES:
             raise ConfigError(f"there is no class of CPU {name!r}: known are {', '.join(CLASSES)}")
-    make_folder(folder)
+    make_folder(folder, mode=0o755)  # what others can write is not loaded again
     paths = []
     with tempfile.TemporaryDirectory() as scratch:
         _emit_in_a_process(Path(scratch))
         for name in classes:
             target = folder / f"{name}.so"
-            with atomic_path(target) as part:
+            with atomic_path(target, mode=0o644) as part:
                 shared = _link(name, _compile(name, Path(scratch)), Path(scratch))
                 part.write_bytes(sealed(shared.read_bytes()))
             paths.append(target)

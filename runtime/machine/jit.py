@@ -7,27 +7,25 @@
 
 A process that finds the object imports no numba, whose registries alone would take half of its start and a third of its
 memory. An object belongs to one state of the kernels' sources, to one CPU and one version of the compilers; one that is
-cut or altered is made anew.
+cut or altered is made anew. :mod:`.cache` says who may have written it.
 """
 
 import hashlib
 import importlib
 import os
 import threading
-import warnings
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtraError, StorageError
-from ..files import atomic_path
-from .library import sealed, source_digest, unsealed
+from ..errors import MissingExtraError
+from .cache import keep_object, kept_object
 from .objects import emit_object, kernel_ir
 
 __all__ = ["kernel_address"]
 
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""Held while a module is compiled or loaded; a signal handler, and a forked process, may need a kernel meanwhile."""
 
 
 def kernel_address(module: str, symbol: str) -> int:
@@ -40,17 +38,26 @@ def kernel_address(module: str, symbol: str) -> int:
     return address
 
 
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 @cache
 def _engine(module: str) -> Any:
     """Return llvmlite's engine that holds the kernels of a module."""
     try:
         llvm: Any = importlib.import_module("llvmlite.binding")
         machine = _machine()
-        path = _cache_folder() / f"{module}-{_identity()}.o"
-        data = unsealed(path.read_bytes()) if path.is_file() else None
+        name = f"{module}-{_identity()}.o"
+        data = kept_object(name)
         if data is None:
             data = emit_object(kernel_ir(importlib.import_module(f"..kernels.{module}", __package__)), machine, 0, {})
-            _keep(path, data)
+            keep_object(name, data)
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] not in ("llvmlite", "numba"):
             raise
@@ -62,14 +69,6 @@ def _engine(module: str) -> Any:
     engine.add_object_file(llvm.ObjectFileRef.from_data(data))
     engine.finalize_object()
     return engine
-
-
-def _keep(path: Path, data: bytes) -> None:
-    try:
-        with atomic_path(path) as part:
-            part.write_bytes(sealed(data))
-    except StorageError as error:
-        warnings.warn(f"kernels are compiled again at each start: {error}", RuntimeWarning, stacklevel=2)
 
 
 def _machine() -> Any:
@@ -88,8 +87,3 @@ def _identity() -> str:
     llvm: Any = importlib.import_module("llvmlite.binding")
     parts = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), version("llvmlite"), version("numba"))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def _cache_folder() -> Path:
-    root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "latentbit" / "kernels" / source_digest()[:16]

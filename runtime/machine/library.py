@@ -9,6 +9,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from ..errors import ModelError
 from .cpu import cpu_features
+from .ownership import distrust
 
 __all__ = [
     "CLASSES",
@@ -107,11 +109,23 @@ def _from_environment() -> Library | None:
         return None
     path = Path(place)
     if not path.is_dir():
-        return load_library(path)
+        return _trusted(path)
     for name in cpu_classes():
         if (path / f"{name}.so").is_file():
-            return load_library(path / f"{name}.so")
+            return _trusted(path / f"{name}.so")
     raise ModelError(f"{VARIABLE}={path} holds no library for this CPU ({cpu_class() or 'of no known class'})")
+
+
+def _trusted(file: Path) -> Library | None:
+    """Load a library that nobody else can have written; another one is not used, and a warning says so."""
+    try:
+        for path in (file.resolve().parent, file):
+            if (reason := distrust(path)) is not None:
+                warnings.warn(f"{VARIABLE} is not used: {path} {reason}", RuntimeWarning, stacklevel=2)
+                return None
+    except OSError as error:
+        raise ModelError(f"cannot read the kernel library {file}: {error.strerror}") from None
+    return load_library(file)
 
 
 @cache

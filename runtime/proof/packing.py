@@ -14,6 +14,7 @@ from ..errors import ModelError, StorageError
 from ..files import atomic_path, make_folder, sha256_file, write_bytes
 from .bundle import BUNDLE_VERSION, MANIFEST, manifest_bytes
 from .reference import Reference, load_reference, save_reference
+from .signing import SIGNATURE, sign
 from .tolerances import Tolerances
 
 __all__ = ["make_bundle"]
@@ -25,6 +26,7 @@ A bundle of latentbit {version}: {name}, {samples} reference images.
    (or install the wheel of latentbit {version}; no extra is needed: no torch). Kernels compiled ahead: {targets}.
 2. python -m latentbit.runtime check .
    compares this device with the recorded answers: integers bit for bit, outputs, accuracy. Exit code 0 is a pass.
+   Kernels in the bundle are native code, which it runs with --trust-kernels, or with --public-key FILE if it is signed.
 3. python -m latentbit.runtime info model.onnx     which kernel runs each layer, and why
 4. python -m latentbit.runtime bench model.onnx    how long an image takes here
 
@@ -40,6 +42,7 @@ def make_bundle(
     tolerances: Tolerances | None = None,
     targets: Sequence[str] = (),
     name: str = "",
+    sign_key: str | os.PathLike[str] | None = None,
 ) -> Path:
     """Write what a device needs to check a model to a folder or, if ``output`` ends so, a ``.zip``; return its path.
 
@@ -48,6 +51,7 @@ def make_bundle(
     tolerances: those that the device's check holds by default; None: the defaults.
     targets: classes of CPU to compile kernels for, see :data:`latentbit.runtime.machine.library.CLASSES`.
     name: what the bundle is called in its README; the model's name without it.
+    sign_key: PEM file with the private key to sign it with, see :mod:`.signing`.
 
     Raises :class:`ModelError` where there is no model, :class:`DataError` for a reference that is none,
     :class:`StorageError` if ``output`` is in the way or cannot be written.
@@ -63,7 +67,9 @@ def make_bundle(
         folder = make_folder(Path(scratch) / "bundle")
         shutil.copyfile(source, folder / "model.onnx")
         save_reference(recorded, folder / "reference.npz")
-        _fill(folder, tolerances or Tolerances(), targets, name or source.stem, len(recorded.inputs))
+        manifest = _fill(folder, tolerances or Tolerances(), targets, name or source.stem, len(recorded.inputs))
+        if sign_key is not None:
+            write_bytes(folder / SIGNATURE, sign(manifest, Path(sign_key)))
         if place.suffix == ".zip":
             _zip(folder, place)
         else:
@@ -71,8 +77,8 @@ def make_bundle(
     return place
 
 
-def _fill(folder: Path, tolerances: Tolerances, targets: Sequence[str], name: str, samples: int) -> None:
-    """Add kernels, requirements and README, and close the folder with its manifest."""
+def _fill(folder: Path, tolerances: Tolerances, targets: Sequence[str], name: str, samples: int) -> bytes:
+    """Add kernels, requirements and README; close the folder with its manifest and return that."""
     if targets:
         from ..kernels.build import build_libraries
 
@@ -92,7 +98,9 @@ def _fill(folder: Path, tolerances: Tolerances, targets: Sequence[str], name: st
         "tolerances": asdict(tolerances),
         "files": {each: sha256_file(folder / each) for each in names},
     }
-    write_bytes(folder / MANIFEST, manifest_bytes(entries))
+    manifest = manifest_bytes(entries)
+    write_bytes(folder / MANIFEST, manifest)
+    return manifest
 
 
 def _base_requirements() -> list[str]:

@@ -31,8 +31,8 @@ class Tolerances:
     max_flipped_share: float = _between(1e-4, 0.0, 1.0)
     min_top1_agreement: float = _between(0.995, 0.0, 1.0)
     max_accuracy_drop: float = _between(0.005, 0.0, 1.0)
-    oracle_samples: int = _between(32, 1)
-    latency_runs: int = _between(200, 1)
+    oracle_samples: int = _between(32, 1, 1_000_000)
+    latency_runs: int = _between(200, 1, 100_000)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -45,8 +45,12 @@ class Tolerances:
     def from_json(cls, values: Mapping[str, Any]) -> "Tolerances":
         """Return the tolerances that a manifest states; those that it leaves out are the defaults.
 
-        Raises :class:`DataError` for one that is not known, :class:`ConfigError` for a value out of its range.
+        Raises :class:`DataError` for one that is not known or no number, :class:`ConfigError` for one out of its range.
         """
         if unknown := sorted(set(values) - {each.name for each in fields(cls)}):
             raise DataError(f"there is no tolerance {unknown[0]}: the latentbit that wrote it was another version")
+        for each in fields(cls):
+            value = values.get(each.name, each.default)
+            if type(value) not in (int, type(each.default)):
+                raise DataError(f"the tolerance {each.name} is {value!r}, which is no number for it; make it again")
         return cls(**values)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from time import perf_counter
+from weakref import ReferenceType, ref
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ..layout.words import SHARED_HEAD
 from ..steps.step import Step
 from .pace import Pace
 
-__all__ = ["Helpers", "Program"]
+__all__ = ["Claim", "Helpers", "Program"]
 
 
 @cache
@@ -45,15 +46,15 @@ class Program:
         if helpers is None or self._help is None:
             self._alone(self._table.ctypes.data, self._count, 0, self._images)
             return
-        shared = (helpers.always or self._pace.shared()) and helpers.claim()
+        claim = helpers.claim() if helpers.always or self._pace.shared() else None
         start = perf_counter()
-        if shared:
-            self._share(helpers)
+        if claim is not None:
+            self._share(helpers, claim)
         else:
             self._alone(self._table.ctypes.data, self._count, 0, self._images)
-        self._pace.took(shared, perf_counter() - start)
+        self._pace.took(claim is not None, perf_counter() - start)
 
-    def _share(self, helpers: "Helpers") -> None:
+    def _share(self, helpers: "Helpers", claim: "Claim") -> None:
         try:
             self._shared[SHARED_HEAD:] = 0
             self._shared[0] = 1
@@ -63,7 +64,7 @@ class Program:
             while self._shared[1]:  # a helper is about to leave
                 pass
         finally:
-            helpers.release()
+            helpers.release(claim)
 
     def help(self) -> None:
         """Take part in a run."""
@@ -80,6 +81,10 @@ class _Desk:
     closed: bool = False
 
 
+class Claim:
+    """A run's hold on the helpers. It ends with this object, at whatever point an exception ends the run."""
+
+
 class Helpers:
     """Sleeping threads that serve one run at a time; they end with their owner.
 
@@ -88,18 +93,32 @@ class Helpers:
 
     def __init__(self, count: int, *, always: bool = False) -> None:
         self.count, self.always = count, always
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as in a process that has been forked: the threads of the other are not in it."""
         self._desk = _Desk(threading.Semaphore(0))
-        self._busy = threading.Lock()
+        self._holder: dict[str, ReferenceType[Claim]] = {}
         self._started = False
 
-    def claim(self) -> bool:
-        """Take the helpers for a run; False where another run has them."""
-        return self._busy.acquire(blocking=False)
+    def claim(self) -> Claim | None:
+        """Take the helpers for a run; None where another run has them.
 
-    def release(self) -> None:
+        No lock is held meanwhile, so a signal handler that runs the session finds them taken, and does without.
+        """
+        claim = Claim()
+        mine = ref(claim)
+        before = self._holder.setdefault("run", mine)  # one step, which no thread and no signal can divide
+        if before is not mine and before() is None:  # of a run that an exception ended
+            self._holder["run"] = before = mine
+        return claim if before is mine else None
+
+    def release(self, claim: Claim) -> None:
         """Give the helpers back."""
-        self._desk.program = None
-        self._busy.release()
+        holder = self._holder.get("run")
+        if holder is not None and holder() is claim:
+            self._desk.program = None
+            self._holder.pop("run", None)
 
     def call(self, program: Program) -> None:
         """Ring for help with a program."""

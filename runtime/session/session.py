@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from os import PathLike
 from time import perf_counter_ns
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 import onnx
@@ -34,6 +36,9 @@ from .program import Helpers
 __all__ = ["InferenceSession", "LayerTrace", "ModelMeta", "ValueInfo"]
 
 _SHAPES_KEPT = 4
+_sessions: "WeakSet[InferenceSession]" = WeakSet()
+"""All that are open: after a fork each has to know."""
+
 Result = TypeVar("Result")
 _SHARE = ("auto", "always", "never")
 """Whether kernels share their work out among the threads of a session."""
@@ -84,8 +89,9 @@ class InferenceSession:
             is measured to help; ``"always"`` whenever the threads are free (another run of this session may have them);
             ``"never"`` leaves the kernels to the calling thread, and several threads to float parts alone.
 
-    A session may be used by several threads at once. Its first call for new input shapes makes the buffers, which takes
-    longer.
+    A session may be used by several threads at once, and in the handler of a signal. Its first call for new input
+    shapes makes the buffers, which takes longer. In a forked process a session of one thread goes on; one of several
+    is refused there with an InputError, for its threads stay behind: open it after the fork.
 
     Raises ModelError for a file that cannot be run, InputError for an option that cannot be used.
     """
@@ -118,9 +124,12 @@ class InferenceSession:
             if isinstance(segment, FloatSegment)
         }
         self._free: OrderedDict[Any, list[Context]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may run the session while its thread holds it
+        self._forked = False
+        self._num_threads = num_threads
         alone = num_threads == 1 or share == "never"
         self._helpers = None if alone else Helpers(num_threads - 1, always=share == "always")
+        _sessions.add(self)
 
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Return the outputs of these names (None: all) for the fed arrays.
@@ -205,9 +214,14 @@ class InferenceSession:
     def _in_context(self, arrays: Arrays, use: Callable[[Context], Result]) -> Result:
         """Return what ``use`` makes of a context for these shapes; a context in which it fails is not used again."""
         key = tuple((name, array.shape) for name, array in sorted(arrays.items()))
+        if self._forked and self._num_threads > 1:
+            raise InputError(
+                f"this session of {self._num_threads} threads was opened before the process was forked, and its "
+                "threads stayed there; open it in the new process, or with num_threads=1"
+            )
         with self._lock:
             free = self._free.get(key)
-            context = free.pop() if free else None
+            context = free.pop() if free else None  # a handler in between gives back what it takes
         if context is None:
             context = Context(self._plan, self._sessions, self._prepared, self._helpers)
         try:
@@ -223,6 +237,20 @@ class InferenceSession:
             while len(self._free) > _SHAPES_KEPT:
                 self._free.popitem(last=False)
         return result
+
+
+def _after_fork() -> None:
+    """Give the sessions of a new process what its threads may have held when they were left behind."""
+    for session in _sessions:
+        session._forked = True
+        session._lock = threading.RLock()
+        session._free.clear()
+        if session._helpers is not None:
+            session._helpers.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _described(info: onnx.ValueInfoProto, model: Model) -> ValueInfo:

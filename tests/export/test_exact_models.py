@@ -13,14 +13,13 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 
-from latentbit.export import export_onnx
 from latentbit.runtime import InferenceSession
 from latentbit.runtime.bits import unpack_signs
 from latentbit.training.data.catalogue import load
-from latentbit.training.handover.fold import fold
 from latentbit.training.handover.pixels import Pixels
-from latentbit.training.handover.reference import record
 from latentbit.training.models.blocks import BinaryBlock, build_stem
+
+from ..support.deployed import folded, packed, record_of
 
 
 class Exact(nn.Module):
@@ -48,7 +47,7 @@ def images() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory, images: NDArray[np.uint8]) -> tuple[Path, dict[str, Any]]:
-    """The file of an exact model with values as after training, and the record of its folded reference."""
+    """The file of an exact model with values as after training, and the record of its folded network."""
     data = load("digits")
     torch.manual_seed(0)
     network = Exact()
@@ -56,9 +55,9 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, images: NDArray[np.uint8]
     with torch.no_grad():
         for _ in range(20):  # batch norms see the data, so that signs are balanced
             network(torch.from_numpy(data.normalise(data.train_images[:256])))
-    folded = fold(network, pixels=Pixels(data.mean, data.std, data.pixel_range), exact_stem=True)
-    path = export_onnx(folded, images[:1], tmp_path_factory.mktemp("exact") / "model.onnx")
-    return path, record(folded, images)
+    pixels = Pixels(data.mean, data.std, data.pixel_range)
+    path = folded(network, images[:4], tmp_path_factory.mktemp("exact"), pixels=pixels, exact_stem=True)
+    return packed(path), record_of(path, images)
 
 
 def with_signs_as_outputs(path: Path) -> onnx.ModelProto:

@@ -90,8 +90,16 @@ def test_the_round_barrier_is_kept_and_zero_padding_costs_nothing(packed: onnx.M
 
 
 def test_nodes_are_named_after_their_layer(packed: onnx.ModelProto) -> None:
-    names = {node.op_type: node.name for node in inline(packed).graph.node if node.name.startswith("a.conv.")}
-    assert {"Conv", "Round", "Mul", "Add"} <= set(names)
+    names = {node.op_type: node.name for node in inline(packed).graph.node if node.name.startswith("a.conv")}
+    assert {
+        "Conv": "a.conv",
+        "Round": "a.conv.round",
+        "Mul": "a.conv.mul",
+        "Add": "a.conv.add",
+    }.items() <= names.items()
+    assert {f"a.conv.{role}" for role in ("weight", "scale", "bias")} < {
+        t.name for t in inline(packed).graph.initializer
+    }
     assert len({node.name for node in inline(packed).graph.node}) == len(inline(packed).graph.node)
 
 

@@ -6,40 +6,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from onnx import helper
 
 from latentbit.export import export_onnx
-from latentbit.export.builder import GraphBuilder
 from latentbit.runtime.errors import ConfigError, ModelError, StorageError, UnsupportedError
+
+from ..support.graph import Graph
 
 
 def doubling() -> ir.Model:
-    builder = GraphBuilder("doubling")
-    x = builder.input("input", ["N", 3])
-    two = builder.constant("two", np.array(2, np.float32))
-    y = builder.node("Mul", [x, two], "double", ["N", 3])
-    z = builder.node("Mul", [y, builder.constant("two", np.array(2, np.float32))], "double", ["N", 3])
-    builder.output(z, "logits")
-    builder.output(x, "same")
-    return builder.model({"of": "test"})
-
-
-def test_names_are_unique_and_constants_shared(tmp_path: Path) -> None:
-    model = onnx.load(export_onnx(doubling(), None, tmp_path / "m.onnx"))
-    assert [node.name for node in model.graph.node] == ["double", "double_2", "same"]
-    assert [tensor.name for tensor in model.graph.initializer] == ["two"]
-    assert [output.name for output in model.graph.output] == ["logits", "same"]
-
-
-def test_constants_of_one_name_and_other_values_are_kept_apart() -> None:
-    builder = GraphBuilder("g")
-    first = builder.constant("c", np.zeros(2, np.float32))
-    assert builder.constant("c", np.zeros(2, np.float32)) is first
-    assert builder.constant("c", np.ones(2, np.float32)).name == "c_2"
-    assert builder.constant("c", np.zeros(2, np.int64)).name == "c_3"
+    graph = Graph()
+    value = graph.node("Mul", ["input", graph.constant(2.0)], name="double")
+    model = graph.build({"input": ["N", 3]}, {value: ["N", 3]})
+    helper.set_model_props(model, {"of": "test"})
+    return ir.from_proto(model)
 
 
 def test_metadata_is_json(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-import torch
-from torch import nn
+
+from latentbit.training import layers
+from latentbit.training.layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
 
 from ..conformance import make_cases
 from .source import CHECKOUT, Module, read
@@ -93,11 +94,11 @@ def sums() -> None:
     assert {(row.module, row.symbol) for row in listed("kernel of the exact stem's sums", "SUMS")} == symbols
 
 
-def emitters() -> None:
-    what = "torch layer that can be exported"
-    assert all(issubclass(layer, nn.Module) for layer in listed(what, "MODULES"))
-    assert all(callable(function) for function in listed(what, "FUNCTIONS"))
-    assert all(hasattr(torch.Tensor, method) for method in listed(what, "METHODS"))
+def laws() -> None:
+    """Every layer of ours, or a base class of it, is carried."""
+    carried = tuple(law.layer for law in listed("layer of ours that is an operator in the file", "LAWS"))
+    kinds = [layers.RSign, layers.RPReLU, layers.BinaryConv2d, layers.BinaryLinear]
+    assert all(issubclass(kind, carried) for kind in (*kinds, BinaryWeightConv2d, BinaryWeightLinear))
 
 
 def dialects() -> None:
@@ -160,7 +161,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "operator": operators,
     "kernel": kernels,
     "kernel of the exact stem's sums": sums,
-    "torch layer that can be exported": emitters,
+    "layer of ours that is an operator in the file": laws,
     "form of ONNX that can be imported": dialects,
     "model": models,
     "data set": loaders,

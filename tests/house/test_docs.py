@@ -23,7 +23,7 @@ def blocks(page: Path) -> list[str]:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
 def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(BUNDLE).extractall(tmp_path)  # pages speak of model.onnx
-    # In a process of their own: an example may register an emitter, which other tests would meet.
+    # In a process of their own: an example may declare an operator, which other tests would meet.
     code = "\n".join(blocks(page))
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -20,9 +20,7 @@ FOUNDATION = {
 INTAKE = {
     "runtime": set[str](),
     "export": FOUNDATION | {"runtime.intake.source"},
-    "training": FOUNDATION
-    | {"export.builder", "export.folding", "export.frontend.classes", "export.frontend.finishing", "export.writer"}
-    | {"runtime.proof.engines"},
+    "training": FOUNDATION | {"export.frontend.finishing"} | {"runtime.proof.engines"},
 }
 BASE = {"numpy", "onnx", "onnxruntime", "numba", "llvmlite"}
 THIRD_PARTY = {

@@ -84,9 +84,9 @@ def test_the_command_makes_a_bundle_that_passes_its_check(finished: Path, tmp_pa
     assert (report["passed"], report["samples"], report["kernel_library"]) == (True, 60, None)
 
 
-def check(bundle: Path) -> dict[str, Any]:
+def check(bundle: Path, *options: str) -> dict[str, Any]:
     """Check a bundle in a process of its own and return the report."""
-    command = [sys.executable, "-m", "latentbit.runtime", "check", str(bundle), "--json"]
+    command = [sys.executable, "-m", "latentbit.runtime", "check", str(bundle), "--json", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
@@ -99,9 +99,24 @@ def test_a_bundle_with_kernels_is_checked_without_numba(finished: Path, tmp_path
         pytest.skip("needs a linker for this CPU")
     done = pipeline("bundle", str(finished), "-o", str(tmp_path / "a.zip"), "--samples", "20", "--target", name)
     assert done.returncode == 0, done.stderr
-    report = check(tmp_path / "a.zip")
+    report = check(tmp_path / "a.zip", "--trust-kernels")
     assert (report["passed"], report["kernel_library"], report["jit"]) == (True, name, False)
+    assert report["unused_kernels"] is None
     assert report["bundle"]["targets"] == [name]
+
+
+def test_a_signed_bundle_is_checked_with_the_public_key(finished: Path, tmp_path: Path) -> None:
+    ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
+    serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
+    key, pem = ed25519.Ed25519PrivateKey.generate(), serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "maker.pem").write_bytes(private)
+    public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "maker.pub").write_bytes(public)
+    made = ("-o", str(tmp_path / "a.zip"), "--samples", "20", "--sign-key", str(tmp_path / "maker.pem"))
+    done = pipeline("bundle", str(finished), *made)
+    assert done.returncode == 0, done.stderr
+    assert check(tmp_path / "a.zip", "--public-key", str(tmp_path / "maker.pub"))["passed"] is True
 
 
 def test_an_unknown_target_leaves_nothing_behind(finished: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def deploy(finished: Path, path: Path, *settings: str) -> dict[str, Any]:
 def test_an_exact_stem_flips_no_sign(finished: Path, tmp_path: Path) -> None:
     forms = ("fold.input=exact", "fold.int8_weights=true", "export.top_k=3")
     # Rounding the stem to int8 changes the network, and three epochs leave thin margins: some of 539 images turn.
-    report = deploy(finished, tmp_path / "run", *forms, "check.max_accuracy_drop=0.02")
+    report = deploy(finished, tmp_path / "run", *forms, "check.max_accuracy_drop=0.05")
     assert report["agreement"]["oracle_integer_mismatches"] == 0
     assert report["agreement"]["flipped_signs"]["blocks.0.conv"] == 0, "what the stem feeds is exact"
     with np.load(tmp_path / "run" / REFERENCE, allow_pickle=False) as reference:

@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from latentbit.pipeline.paths import ANSWERS, FOLDING, MODEL, NETWORK, REFERENCE, REPORT, RUNNING, TRAINING
+from latentbit.pipeline.paths import ANSWERS, FOLDED, FOLDING, MODEL, NETWORK, REFERENCE, REPORT, RUNNING, TRAINING
 from latentbit.pipeline.rundir import RunDir
 from latentbit.pipeline.sampling import stratified
 from latentbit.pipeline.stages import STAGES
@@ -95,6 +95,33 @@ def test_a_run_of_before_runs_its_model_again(finished: Path, tmp_path: Path) ->
     assert "train   fresh" in done.stdout
     assert "4-run/metrics.json is missing" in done.stdout
     assert sha256_file(copy / MODEL) == sha256_file(finished / MODEL)
+
+
+def test_a_run_that_was_folded_by_an_earlier_version_is_folded_again(finished: Path, tmp_path: Path) -> None:
+    """It has folded.pt in the place of folded.onnx; nothing of the training is done again."""
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    (copy / FOLDED).rename(copy / "2-fold/folded.pt")
+    run = RunDir.open(copy)
+    record = run.stages["fold"]
+    outputs = {name.replace(".onnx", ".pt"): digest for name, digest in record.outputs.items()}
+    run.stages["fold"] = replace(record, outputs=outputs)
+    run.save()
+    done = pipeline("export", str(copy))
+    assert done.returncode == 1
+    assert f"stage fold of {copy} is not complete ({FOLDED} is missing): start at it" in done.stderr
+    done = pipeline("fold", str(copy))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sha256_file(copy / FOLDED) == sha256_file(finished / FOLDED)
+    assert not (copy / "2-fold/folded.pt").exists()
+
+
+def test_the_folded_network_is_plain_and_its_packed_form_is_the_model(finished: Path) -> None:
+    plain, packed = onnx.load(finished / FOLDED), onnx.load(finished / MODEL)
+    assert not plain.functions
+    assert {node.domain for node in plain.graph.node} == {""}
+    layers = {node.name for node in packed.graph.node if node.op_type in ("BinaryConv2d", "BinaryGemm")}
+    with np.load(finished / REFERENCE) as reference:
+        assert {name.removeprefix("signs/") for name in reference.files if name.startswith("signs/")} == layers
 
 
 def test_the_file_is_a_checked_onnx_model_that_stock_onnxruntime_runs(finished: Path) -> None:

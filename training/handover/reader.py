@@ -11,39 +11,14 @@ import numpy as np
 import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from ...export.builder import GraphBuilder
-from ...export.frontend.classes import rank_classes
 from ...export.frontend.finishing import finish
-from ...runtime.errors import ConfigError, InputError, UnsupportedError
-from ..layers.shapes import annotate_shapes
-from .emission import Emitter, emit_graph
-from .emitters.functions import FUNCTIONS, METHODS
-from .emitters.layers import MODULES
-from .fold import fold
+from ...runtime.errors import InputError, UnsupportedError
 from .pixels import Pixels, check_pixels
 from .program import read_program
 
-__all__ = ["TAUGHT", "read_module", "register_emitter"]
-
-TAUGHT: set[Any] = set()
-"""What users registered an emitter for: a network that holds such a layer is written by emitters."""
-
-
-def register_emitter(kind: Any, emitter: Emitter) -> None:
-    """Teach the exporter a module type, a function or the name of a tensor method (docs/export.md shows how).
-
-    The emitter is called with an :class:`.emission.Emission`, for a module with that module, and with the arguments of
-    the call; it returns an ONNX value. A module type registered here is kept whole while the network is traced.
-    """
-    TAUGHT.add(kind)
-    if isinstance(kind, type) and issubclass(kind, nn.Module):
-        MODULES[kind] = emitter
-    elif isinstance(kind, str):
-        METHODS[kind] = emitter
-    else:
-        FUNCTIONS[kind] = emitter
+__all__ = ["read_module"]
 
 
 def read_module(
@@ -58,24 +33,11 @@ def read_module(
     top_k: int = 0,
     labels: Sequence[str] | None = None,
 ) -> ir.Model:
-    """Turn a torch network into an onnx-ir model, by ``torch.export`` or, where it is folded, node by node.
+    """Turn a torch network into an onnx-ir model.
 
     The options are those of :func:`latentbit.export.export_onnx`, which hands them on; with ``pixels`` the example is a
     uint8 image ``[N, H, W, C]``. Names in the model are module paths.
     """
-    if labels is not None and not top_k:
-        raise ConfigError("labels are the names of the classes that top_k adds: give top_k too, or leave labels out")
-    if _written_by_emitters(network):
-        folded = fold(network, pixels=pixels, exact_stem=exact_stem, int8_weights=int8_weights)
-        names = [str(node.target) for node in folded.graph.nodes if node.op == "placeholder"]
-        examples = _examples(example_input, names)
-        annotate_shapes(folded, examples, dynamic_spatial)
-        builder = GraphBuilder(type(network).__name__)
-        emit_graph(folded, builder, {**MODULES, **FUNCTIONS, **METHODS}, examples, output_name)
-        model = builder.model({})
-        if top_k:
-            rank_classes(model, top_k, labels)
-        return model
     for path, module in network.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             name = path or type(network).__name__
@@ -90,21 +52,6 @@ def read_module(
         examples = [examples[0].permute(0, 3, 1, 2).float()]
     program = read_program(network, examples, dynamic_spatial=dynamic_spatial, output_name=output_name)
     return finish(program, pixels=pixels, exact_stem=exact_stem, int8_weights=int8_weights, top_k=top_k, labels=labels)
-
-
-def _written_by_emitters(network: nn.Module) -> bool:
-    """Tell whether a network is written node by node: fold() made it, or it uses what has an emitter of its user's."""
-    if isinstance(network, fx.GraphModule) and network.meta.get("latentbit.folded"):
-        return True
-    if any(type(module) in TAUGHT for module in network.modules()):
-        return True
-    if all(isinstance(kind, type) for kind in TAUGHT):
-        return False
-    try:
-        nodes = fold(network).graph.nodes
-    except UnsupportedError:
-        return False
-    return any(node.op in ("call_function", "call_method") and node.target in TAUGHT for node in nodes)
 
 
 def _argument_names(network: nn.Module, given: Any) -> list[str]:

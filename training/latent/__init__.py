@@ -1,5 +1,5 @@
 """The latent branch: W as a second, real-valued stream that teaches the binary one."""
 
-from .objectives import OBJECTIVES, Objective, build_objective, fading
+from .objectives import OBJECTIVES, Objective, build_objective
 
-__all__ = ["OBJECTIVES", "Objective", "build_objective", "fading"]
+__all__ = ["OBJECTIVES", "Objective", "build_objective"]

@@ -3,14 +3,13 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..layers.binary import BinaryConv2d, BinaryLinear
 from ..layers.estimators import Estimator
 from ..layers.products import Geometry, multiply_binary, product_gradients
-from ..layers.unregistered import Unregistered
 
-__all__ = ["SelfCancel"]
+__all__ = ["self_cancel"]
 
 EPSILON = 1e-12
 
@@ -58,25 +57,16 @@ class _BothGradients(torch.autograd.Function):
         return to_signs.to(signs.dtype), to_real.to(real.dtype), of_both, None, None, None, None, None
 
 
-class SelfCancel(nn.Module):
-    """Stands for a binary layer while training; ``forward(signs, x)`` returns exactly that layer's output.
+def self_cancel(layer: BinaryConv2d | BinaryLinear, signs: Tensor, real: Tensor, eta: float) -> Tensor:
+    """Return exactly a binary layer's output for signs ``[N, C, H, W]`` (or ``[N, K]``).
 
-    ``sign`` is the latent counterpart of the RSign before it: φ(x − t) is what the latent path convolves.
+    ``real``, of the same shape, is what the latent path convolves.
     """
-
-    def __init__(self, sign: nn.Module, layer: BinaryConv2d | BinaryLinear, eta: float) -> None:
-        super().__init__()
-        self.sign, self.eta = sign, eta
-        self._layer = Unregistered(layer)
-
-    def forward(self, signs: Tensor, x: Tensor) -> Tensor:
-        """Signs and their real source ``[N, C, H, W]`` (or ``[N, K]``) to the binary layer's output."""
-        layer, real = self._layer.module, self.sign(x)
-        geometry: Geometry | None = None
-        if isinstance(layer, BinaryConv2d):
-            geometry = layer.geometry()
-            signs, real = layer.pad(signs), layer.pad(real)
-        out: Tensor = _BothGradients.apply(  # type: ignore[no-untyped-call]
-            signs, real, layer.latent_weight(), geometry, layer.rounds(), layer.estimate, layer.progress, self.eta
-        )
-        return out
+    geometry: Geometry | None = None
+    if isinstance(layer, BinaryConv2d):
+        geometry = layer.geometry()
+        signs, real = layer.pad(signs), layer.pad(real)
+    out: Tensor = _BothGradients.apply(  # type: ignore[no-untyped-call]
+        signs, real, layer.latent_weight(), geometry, layer.rounds(), layer.estimate, layer.progress, eta
+    )
+    return out

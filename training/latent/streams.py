@@ -1,30 +1,27 @@
-"""Graphs of the latent branch, built with ``torch.fx`` over a finished network whose modules they share.
+"""A network run in another form: a copy of its modules over the same parameters, some of them replaced.
 
-:func:`two_streams` doubles every node behind the first binary layer; :func:`fused` adds the latent computation inside
-each block. Both return a graph and the modules that the branch adds (batch norms, and counterparts that hold no
-parameters of their own). The mathematics that uses them is in :mod:`.objectives`.
+The forward pass of the network stays its own Python. :func:`latent_stream` is the form of L1, in which W and φ stand
+for the signs; what L2, L3 and L4 replace stands in :mod:`.stages` and :mod:`.chains`.
 """
 
 import copy
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from ...runtime.errors import UnsupportedError
-from ..layers.binary import BinaryConv2d, BinaryLinear, RSign
+from ..layers.binary import RSign
 from ..layers.channels import minus
 from ..layers.signs import sign
-from ..layers.tracing import trace
-from ..layers.unregistered import Unregistered
+from ..layers.weights import LatentWeightLayer
+from ..models.copying import bound_function, recast, shared_copy
 from ..settings import table_of
 
-__all__ = ["LatentSign", "fused", "latent_layer", "two_streams"]
+__all__ = ["Change", "Stream", "answer", "latent_stream", "plant", "real_sign"]
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -32,210 +29,123 @@ PHI: MappingProxyType[str, Activation] = table_of(
     "phi", {"identity": lambda x: x, "hardtanh": F.hardtanh, "sign": sign}
 )
 
-Layer = TypeVar("Layer", bound=nn.Module)
+Change = tuple[type[nn.Module], dict[str, Any]]
+"""A class that a copied module takes on, with attributes of it."""
+Rule = Callable[[str, nn.Module], Sequence[Change]]
+"""What the copy of a module, given by its path, becomes, one after the other."""
+FOLLOWED = ("training", "progress", "real", "estimate", "regularise")
+"""What a copy takes from its module before each run; of modules that are none of our layers it is the mode alone."""
 
 
-class _Shared(nn.Module, Generic[Layer]):
-    """A latent counterpart of a layer; the parameters stay those of the layer."""
-
-    def __init__(self, layer: Layer) -> None:
-        super().__init__()
-        self._layer = Unregistered(layer)
-
-
-class LatentSign(_Shared[RSign]):
+class LatentSign(RSign):
     """φ(x − t) with the threshold of an RSign."""
 
-    def __init__(self, layer: RSign, phi: str) -> None:
-        super().__init__(layer)
-        self.phi = PHI[phi]
+    latent_phi: Activation
 
     def forward(self, x: Tensor) -> Tensor:
         """``[N, C, …]`` to the same shape, real-valued."""
-        return self.phi(minus(x, self._layer.module.threshold))
+        return self.latent_phi(minus(x, self.threshold))
 
 
-class LatentConv2d(_Shared[BinaryConv2d]):
-    """The convolution of a BinaryConv2d with its real-valued W; its geometry and pad value too."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[N, C, H, W]`` to ``[N, O, H', W']``."""
-        layer = self._layer.module
-        return layer.convolve(x, layer.latent_weight().to(x.dtype))
+class RealWeight(LatentWeightLayer):
+    """A binary layer that computes with W itself."""
 
 
-class LatentLinear(_Shared[BinaryLinear]):
-    """The product of a BinaryLinear with its real-valued W."""
+class Stream:
+    """A copy of ``network`` in which modules are changed by a rule; it is no part of the state of what holds it.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[…, K]`` to ``[…, O]``."""
-        return F.linear(x, self._layer.module.latent_weight().to(x.dtype))
-
-
-class Take(nn.Module):
-    """The first share of a batch while training, all of it in eval mode."""
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.share = share
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[N, …]`` to ``[ceil(share·N), …]``."""
-        return x[: math.ceil(self.share * len(x))] if self.training else x
-
-
-def latent_layer(layer: BinaryConv2d | BinaryLinear) -> nn.Module:
-    """Return the counterpart of a binary layer that computes with W itself."""
-    return LatentConv2d(layer) if isinstance(layer, BinaryConv2d) else LatentLinear(layer)
-
-
-def counterpart(module: nn.Module, phi: str) -> nn.Module | None:
-    """Return what stands for ``module`` in the latent stream; None where the module itself is shared."""
-    if isinstance(module, RSign):
-        return LatentSign(module, phi)
-    if isinstance(module, BinaryConv2d | BinaryLinear):
-        return latent_layer(module)
-    if isinstance(module, _BatchNorm):
-        return copy.deepcopy(module)
-    return None
-
-
-@dataclass(frozen=True)
-class Streams:
-    """Both streams as one graph, ``images -> (z_b, z_w, features_b, features_w, pooled_b)``.
-
-    Features are tuples of the activations at the end of each stage (before each strided binary convolution and each
-    pool); ``pooled_b`` is the input of the classifier, a dense layer of ``classifier_shape`` (classes, size)
-    or None.
+    Parameters and buffers are the network's. Each module takes on the mode of the one it is a copy of before each run,
+    and of binary layers what may be chosen.
     """
 
-    graph: fx.GraphModule
-    added: nn.ModuleDict
-    classifier_shape: tuple[int, int] | None
-
-
-class _Copy:
-    """Copies a traced graph under the name ``network``, node by node."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network, self.source = network, trace(network)
-        self.root, self.added, self.graph = nn.Module(), nn.ModuleDict(), fx.Graph()
-        self.root.network, self.root.latent = network, self.added
-        self.own: dict[fx.Node, fx.Node] = {}
-
-    def node(self, node: fx.Node, inputs: Callable[[fx.Node], fx.Node]) -> fx.Node:
-        made = self.graph.node_copy(node, inputs)
-        if node.op in ("call_module", "get_attr"):
-            made.target = f"network.{node.target}"
-        return made
-
-    def module(self, node: fx.Node) -> nn.Module | None:
-        return self.network.get_submodule(str(node.target)) if node.op == "call_module" else None
-
-    def add(self, name: str, module: nn.Module) -> str:
-        self.added[name] = module
-        return f"latent.{name}"
-
-    def finish(self, name: str) -> fx.GraphModule:
-        return fx.GraphModule(self.root, self.graph, name)
-
-
-def two_streams(network: nn.Module, phi: str, share: float = 1.0) -> Streams:
-    """Return both streams of ``network``; the latent one reads the first ``share`` of a training batch.
-
-    Every node behind the first binary layer gets a twin; what lies before it (the stem) is computed once and feeds
-    both. Twins of shared modules call the very same module. UnsupportedError if no output depends on a binary layer.
-    """
-    c = _Copy(network)
-    twin: dict[fx.Node, fx.Node] = {}
-    taken: dict[fx.Node, fx.Node] = {}
-
-    def latent_input(node: fx.Node) -> fx.Node:
-        if node in twin:
-            return twin[node]
-        if share >= 1 or node.op == "get_attr":
-            return c.own[node]
-        if node not in taken:
-            name = f"take_{node.name}"
-            taken[node] = c.graph.call_module(c.add(name, Take(share)), (c.own[node],))
-        return taken[node]
-
-    for node in c.source.graph.nodes:
-        if node.op == "output":
-            break
-        c.own[node] = c.node(node, lambda n: c.own[n])
-        module = c.module(node)
-        replacement = None if module is None else counterpart(module, phi)
-        if not isinstance(replacement, _Shared) and not any(n in twin for n in node.all_input_nodes):
-            continue
-        twin[node] = c.node(node, latent_input)
-        if replacement is not None:
-            twin[node].target = c.add(node.name, replacement)
-    result = c.source.graph.output_node().args[0]
-    if not isinstance(result, fx.Node) or result not in twin:
-        raise UnsupportedError(
-            f"{type(network).__name__} cannot have a latent branch: its output must be one tensor that depends on a"
-            " binary layer"
-        )
-    stages = [node for node in _stage_ends(c) if node in twin]
-    classifier, before = c.module(result), result.all_input_nodes[0]
-    shape = (classifier.out_features, classifier.in_features) if isinstance(classifier, nn.Linear) else None
-    own, latent = tuple(c.own[n] for n in stages), tuple(twin[n] for n in stages)
-    c.graph.output((c.own[result], twin[result], own, latent, c.own[before]))
-    return Streams(c.finish("TwoStreams"), c.added, shape)
-
-
-def _stage_ends(c: _Copy) -> list[fx.Node]:
-    """Return the nodes whose values end a stage: what a strided binary convolution or a pool reads."""
-    ends: list[fx.Node] = []
-    for node in c.source.graph.nodes:
-        module = c.module(node)
-        if isinstance(module, nn.AdaptiveAvgPool2d | nn.MaxPool2d):
-            ends.append(node.all_input_nodes[0])
-        if isinstance(module, BinaryConv2d) and max(module.stride) > 1:
-            source = node.all_input_nodes[0]
-            ends.append(source.all_input_nodes[0] if isinstance(c.module(source), RSign) else source)
-    return list(dict.fromkeys(ends))
-
-
-Fuse = Callable[[RSign, BinaryConv2d | BinaryLinear, _BatchNorm], nn.Module]
-
-
-def fused(network: nn.Module, build: Fuse, *, behind_norm: bool) -> tuple[fx.GraphModule, nn.ModuleDict]:
-    """Return ``network`` with ``build(sign, layer, norm)`` in each chain RSign -> binary layer -> batch norm.
-
-    With ``behind_norm`` the built module follows the batch norm and is called with (its output, the sign's input);
-    else it stands for the binary layer and is called with (the signs, the sign's input).
-    Returns the graph and the built modules by name. UnsupportedError names another chain.
-    """
-    c = _Copy(network)
-    for node in c.source.graph.nodes:
-        if node.op == "output":
-            c.graph.output(c.own[node.all_input_nodes[0]])
-            break
-        c.own[node] = c.node(node, lambda n: c.own[n])
-        module = c.module(node)
-        if not isinstance(module, BinaryConv2d | BinaryLinear):
-            source = node.all_input_nodes[0] if node.all_input_nodes else None
-            layer = None if source is None else c.module(source)
-            if behind_norm and isinstance(module, _BatchNorm) and isinstance(layer, BinaryConv2d | BinaryLinear):
-                assert source is not None
-                real = source.all_input_nodes[0].all_input_nodes[0]
-                target = f"latent.{source.name}"
-                c.own[node] = c.graph.call_module(target, (c.own[node], c.own[real]))
-            continue
-        signs = node.all_input_nodes[0]
-        first, users = c.module(signs), list(node.users)
-        norm = c.module(users[0]) if len(users) == 1 else None
-        if not isinstance(first, RSign) or not isinstance(norm, _BatchNorm):
+    def __init__(self, network: nn.Module, rule: Rule) -> None:
+        name = type(network).__name__
+        if not any(isinstance(module, LatentWeightLayer) for module in network.modules()):
+            raise UnsupportedError(f"{name} has no binary layer: nothing for a latent branch to use")
+        if any(isinstance(module, nn.parallel.DistributedDataParallel) for module in network.modules()):
+            raise UnsupportedError(f"{name} is or holds a DistributedDataParallel: put it around the objective instead")
+        place = bound_function(network)
+        if place is not None:
             raise UnsupportedError(
-                f"{node.target} of {type(network).__name__} is not between an RSign and a batch norm: this latent"
-                " variant needs that chain; use L1"
+                f"{place} of {name} holds a function that refers to a module of the network, which a latent branch"
+                " would call in the place of its own: make it a method"
             )
-        target = c.add(node.name, build(first, module, norm))
-        if not behind_norm:
-            c.own[node].target = target
-            c.own[node].args = (c.own[signs], c.own[signs.all_input_nodes[0]])
-    if not c.added:
-        raise UnsupportedError(f"{type(network).__name__} has no binary layer: nothing for a latent branch to use")
-    return c.finish("Fused"), c.added
+        self.module, self.copies = shared_copy(network)
+        self._followers: list[tuple[nn.Module, nn.Module, tuple[str, ...]]] = []
+        for path, module in network.named_modules():
+            for kind, attributes in rule(path, module):
+                recast(self.copies[module], kind, **attributes)
+            if self.copies[module] is not module:
+                self.follow(module, self.copies[module])
+
+    def follow(self, module: nn.Module, other: nn.Module) -> None:
+        """Give ``other`` before each run the mode of a module of the network, and what is chosen for a binary layer."""
+        names = FOLLOWED if isinstance(other, RSign | LatentWeightLayer) else FOLLOWED[:1]
+        known = [name for name in names if hasattr(module, name)]
+        if isinstance(other, RealWeight):
+            other.real = True
+            known.remove("real")
+        self._followers.append((module, other, tuple(known)))
+
+    def __call__(self, inputs: Any) -> Any:
+        """Return the outputs of the copy."""
+        for module, other, names in self._followers:
+            for name in names:
+                value = getattr(module, name)
+                if getattr(other, name) != value:
+                    setattr(other, name, value)
+        return answer(self.module, inputs)
+
+
+def answer(network: nn.Module, inputs: Any) -> Any:
+    """Return the outputs of a network for its input, or for the tuple of its inputs."""
+    return network(*inputs) if isinstance(inputs, tuple) else network(inputs)
+
+
+def real_sign(path: str, sign: RSign, phi: str) -> dict[str, Any]:
+    """Return the attributes of a sign that gives φ(x − t); UnsupportedError if it does not compute what RSign does."""
+    if getattr(sign.forward, "__func__", None) is not RSign.forward:
+        raise UnsupportedError(
+            f"{path} has a forward of its own in the place of RSign's: a latent branch cannot tell what the real values"
+            " are there"
+        )
+    return {"latent_phi": staticmethod(PHI[phi])}
+
+
+def latent_stream(network: nn.Module, phi: str, further: Rule = lambda path, module: ()) -> tuple[Stream, nn.Module]:
+    """Return the stream that computes with W, and the norms it has of its own, by their paths in the network.
+
+    ``further`` may change the modules of the stream once more.
+    """
+
+    def rule(path: str, module: nn.Module) -> list[Change]:
+        changes: list[Change] = []
+        if isinstance(module, RSign):
+            changes = [(LatentSign, real_sign(path, module, phi))]
+        elif isinstance(module, LatentWeightLayer):
+            changes = [(RealWeight, {})]
+        return [*changes, *further(path, module)]
+
+    stream, own = Stream(network, rule), nn.Module()
+    made: dict[int, Any] = {}
+    for path, module in network.named_modules():
+        state = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+        if isinstance(module, _NormBase) and state:
+            norm = stream.copies[module]
+            for name in ("_parameters", "_buffers"):
+                vars(norm)[name] = copy.deepcopy(vars(module)[name], made)
+            plant(own, path, norm)
+    return stream, own
+
+
+def plant(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Make the state of ``module`` itself, without that of modules in it, part of ``root`` under a path."""
+    *above, name = path.split(".")
+    for part in above:
+        if part not in root._modules:
+            root.add_module(part, nn.Module())
+        root = root._modules[part]  # type: ignore[assignment]
+    state: Mapping[str, Any] = {**vars(module), "_modules": {}}
+    leaf = type(module).__new__(type(module))
+    vars(leaf).update(state)
+    root.add_module(name, leaf)

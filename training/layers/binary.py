@@ -6,8 +6,7 @@
 >>> block(torch.randn(2, 8, 5, 5)).shape
 torch.Size([2, 16, 5, 5])
 
-Every layer is a leaf for ``torch.fx`` (see :mod:`.tracing`). None holds anything of the latent branch: that is built
-over a network, for training only (:mod:`..latent`).
+None holds anything of the latent branch: that is built over a network, for training only (:mod:`..latent`).
 """
 
 from collections.abc import Sequence

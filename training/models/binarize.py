@@ -1,6 +1,5 @@
 """``binarize``: the convolutions and linear layers of a user's float network become binary ones, ready to train."""
 
-import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from ...runtime.errors import ConfigError, UnsupportedError
 from ..layers.binary import RPReLU, RSign
+from .copying import shared_copy
 from .recording import Call, Recording, hooked, record, run
 from .replacements import Binarized, become, convolution, dense
 
@@ -115,21 +115,13 @@ def _unwrapped(network: nn.Module) -> nn.Module:
 
 def _copy(network: nn.Module) -> nn.Module:
     """Return a copy of the modules that shares every parameter and buffer, without wrappers inside."""
-    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-    for module in network.modules():  # a pruned or weight-normed weight is neither, and torch copies none with a past
-        shared |= {id(value): value for value in vars(module).values() if isinstance(value, Tensor)}
-    try:
-        copied = copy.deepcopy(network, dict(shared))
-    except Exception as error:
-        raise UnsupportedError(f"binarize: {type(network).__name__} cannot be copied: {error}") from error
+    copied, _ = shared_copy(network)
     for module in list(copied.modules()):
         for name, child in list(module._modules.items()):
             if child is not None and not isinstance(child, torch.jit.ScriptModule):
                 module._modules[name] = _unwrapped(child)
         if isinstance(module, nn.TransformerEncoderLayer):
             module.activation_relu_or_gelu = 0  # else torch computes it in one step in eval mode, by the float weights
-    if any(nn.parameter.is_lazy(parameter) for parameter in copied.parameters()):
-        raise ConfigError("binarize: the network has lazy layers: run it once on data before")
     _meta(copied)
     return copied
 

@@ -2,8 +2,8 @@
 
 A name ``package.module:function`` is a function of the user's, called with those of these options that it takes.
 
-A network maps float32 ``[N, in_channels, H, W]`` (normalised) to logits ``[N, num_classes]``, is traceable with
-``torch.fx`` and contains nothing of the latent branch. Add a builder to :data:`MODELS`.
+A network maps float32 ``[N, in_channels, H, W]`` (normalised) to logits ``[N, num_classes]`` and contains nothing of
+the latent branch. Add a builder to :data:`MODELS`.
 """
 
 import inspect

@@ -14,9 +14,9 @@ from ...runtime.errors import DataError, MissingExtraError, UnsupportedError
 from ...runtime.files import write_json
 from ..data.augment import centre_crop
 from ..data.catalogue import load
-from ..layers.tracing import trace
 from ..loop.checkpoints import read_json
 from ..loop.loading import load_network
+from ..models.recording import hooked
 from .plots import plot_embeddings
 
 __all__ = ["Separability", "features_of", "lda_trace", "separability"]
@@ -36,29 +36,25 @@ class Separability:
     linear_probe: float
 
 
-def classifier_of(network: nn.Module) -> nn.Linear:
-    """Return the dense layer whose output is the network's; UnsupportedError if it ends otherwise."""
-    graph = trace(network).graph
-    last = graph.output_node().args[0]
-    if isinstance(last, torch.fx.Node) and last.op == "call_module":
-        module = network.get_submodule(str(last.target))
-        if isinstance(module, nn.Linear):
-            return module
-    raise UnsupportedError(f"{type(network).__name__} does not end in a dense layer: no pooled features to look at")
-
-
 @torch.no_grad()
 def features_of(network: nn.Module, inputs: NDArray[np.float32], *, batch_size: int = 500) -> Features:
-    """Return what the classifier of ``network`` reads, float64 ``[N, features]``, for normalised images."""
+    """Return what the classifier of ``network`` reads, float64 ``[N, features]``, for normalised images.
+
+    The classifier is the dense layer whose output is the network's; UnsupportedError if there is none.
+    """
     seen: list[Tensor] = []
-    classifier = classifier_of(network)
-    handle = classifier.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
-    try:
+    calls: list[tuple[Tensor, Tensor]] = []
+    dense = {path: module for path, module in network.named_modules() if isinstance(module, nn.Linear)}
+    with hooked(dense, after=lambda path: lambda module, args, out: calls.append((args[0], out))):
         network.eval()
         for part in torch.split(torch.from_numpy(inputs), batch_size):
-            network(part)
-    finally:
-        handle.remove()
+            outputs = network(part)
+            read = [x for x, out in calls if out is outputs]
+            if not read:
+                name = type(network).__name__
+                raise UnsupportedError(f"{name} does not end in a dense layer: no pooled features to look at")
+            seen.append(read[-1])
+            calls.clear()
     result: Features = torch.cat(seen).double().numpy()
     return result
 

@@ -54,15 +54,15 @@ def transposed() -> tuple[Source, str]:
     return g, g("ConvTranspose", sign_form(g, "where >=", "x"), g.constant(signs(4, 3, 3, 3)))
 
 
-def one_dimensional() -> tuple[Source, str]:
+def three_dimensional() -> tuple[Source, str]:
     g = image()
-    rows = g("Reshape", sign_form(g, "where >=", "x"), g.constant(np.array([-1, 4, 36])))
-    y = g("Conv", rows, g.constant(signs(3, 4, 3)))
-    return g, g("Unsqueeze", y, g.constant(np.array([-1])))
+    volume = g("Unsqueeze", sign_form(g, "where >=", "x"), g.constant(np.array([2])))
+    y = g("Conv", volume, g.constant(signs(3, 4, 1, 3, 3)))
+    return g, g("Squeeze", y, g.constant(np.array([2])))
 
 
-def three_axes() -> tuple[Source, str]:
-    g = image()
+def frames_of_unknown_number() -> tuple[Source, str]:
+    g = Source(["N", 4, "T", 6])
     return g, g("MatMul", sign_form(g, "where >=", "x"), g.constant(signs(6, 5)))
 
 
@@ -86,8 +86,8 @@ UNPACKED = [
     (nan_weights, r"NaN or infinity"),
     (computed_weights, r"its second operand is no constant"),
     (transposed, r"ConvTranspose has no packed form"),
-    (one_dimensional, r"a 1-D convolution has no packed form"),
-    (three_axes, r"its input has 4 axes: a packed dense layer takes \[N, K\]"),
+    (three_dimensional, r"a 3-D convolution has no packed form"),
+    (frames_of_unknown_number, r"its input has 4 axes, of which only the first may be symbolic: .* takes \[N, K\]"),
     (same_padding_of_unknown_size, r"auto_pad=SAME_UPPER with a stride depends on the image size"),
 ]
 

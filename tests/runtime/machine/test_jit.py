@@ -13,6 +13,7 @@ import pytest
 from latentbit.runtime.machine.library import VARIABLE
 
 BUNDLE = Path(__file__).resolve().parents[2] / "data" / "digits.zip"
+KEY = "latentbit/kernels/key"
 CODE = (
     "import sys; from latentbit.runtime.__main__ import main\n"
     "code = main(['check', sys.argv[1], '--json', '--oracle-samples', '2', '--latency-runs', '3'])\n"
@@ -39,26 +40,31 @@ def finish(process: "subprocess.Popen[str]") -> str:
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Return the objects in a cache that two processes filled at the same time, by name."""
+    """Return what lies in a cache that two processes filled at the same time, by name: the objects and the key."""
     cache = tmp_path_factory.mktemp("kernels")
     for process in [start(cache), start(cache)]:
         assert finish(process) == "True\n"
     assert not list(cache.rglob("*.part*"))
-    return {str(path.relative_to(cache)): path.read_bytes() for path in cache.rglob("*.o")}
+    return {str(path.relative_to(cache)): path.read_bytes() for path in files(cache)}
+
+
+def files(cache: Path) -> list[Path]:
+    return [path for path in cache.rglob("*") if path.is_file()]
 
 
 def fill(cache: Path, objects: Mapping[str, bytes]) -> None:
     for name, data in objects.items():
         (cache / name).parent.mkdir(parents=True, exist_ok=True)
         (cache / name).write_bytes(data)
+        (cache / name).chmod(0o600)
 
 
 def test_a_warm_cache_spares_numba(warm: dict[str, bytes], tmp_path: Path) -> None:
     """CPU and compilers are in a name: an object of others is not looked at."""
-    foreign = {f"{name.rpartition('-')[0]}-{'0' * 16}.o": b"of another machine" for name in warm}
+    foreign = {f"{name.rpartition('-')[0]}-{'0' * 16}.o": b"of another machine" for name in warm if name != KEY}
     fill(tmp_path, warm | foreign)
     assert finish(start(tmp_path)) == "False\n"
-    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.o")} == {*warm, *foreign}
+    assert {str(path.relative_to(tmp_path)) for path in files(tmp_path)} == {*warm, *foreign}
 
 
 def test_a_damaged_object_is_made_anew(warm: dict[str, bytes], tmp_path: Path) -> None:
@@ -67,8 +73,9 @@ def test_a_damaged_object_is_made_anew(warm: dict[str, bytes], tmp_path: Path) -
         altered = data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]
         return (data[:middle], b"", altered)[index % 3]
 
-    assert len(warm) >= 3
-    fill(tmp_path, {name: damaged(index, data) for index, (name, data) in enumerate(sorted(warm.items()))})
+    objects = sorted(set(warm) - {KEY})
+    assert len(objects) >= 3
+    fill(tmp_path, {KEY: warm[KEY]} | {name: damaged(index, warm[name]) for index, name in enumerate(objects)})
     assert finish(start(tmp_path)) == "True\n"
     assert finish(start(tmp_path)) == "False\n"
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from latentbit.export import export_onnx
 from latentbit.runtime.errors import ConfigError, InputError, LatentbitError, UnsupportedError
-from latentbit.training.handover.fold import fold
+from latentbit.training.handover.carried import signs_and_scale
 from latentbit.training.handover.pixels import Pixels
 from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RSign
 from latentbit.training.layers.regularisers import REGULARISERS
@@ -22,7 +22,7 @@ from latentbit.training.layers.signs import weight_scale
 from latentbit.training.layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
 from latentbit.training.layers.weights import bake, choose_weights, set_real_weights
 
-PIXELS = Pixels((0.5, 0.4), (0.2, 0.3))
+from ...support.deployed import answers, folded
 
 
 def network(kind: str = "binary", seed: int = 0) -> nn.Sequential:
@@ -56,24 +56,29 @@ def network(kind: str = "binary", seed: int = 0) -> nn.Sequential:
     progress=st.floats(0, 1),
     seed=st.integers(0, 2**16),
 )
-def test_the_folded_weights_are_those_of_the_network(regulariser: str, kind: str, progress: float, seed: int) -> None:
-    """Baked or not: a regulariser changes signs and scales, and what is deployed has the changed ones."""
+def test_the_packed_weights_are_those_of_the_network(regulariser: str, kind: str, progress: float, seed: int) -> None:
+    """A regulariser changes signs and scales, and what is deployed has the changed ones."""
     net = network(kind, seed)
     choose_weights(net, estimator="identity_clip", regulariser=regulariser)
     for path in ("2", "7"):
-        net.get_submodule(path).set_progress(progress)
-    folded = fold(net[:3]), fold(net[7:])
-    for path, graph in (("2", folded[0]), ("7", folded[1])):
-        layer = graph.get_submodule(path)
-        weight = net.get_submodule(path).latent_weight()
-        assert torch.equal(layer.signs, torch.where(weight >= 0, 1, -1))
-        assert torch.equal(layer.scale, weight_scale(weight).flatten())
+        layer = net.get_submodule(path)
+        layer.set_progress(progress)
+        signs, alpha = signs_and_scale(layer, path)
+        weight = layer.latent_weight()
+        assert torch.equal(signs, torch.where(weight >= 0, 1, -1))
+        assert torch.equal(alpha, weight_scale(weight))
+
+
+@pytest.mark.parametrize("kind", ["binary", "weight-only"])
+def test_a_regulariser_is_folded_as_if_it_were_baked(kind: str, tmp_path: Path) -> None:
+    net = network(kind)
+    choose_weights(net, estimator="identity_clip", regulariser="recu")
     x = torch.randn(3, 2, 4, 5)
-    with torch.no_grad():
-        expected, whole = net(x), fold(net)(x)
-        torch.testing.assert_close(whole, expected, rtol=1e-4, atol=1e-4)
-        bake(net)
-        assert torch.equal(fold(net)(x), whole)
+    path = folded(net, x, tmp_path)
+    first = path.read_bytes()
+    np.testing.assert_allclose(answers(path, x), net(x).detach().numpy(), rtol=1e-4, atol=1e-4)
+    bake(net)
+    assert folded(net, x, tmp_path).read_bytes() == first
 
 
 def test_the_file_has_the_signs_of_the_network(tmp_path: Path) -> None:
@@ -94,28 +99,14 @@ def test_real_weights_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=r"2: its weights are not α·sign\(W\) \(real=True\).*bake"):
         export_onnx(net, torch.zeros(1, 2, 3, 3), tmp_path / "m.onnx")
     bake(net)
-    fold(net)
+    export_onnx(net, torch.zeros(1, 2, 3, 3), tmp_path / "m.onnx")
 
 
-def test_diverged_weights_are_refused() -> None:
+def test_diverged_weights_are_refused(tmp_path: Path) -> None:
     net = network()
     net[7].weight.data[0, 0] = float("nan")
     with pytest.raises(UnsupportedError, match="7: W holds NaN or infinity"):
-        fold(net)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"pixels": PIXELS}, {"exact_stem": True}, {"int8_weights": True}, {"pixels": PIXELS, "exact_stem": True}],
-)
-def test_a_folded_network_takes_no_other_form(options: dict[str, Any], tmp_path: Path) -> None:
-    folded = fold(network())
-    names = ", ".join(options)
-    with pytest.raises(UnsupportedError, match=f"folded already: give {names} to fold"):
-        fold(folded, **options)
-    with pytest.raises(UnsupportedError, match=f"folded already: give {names} to fold"):
-        export_onnx(folded, torch.zeros(1, 2, 3, 3), tmp_path / "m.onnx", **options)
-    assert fold(folded) is folded
+        export_onnx(net, torch.zeros(1, 2, 3, 3), tmp_path / "m.onnx")
 
 
 @pytest.mark.parametrize(

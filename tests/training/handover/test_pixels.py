@@ -14,13 +14,13 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from latentbit.export import export_onnx
+from latentbit.export.folding import round_stem, round_to_int8
 from latentbit.runtime import InferenceSession
 from latentbit.runtime.errors import UnsupportedError
-from latentbit.training.handover.fold import fold
-from latentbit.training.handover.int8_weights import store_as_int8
-from latentbit.training.handover.pixels import IntegerStem, Pixels
-from latentbit.training.handover.reference import record
+from latentbit.training.handover.pixels import Pixels
 from latentbit.training.layers.binary import BinaryConv2d, RPReLU, RSign
+
+from ...support.deployed import answers, folded
 
 PIXELS = Pixels((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
 
@@ -71,7 +71,7 @@ def test_normalisation_inside_the_graph_equals_normalised_input(tmp_path: Path) 
     path = export_onnx(net, torch.from_numpy(x[:1]), tmp_path / "m.onnx", pixels=PIXELS)
     mean, std = (np.float32(v).reshape(-1, 1, 1) for v in (PIXELS.mean, PIXELS.std))
     normalised = (x.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255) - mean) / std
-    expected = record(fold(net), normalised)["logits"]
+    expected = answers(folded(net, normalised[:1], tmp_path), normalised)
     session = sessions(path)["optimised"]
     assert session.get_inputs()[0].type == "tensor(uint8)"
     assert session.get_inputs()[0].shape == ["N", 20, 20, 3]
@@ -79,22 +79,23 @@ def test_normalisation_inside_the_graph_equals_normalised_input(tmp_path: Path) 
 
 
 def test_an_exact_model_gives_the_same_bits_everywhere(tmp_path: Path) -> None:
-    """Everything in front of the float head: torch, onnxruntime with and without optimisations, onnx.reference."""
+    """Everything in front of the float head: packed and plain, in every executor, optimised or not."""
     net, x = network()[:10], images(6)
-    folded = fold(net, pixels=PIXELS, exact_stem=True)
-    path = export_onnx(folded, torch.from_numpy(x[:1]), tmp_path / "m.onnx")
-    expected = record(folded, x)["logits"]
+    options: dict[str, Any] = {"pixels": PIXELS, "exact_stem": True}
+    path = export_onnx(net, x[:1], tmp_path / "m.onnx", **options)
+    expected = answers(folded(net, x[:1], tmp_path, **options), x)
     assert len(np.unique(expected)) > 100
     for session in (*sessions(path).values(), InferenceSession(path)):
         assert np.array_equal(session.run(None, {"input": x})[0], expected)
     assert np.array_equal(ReferenceEvaluator(onnx.load(path)).run(None, {"input": x})[0], expected)
 
 
-def test_the_exact_stem_is_near_the_float_stem() -> None:
-    net, x = network()[:2], torch.from_numpy(images(4))
-    exact, real = fold(net, pixels=PIXELS, exact_stem=True)(x), fold(net, pixels=PIXELS)(x)
+def test_the_exact_stem_is_near_the_float_stem(tmp_path: Path) -> None:
+    net, x = network()[:2], images(4)
+    exact = answers(folded(net, x, tmp_path, pixels=PIXELS, exact_stem=True), x)
+    real = answers(folded(net, x, tmp_path, pixels=PIXELS), x)
     # 75 weights, each off by at most 1/254 of its channel's largest, over random pixels: a few hundredths.
-    assert (exact - real).abs().max() < 0.05 * real.std()
+    assert 0 < np.abs(exact - real).max() < 0.05 * real.std()
 
 
 @settings(max_examples=40, deadline=None)
@@ -109,13 +110,13 @@ def test_stem_sums_are_integers(channels: int, outputs: int, kernel: int, stride
     torch.manual_seed(seed)
     conv = nn.Conv2d(channels, outputs, kernel, stride=stride, padding=kernel // 2)
     pixels = Pixels(tuple(np.linspace(0.1, 0.9, channels)), tuple([0.2] * channels), 255.0)
-    stem = IntegerStem.of(conv, pixels, "stem")
-    x = torch.randint(0, 256, (2, 9, 8, channels), dtype=torch.uint8)
-    centred = x.permute(0, 3, 1, 2).double() - stem.zero_point.double()
-    acc = nn.functional.conv2d(centred, stem.weight.double(), stride=stride, padding=kernel // 2)
+    stem = round_stem(conv.weight.detach().numpy(), None, pixels, 1, "stem")
+    x = np.random.default_rng(seed).integers(0, 256, (2, channels, 9, 8))
+    centred, weight = (torch.from_numpy(values).double() for values in (x - stem.zero_point, stem.weight))
+    acc = nn.functional.conv2d(centred, weight, stride=stride, padding=kernel // 2)
     assert torch.equal(acc, acc.round())
-    expected = (acc.float() * stem.scale.view(-1, 1, 1)) + stem.bias.view(-1, 1, 1)
-    assert torch.equal(stem(x), expected)
+    assert acc.abs().max() < 2**24
+    assert np.abs(stem.weight).max() == 127
 
 
 @pytest.mark.parametrize(
@@ -123,18 +124,19 @@ def test_stem_sums_are_integers(channels: int, outputs: int, kernel: int, stride
     [
         (nn.Sequential(nn.ReLU(), nn.Conv2d(3, 2, 1)), "begins with one convolution"),
         (nn.Sequential(nn.Conv2d(3, 2, 15)), "0: 675 weights a channel are too many"),
-        (nn.Sequential(nn.Conv2d(3, 2, 3, padding=1, padding_mode="circular")), "zero padding"),
+        (nn.Sequential(nn.Conv2d(3, 2, 3, padding=1, padding_mode="circular")), "begins with one convolution"),
         (nn.Sequential(nn.Conv2d(4, 2, 3)), "all 3 image channels"),
     ],
 )
-def test_stems_that_cannot_be_exact_are_refused(net: nn.Module, message: str) -> None:
+def test_stems_that_cannot_be_exact_are_refused(net: nn.Module, message: str, tmp_path: Path) -> None:
+    channels = 4 if "all 3" in message else 3
     with pytest.raises(UnsupportedError, match=message):
-        fold(net, pixels=PIXELS, exact_stem=True)
+        export_onnx(net, np.zeros((1, 20, 20, channels), np.uint8), tmp_path / "m.onnx", pixels=PIXELS, exact_stem=True)
 
 
-def test_an_exact_stem_needs_pixels() -> None:
+def test_an_exact_stem_needs_pixels(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="pass pixels="):
-        fold(network(), exact_stem=True)
+        export_onnx(network(), np.zeros((1, 3, 20, 20), np.float32), tmp_path / "m.onnx", exact_stem=True)
 
 
 def test_int8_weights_travel_in_a_quarter_of_the_bytes(tmp_path: Path) -> None:
@@ -144,20 +146,22 @@ def test_int8_weights_travel_in_a_quarter_of_the_bytes(tmp_path: Path) -> None:
     small = export_onnx(net, x, tmp_path / "small.onnx", int8_weights=True)
     whole = export_onnx(net, x, tmp_path / "whole.onnx")
     assert small.stat().st_size < 0.3 * whole.stat().st_size
-    folded = fold(net, int8_weights=True)
-    (result,) = sessions(small)["optimised"].run(None, {"input": x.numpy()})
-    np.testing.assert_allclose(result, folded(x).detach().numpy(), rtol=1e-4, atol=1e-5)
-    error = (folded(x) - net(x)).abs().max() / net(x).abs().max()
-    assert 0 < error < 0.02
+    result, expected = answers(small, x), net(x).detach().numpy()
+    np.testing.assert_allclose(result, answers(folded(net, x, tmp_path, int8_weights=True), x), rtol=1e-4, atol=1e-5)
+    assert 0 < np.abs(result - expected).max() / np.abs(expected).max() < 0.02
 
 
-def test_int8_rounding_is_within_half_a_step() -> None:
-    graph = fold(nn.Sequential(nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 2)))
-    before = graph.get_submodule("0").weight.detach().clone()
-    assert store_as_int8(graph) == ["0"]  # the second layer is too small to gain
-    layer = graph.get_submodule("0")
-    assert torch.all((layer.weight - before).abs() <= layer.weight_scale[:, None] * 0.5001)
-    assert torch.equal(layer.weight, layer.weight_int8.float() * layer.weight_scale[:, None])
+def test_int8_rounding_is_within_half_a_step(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 2))
+    path = export_onnx(net, torch.randn(4, 40), tmp_path / "m.onnx", int8_weights=True)
+    stored = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    weight = net[0].weight.detach().numpy()
+    quantised, scale = round_to_int8(weight)
+    assert np.array_equal(stored["0.weight"], quantised)
+    assert np.array_equal(stored["0.weight_scale"].reshape(-1), scale)
+    assert np.all(np.abs(quantised * scale[:, None] - weight) <= scale[:, None] * 0.5001)
+    assert stored["2.weight"].dtype == np.float32  # too small to gain
 
 
 def test_labels_and_scores(tmp_path: Path) -> None:

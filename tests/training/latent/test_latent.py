@@ -11,6 +11,7 @@ from latentbit.runtime.errors import ConfigError, UnsupportedError
 from latentbit.training.latent import objectives as latent
 from latentbit.training.latent.objectives import build_objective
 from latentbit.training.latent.supervision import distillation
+from latentbit.training.layers.weight_only import BinaryWeightConv2d
 from latentbit.training.models.blocks import BinaryBlock
 from latentbit.training.models.catalogue import build_model
 from latentbit.training.settings import Settings
@@ -43,7 +44,7 @@ def test_latent_stream_equals_its_definition() -> None:
     for norm in norms:
         nn.init.normal_(norm.weight)
     objective.eval()
-    x = network.stem(images)
+    x = norms.pop(0)(network.stem[0](images))
     for block in network.blocks:
         x = latent_block(block, norms, x)
     x = network.flatten(network.pool(x))
@@ -94,14 +95,15 @@ def test_weights_are_shared_and_learn_from_both_streams() -> None:
     assert not torch.allclose(both, alone)
 
 
-def test_streams_have_their_own_batch_norm_statistics_but_one_stem() -> None:
+def test_streams_have_their_own_batch_norm_statistics() -> None:
     network, (images, labels) = small(), batch()
     objective = build_objective(network, Settings(latent="L1")).train()
     objective(images, labels)
     norms = [module for module in objective.latent.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert len(norms) == 5  # four blocks and one downsample; none for the stem
-    assert not torch.allclose(norms[0].running_mean, network.blocks[0].norm.running_mean)
-    assert int(network.stem[1].num_batches_tracked) == 1
+    assert len(norms) == 6  # four blocks, one downsample and the stem
+    assert torch.equal(norms[0].running_mean, network.stem[1].running_mean), "the same values go into it"
+    assert not torch.allclose(norms[1].running_mean, network.blocks[0].norm.running_mean)
+    assert {int(norm.num_batches_tracked) for norm in (*norms, network.stem[1], network.blocks[0].norm)} == {1}
 
 
 @pytest.mark.parametrize("variant", ["none", "L1", "L2", "L3", "L4", "L5"])
@@ -139,8 +141,16 @@ def test_phi_is_applied_to_the_activation() -> None:
 
 
 def test_a_network_without_binary_layers_cannot_have_a_branch() -> None:
-    with pytest.raises(UnsupportedError, match="must be one tensor that depends on a binary layer"):
+    with pytest.raises(UnsupportedError, match="Sequential has no binary layer"):
         build_objective(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), Settings(latent="L1"))
+
+
+def test_binary_weights_alone_are_real_in_the_latent_stream() -> None:
+    network = nn.Sequential(BinaryWeightConv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(108, 10)).eval()
+    images = batch()[0]
+    objective = build_objective(network, Settings(latent="L1")).eval()
+    expected = network[1:](F.conv2d(images, network[0].weight))
+    torch.testing.assert_close(objective.latent_logits(images), expected)
 
 
 def test_without_a_branch_there_is_no_latent_stream() -> None:

@@ -68,8 +68,8 @@ class Plain:
         source, weight = self.operands(moved(head.sign, x), head.dense.weight)
         return act(head.act, self.norm(source @ weight.T))
 
-    def logits(self, network: nn.Module, stem: Tensor) -> Tensor:
-        x = stem
+    def logits(self, network: nn.Module, images: Tensor) -> Tensor:
+        x = self.norm(network.stem[0](images))
         for block in network.blocks:
             x = self.block(block, x)
         return network.head(self.head(network.hidden, x.mean((2, 3))))
@@ -92,9 +92,8 @@ def test_losses_and_gradients_are_those_of_the_plain_definition() -> None:
     kinds = nn.BatchNorm2d | nn.BatchNorm1d
     own = [module for module in plain.modules() if isinstance(module, kinds)]
     other = [module for module in added.modules() if isinstance(module, kinds)]
-    stem = Plain(own[:1], latent=False).norm(plain.stem[0](images))
-    binary_logits = Plain(own[1:], latent=False).logits(plain, stem).float()
-    latent_logits = Plain(other, latent=True).logits(plain, stem).float()
+    binary_logits = Plain(own, latent=False).logits(plain, images).float()
+    latent_logits = Plain(other, latent=True).logits(plain, images).float()
     log_student, teacher = F.log_softmax(binary_logits / 2, 1), F.softmax(latent_logits / 2, 1).detach()
     kl = (teacher * (teacher.log() - log_student)).sum(1).mean()
     wanted = F.cross_entropy(binary_logits, labels) + 0.7 * F.cross_entropy(latent_logits, labels) + 0.3 * 4 * kl

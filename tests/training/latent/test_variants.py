@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from latentbit.runtime.errors import UnsupportedError
-from latentbit.training.latent.objectives import OBJECTIVES, Objective, build_objective, fading
-from latentbit.training.latent.selfcancel import SelfCancel
-from latentbit.training.latent.streams import LatentSign
+from latentbit.training.latent.objective import fading
+from latentbit.training.latent.objectives import OBJECTIVES, Objective, build_objective
+from latentbit.training.latent.selfcancel import self_cancel
 from latentbit.training.latent.supervision import CentreLoss, feature_distance
 from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RSign
 from latentbit.training.models.blocks import BinaryBlock
@@ -39,7 +39,9 @@ def test_l2_adds_the_distance_of_normalised_stage_features() -> None:
     supervised = build_objective(network, Settings(latent="L2", gamma=0.5))
     supervised.latent.load_state_dict(plain.latent.state_dict())
     plain.eval(), supervised.eval()
-    _, _, own, other, _ = supervised.streams(images)
+    supervised.own.begin(), supervised.other.begin()
+    supervised.binary_outputs(images), supervised.stream(images)
+    own, other = supervised.own.found(), supervised.other.found()
     assert [tuple(f.shape[1:]) for f in own] == [(4, 8, 8), (8, 4, 4)]  # the ends of both stages
     added = supervised(images, labels)[0] - plain(images, labels)[0]
     expected = sum(
@@ -83,12 +85,12 @@ def test_l3_block_is_the_formula_and_fades_to_the_bare_network() -> None:
     objective = build_objective(network, Settings(latent="L3", fade=0.8)).eval()
     objective.set_progress(0.4, 1)
     block = network[0]
-    (fusion,) = objective.latent.values()
-    for norm in (block.norm, fusion.path[2]):
+    own = objective.latent.get_submodule("0.conv")
+    for norm in (block.norm, own):
         nn.init.normal_(norm.weight)
     moved = images - block.sign.threshold.view(1, -1, 1, 1)
     u = block.norm(block.conv(block.sign(images)))
-    u = u + 0.5 * fusion.path[2](F.conv2d(moved, block.conv.weight, padding=1))
+    u = u + 0.5 * own(F.conv2d(moved, block.conv.weight, padding=1))
     expected = network[2](network[1](block.act(u + images)))
     assert torch.allclose(objective(images, labels)[1], expected, atol=1e-5)
     objective.set_progress(0.8, 2)
@@ -108,8 +110,7 @@ def test_l4_has_the_binary_value_and_both_gradients(pad_value: int) -> None:
         (layer.convolve(real, layer.weight) * upstream).sum(), [real, layer.weight]
     )
     share = 0.3 * of_binary.norm() / of_latent.norm()
-    cancel = SelfCancel(LatentSign(sign, "identity"), layer, 0.3)
-    out = cancel(signs, x)
+    out = self_cancel(layer, signs, x - sign.threshold.view(1, -1, 1, 1), 0.3)
     assert torch.equal(out, layer(signs))
     found = torch.autograd.grad((out * upstream).sum(), [signs, x, layer.weight])
     for have, want in zip(found, (to_signs, share * to_real, of_binary + share * of_latent), strict=True):
@@ -120,7 +121,7 @@ def test_l4_of_a_dense_layer_has_the_binary_value() -> None:
     torch.manual_seed(0)
     sign, layer = RSign(7), BinaryLinear(7, 5)
     x, signs = torch.randn(3, 7), sign(torch.randn(3, 7)).detach()
-    out = SelfCancel(LatentSign(sign, "identity"), layer, 0.3)(signs, x)
+    out = self_cancel(layer, signs, x, 0.3)
     assert torch.equal(out, layer(signs))
     of_binary = torch.autograd.grad(layer(signs).sum(), layer.weight)[0]
     of_latent = torch.autograd.grad((x @ layer.weight.T).sum(), layer.weight)[0]
@@ -183,11 +184,10 @@ def test_ramps_raise_the_weights_from_zero() -> None:
 def test_a_stream_on_part_of_the_batch_reads_its_first_rows(variant: str) -> None:
     network, (images, labels) = small(), batch()
     objective = build_objective(network, Settings(latent=variant, latent_share=0.5)).train()
-    binary, latent, own, other, _ = objective.streams(images)
-    assert (len(binary), len(latent)) == (6, 3)
-    assert [len(f) for f in own] == [6, 6]
-    assert [len(f) for f in other] == [3, 3]
+    seen: list[int] = []
+    objective.stream.module.head.register_forward_hook(lambda module, args, out: seen.append(len(out)))
     assert math.isfinite(objective(images, labels)[0].item())
+    assert seen == [3]
     assert len(objective.eval().latent_logits(images)) == 6
 
 
@@ -205,5 +205,6 @@ def test_a_stream_on_every_second_step_and_in_a_part_of_the_schedule() -> None:
 @pytest.mark.parametrize("variant", ["L3", "L4"])
 def test_variants_inside_blocks_name_a_chain_they_cannot_use(variant: str) -> None:
     network = nn.Sequential(RSign(1), BinaryConv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 2))
+    objective = build_objective(network, Settings(latent=variant))
     with pytest.raises(UnsupportedError, match=r"1 of Sequential is not between an RSign and a batch norm"):
-        build_objective(network, Settings(latent=variant))
+        objective(torch.randn(2, 1, 8, 8), torch.tensor([0, 1]))

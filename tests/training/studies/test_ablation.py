@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
-from latentbit.runtime.errors import ConfigError, DataError
+from latentbit.runtime.errors import ConfigError, DataError, UnsupportedError
 from latentbit.training.loop.trainer import load_network, train
 from latentbit.training.studies import ablation
 from latentbit.training.studies.ablation import ablate, parse_variant
@@ -132,6 +133,12 @@ def test_separability_of_real_checkpoints(tmp_path: Path) -> None:
     network = load_network(folders["L1"])
     inputs = np.random.default_rng(0).normal(size=(7, 1, 8, 8)).astype(np.float32)
     assert features_of(network, inputs).shape == (7, 8)
+
+
+def test_separability_refuses_a_network_that_ends_otherwise() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.ReLU())
+    with pytest.raises(UnsupportedError, match="Sequential does not end in a dense layer"):
+        features_of(network, np.zeros((3, 1, 8, 8), np.float32))
 
 
 def test_separability_refuses_networks_of_other_data(tmp_path: Path) -> None:

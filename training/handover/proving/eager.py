@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from ....runtime.proof.engines import Answer
 from ...layers.binary import BinaryConv2d, BinaryLinear, RSign
 from ...layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
-from ..folded import Binarize
-from ..reference import COUNTED_LAYERS
 
 __all__ = ["Eager", "Reading", "Run", "owner"]
 
@@ -29,8 +27,6 @@ _DISTANCE = 1e-5
 Sums of n float32 products, added in another order, differ by about √n·6e-8 of their size: 4e-6 for a thousandfold more
 products than a layer has. What a fault of the export changes is larger.
 """
-
-_SIGNS = (RSign, Binarize)
 
 
 @dataclass
@@ -80,7 +76,7 @@ class Eager:
         # By every path: a layer that is called from two places has a name in the file for each.
         everywhere = network.named_modules(remove_duplicate=False)
         self._layers = {path: module for path, module in everywhere if _counts(module)}
-        self.thresholds = any(isinstance(module, _SIGNS) for module in self.modules.values())
+        self.thresholds = any(isinstance(module, RSign) for module in self.modules.values())
 
     def run(self, inputs: Sequence[Tensor], answer: Answer, *, shift: float = 0.0, watch: bool = False) -> Run:
         """Answer ``inputs`` with the signs of ``answer`` in front of every binary layer.
@@ -99,7 +95,7 @@ class Eager:
                 hook = _reader(iter(its), answer, run)
                 stack.callback(layer.register_forward_pre_hook(hook).remove)
             for path, module in self.modules.items():
-                if shift and isinstance(module, _SIGNS):
+                if shift and isinstance(module, RSign):
                     stack.callback(module.register_forward_pre_hook(_shifter(share)).remove)
                 if watch:
                     stack.callback(module.register_forward_hook(_watcher(path, run)).remove)
@@ -143,14 +139,11 @@ def unchanged(network: nn.Module) -> Iterator[None]:
 def _counts(module: nn.Module) -> bool:
     """Whether a layer reads signs and counts."""
     real = isinstance(module, BinaryWeightConv2d | BinaryWeightLinear)
-    return (isinstance(module, BinaryConv2d | BinaryLinear) and not real) or type(module) in COUNTED_LAYERS
+    return isinstance(module, BinaryConv2d | BinaryLinear) and not real
 
 
 def _sums(layer: Any, signs: Tensor) -> Tensor:
     """Return the layer's convolution of ±1 with ±1."""
-    if type(layer) in COUNTED_LAYERS:
-        sums: Tensor = layer.accumulate(signs)
-        return sums
     weight = torch.where(layer.latent_weight() >= 0, 1.0, -1.0)
     dense = isinstance(layer, BinaryLinear)
     return F.linear(signs, weight) if dense else layer.convolve(signs, weight).round()

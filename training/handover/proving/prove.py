@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ....runtime.errors import LatentbitError, UnsupportedError, first_line
 from ....runtime.proof.engines import Answer, Candidate
-from ..pixels import PixelInput, Pixels, check_pixels
+from ..pixels import Pixels, check_pixels, normalisation
 from ..reader import read_module
 from .cases import Case, make_cases
 from .eager import Eager, Run
@@ -86,7 +86,7 @@ def prove(
     data = model if isinstance(model, bytes) else Path(model).read_bytes()
     network = _on_the_cpu(network)
     examples = [torch.as_tensor(entry).cpu() for entry in _sequence(example_input)]
-    prepare: Callable[[Tensor], Tensor] = PixelInput(check_pixels(pixels)) if pixels else lambda x: x
+    prepare: Callable[[Tensor], Tensor] = normalisation(check_pixels(pixels)) if pixels else lambda x: x
     if not exact_stem and not int8_weights:
         return _judge(data, Eager(network, prepare), examples)
     plain = ir.to_proto(read_module(network, examples, pixels=pixels)).SerializeToString()

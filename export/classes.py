@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from ...runtime.errors import ConfigError, UnsupportedError
-from ..graph.constants import add_constant
+from ..runtime.errors import ConfigError, UnsupportedError
+from .graph.constants import add_constant
 
 __all__ = ["rank_classes"]
 
@@ -14,8 +14,14 @@ __all__ = ["rank_classes"]
 def rank_classes(model: ir.Model, top_k: int, labels: Sequence[str] | None) -> None:
     """Add the outputs ``labels`` and ``scores``, ``[N, top_k]``, behind the first output ``[N, classes]``, in place.
 
+    With a ``top_k`` of 0 nothing is added.
+
     Raises UnsupportedError for an output of another shape, ConfigError for numbers and names that do not fit it.
     """
+    if not top_k:
+        if labels is not None:
+            raise ConfigError("labels are the names of the classes that top_k adds: give top_k too, or no labels")
+        return
     graph = model.graph
     logits = graph.outputs[0]
     classes = None if logits.shape is None or len(logits.shape) != 2 else logits.shape[1]

@@ -1,1 +1,0 @@
-"""How each layer and function of a folded network is written as ONNX."""
