@@ -32,7 +32,6 @@ __all__ = [
     "load_library",
     "sealed",
     "source_digest",
-    "unsealed",
     "usable_features",
     "use_library",
 ]
@@ -164,11 +163,11 @@ def load_library(path: str | os.PathLike[str]) -> Library:
 
 
 def sealed(data: bytes) -> bytes:
-    """Return a file's bytes with the digest that :func:`unsealed` verifies behind them."""
+    """Return a file's bytes with the digest that :func:`_unsealed` verifies behind them."""
     return data + _MAGIC + hashlib.sha256(data).digest()
 
 
-def unsealed(data: bytes) -> bytes | None:
+def _unsealed(data: bytes) -> bytes | None:
     """Return what :func:`sealed` was given, None if it was cut or altered since."""
     body, magic, digest = data[: -len(_MAGIC) - 32], data[-len(_MAGIC) - 32 : -32], data[-32:]
     return body if magic == _MAGIC and hashlib.sha256(body).digest() == digest else None
@@ -179,7 +178,7 @@ def _verify(file: Path) -> None:
         data = file.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read the kernel library {file}: {error.strerror}") from None
-    if unsealed(data) is None:
+    if _unsealed(data) is None:
         raise ModelError(f"{file} is no whole kernel library: it was cut or altered; build or copy it again")
 
 

@@ -7,8 +7,8 @@ Three comparisons, three figures, never blended:
 2. **Outputs and signs.** Against the folded float network: for each output the largest difference, top-1 agreement
    where it is class scores, and per layer the signs that came out otherwise. Float sums before a sign may round
    otherwise on another machine; where one does, all that follows differs by more than rounding. So differences are
-   judged on the images without such a sign, and the flipped signs themselves by their share, which a wrong model or a
-   wrong input exceeds a thousandfold.
+   judged on the images without such a sign. The flipped signs are judged by their share, and the first of each image by
+   how far the value before it lies from its threshold (:mod:`.flips`): no rounding turns a sign that is far from it.
 3. **Accuracy.** Deployed against trained, in two steps that are each measured on the same images: from training to the
    folded network on all test images (the file's metadata), from the folded to the deployed one on the reference's.
 """
@@ -28,6 +28,7 @@ from ..machine.environment import environment, peak_memory_bytes
 from ..metrics import Metric, figures
 from ..session.session import InferenceSession
 from .answers import Answers, answer, batches, only_input
+from .flips import flip_failures
 from .layers import LayerComparison, compare_layers
 from .outputs import compare_outputs, output_failures
 from .reference import ONLY, Reference, load_reference
@@ -72,9 +73,10 @@ def check(
     accuracy, agreement = _accuracy(session, answers, recorded), _agreement(answers, recorded, layers)
     few = [{only_input(session): part} for _, part in batches(session, recorded.inputs[: allowed.oracle_samples])]
     stock = stock_failures(data, few, allowed, class_scores=recorded.class_scores)
+    flips = flip_failures(data, {only_input(session): recorded.inputs}, layers.first, allowed)
     name, metrics = _metrics(session, answers, recorded, metric)
     return CheckReport(
-        failures=(*_failures(accuracy, agreement, layers.mismatches, allowed), *stock),
+        failures=(*_failures(accuracy, agreement, layers.mismatches, allowed), *flips, *stock),
         samples=len(recorded.inputs),
         accuracy=accuracy,
         agreement=agreement,

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from ..session.session import InferenceSession
 from .answers import batches, only_input
+from .flips import Flip
 from .oracle import layer_oracle
 from .reference import Reference
 
@@ -16,11 +17,15 @@ __all__ = ["LayerComparison", "compare_layers"]
 
 @dataclass
 class LayerComparison:
-    """Flipped signs and integer mismatches by layer, out of how many, and bool ``[S]``: which images have a flip."""
+    """Flipped signs and integer mismatches by layer, out of how many, and bool ``[S]``: which images have a flip.
+
+    ``first`` are the flips, by layer, of the images in which it is the first to have one.
+    """
 
     flipped_images: NDArray[np.bool_]
     flips: dict[str, int] = field(default_factory=dict)
     mismatches: dict[str, int] = field(default_factory=dict)
+    first: dict[str, list[Flip]] = field(default_factory=dict)
     signs: int = 0
     compared: int = 0
 
@@ -46,6 +51,8 @@ def compare_layers(session: InferenceSession, data: bytes, recorded: Reference, 
                     )
                 flipped = (expected != signs).reshape(live, -1)
                 found.flips[layer.name] = found.flips.get(layer.name, 0) + int(np.count_nonzero(flipped))
+                for image in np.flatnonzero(flipped.any(axis=1) & ~found.flipped_images[done : done + live]):
+                    found.first.setdefault(layer.name, []).append((done + int(image), np.flatnonzero(flipped[image])))
                 found.flipped_images[done : done + live] |= flipped.any(axis=1)
                 found.signs += flipped.size
             if (count := min(live, oracle_samples - done) * each) > 0:

@@ -149,7 +149,7 @@ def test_logits_are_judged_on_images_without_a_flipped_sign(bundle: Path) -> Non
     signs[3, 2, 1, 0] *= -1
     logits[3] += 0.5
     alter(bundle, logits=logits, **{f"signs/{name}": pack_signs(signs, axis=1)})
-    report = report_of(bundle, max_flipped_share=0.01)
+    report = report_of(bundle, max_flipped_share=0.01, max_flip_distance=1.0)
     agreement = report.agreement
     assert (report.passed, agreement.flipped_images) == (True, 1)
     assert agreement.max_abs_logit_difference == pytest.approx(0.5, abs=1e-3)
@@ -157,11 +157,11 @@ def test_logits_are_judged_on_images_without_a_flipped_sign(bundle: Path) -> Non
     assert agreement.max_abs_logit_difference_unflipped < 1e-3
     total = sum(value.size for value in recorded.signs.values())
     assert agreement.flipped_share == pytest.approx(1 / total)
-    (failure,) = report_of(bundle, max_flipped_share=0.5 / total).failures
+    (failure,) = report_of(bundle, max_flipped_share=0.5 / total, max_flip_distance=1.0).failures
     assert "of all signs are flipped" in failure
     logits[5] += 0.5  # and this image has no flipped sign to excuse it
     alter(bundle, logits=logits)
-    (failure,) = report_of(bundle, max_flipped_share=0.01).failures
+    (failure,) = report_of(bundle, max_flipped_share=0.01, max_flip_distance=1.0).failures
     assert failure.startswith("the largest logit difference is 0.5")
 
 
