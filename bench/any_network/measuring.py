@@ -47,6 +47,7 @@ def go_through(name: str, folder: Path) -> dict[str, Any]:
     start = time.perf_counter()
     try:
         network = entry.build().eval()
+        wake(network)
         x = torch.randn(SAMPLES, *entry.shape)
         calibrate(network, x)
         found["parameters"] = sum(parameter.numel() for parameter in network.parameters())
@@ -75,6 +76,14 @@ def go_through(name: str, folder: Path) -> dict[str, Any]:
     found["bytes"] = packed.stat().st_size
     found["float_bytes"] = write_float(network, entry, plain)
     return found
+
+
+def wake(network: nn.Module) -> None:
+    """Give weights and scales that begin as zeros a value: a network may answer nothing but zeros with them."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if not name.endswith("bias") and float(parameter.abs().max()) < 1e-3:
+                nn.init.uniform_(parameter, 0.2, 1) if parameter.dim() == 1 else nn.init.normal_(parameter, 0, 0.1)
 
 
 def calibrate(network: nn.Module, x: torch.Tensor) -> None:

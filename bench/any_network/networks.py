@@ -5,9 +5,9 @@
     python -m bench.any_network.networks --timing        # the second pass, on a quiet machine: times of all files
     python -m bench.any_network.networks --page          # docs/networks.md anew from what was measured
 
-Every network has random weights of seed 0. Its batch norms get the statistics of two samples of noise, before
-``binarize`` and after it. ``prove`` compares the exported file with eager torch. Files stay in runs/networks for
-``--timing``.
+Every network has random weights of seed 0, also where it would begin with zeros. Its batch norms get the statistics
+of two samples of noise, before ``binarize`` and after it. ``prove`` compares the exported file with eager torch. Files
+stay in runs/networks for ``--timing``.
 """
 
 import argparse

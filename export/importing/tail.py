@@ -2,8 +2,6 @@
 
 Batch norm, Mul, Div, Add and Sub with one constant per channel are composed in float64 and rounded to float32 once.
 One Mul behind a scale of 1 and one Add behind a bias of 0 are the very operations of the packed layer: they stay exact.
-A Round says that the file was written of a packed layer's own body. Nothing that rounds is taken in behind it, so that
-the answers stay the same bits.
 """
 
 from dataclasses import dataclass
@@ -19,9 +17,6 @@ from ..graph.constants import Constants
 from .layers import Layer, label
 
 __all__ = ["Tail", "read_tail"]
-
-_EXACT: tuple[list[str], ...] = ([], ["mul"], ["add"], ["mul", "add"])
-"""Steps that a packed layer makes by itself."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +55,14 @@ def read_tail(layer: Layer, start: Affine, constants: Constants, integral: bool 
         if found is None:
             break
         step, kind = found
-        taken = steps + [kind] * bool(kind)
-        if nodes[1:] and nodes[1].op_type == "Round" and taken not in _EXACT:
-            break
         composed = Affine(step.scale * total.scale, step.scale * total.shift + step.shift)
         if not all(np.all(np.isfinite(array)) for array in _rounded(composed)):
             break
         total = composed
         nodes.append(node)
-        steps = taken
-    return Tail(tuple(nodes), *_rounded(total), steps in _EXACT)
+        steps += [kind] if kind else []
+    exact = steps in ([], ["mul"], ["add"], ["mul", "add"])
+    return Tail(tuple(nodes), *_rounded(total), exact)
 
 
 def _rounded(affine: Affine) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -29,7 +29,8 @@ _COUNTED = {name for name in LAYERS if not SIGNATURES[name].real_input}
 class Answer:
     """What an engine answered: ``outputs`` in the order of the file, and by packed layer what it read and summed.
 
-    ``signs`` ±1 of the shape that the layer reads; ``sums`` int32, empty where the engine does not show them.
+    Layers are in the order of the file. ``signs`` ±1 of the shape that the layer reads; ``sums`` int32, empty where the
+    engine does not show them.
     """
 
     outputs: list[NDArray[Any]]
@@ -73,7 +74,8 @@ class Candidate:
 
     def _packed(self, feeds: Mapping[str, NDArray[Any]]) -> Answer:
         outputs = self._session.run(None, feeds)
-        layers = self._session.trace(feeds) if self._read else []
+        traced = {layer.name: layer for layer in self._session.trace(feeds)} if self._read else {}
+        layers = [traced[name] for name in self._read if name in traced]  # a session may run them in another order
         return Answer(
             outputs, {layer.name: layer.signs for layer in layers}, {layer.name: layer.accumulators for layer in layers}
         )

@@ -120,7 +120,7 @@ def test_a_plain_file_can_be_packed_again(packed: onnx.ModelProto, tmp_path: Pat
     inline_file(tmp_path / "packed.onnx", tmp_path / "plain.onnx")
     report = convert(tmp_path / "plain.onnx", tmp_path / "again.onnx")
     assert [layer.form for layer in report.layers] == ["binary", "binary", "weight-only", "binary"]
-    assert [layer.exact for layer in report.layers] == [True, True, False, True]
+    assert all(layer.exact for layer in report.layers)  # restored, nothing is computed
     np.testing.assert_array_equal(run(tmp_path / "again.onnx", X), run(packed, X))
 
 

@@ -115,7 +115,7 @@ class Drawn:
         weight = self.signs(self.draw(st.integers(1, 5)), self.channels)
         self.layer("BinaryGemm" if counts else "BinaryWeightGemm", weight, "head")
         self.between(2)
-        return self.graph.build({"x": ["N", self.inputs, 9, 9]}, {self.value: [None, None]})
+        return self.graph.build({"x": ["N", self.inputs, 17, 17]}, {self.value: [None, None]})
 
 
 @settings(max_examples=40, deadline=None)

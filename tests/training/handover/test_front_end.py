@@ -200,6 +200,22 @@ def test_signs_that_users_wrote_are_packed(tmp_path: Path) -> None:
     assert [node.op_type for node in model.graph.node] == ["Binarize", "BinaryConv2d"]
 
 
+@pytest.mark.parametrize("operator_name", ["CumSum", "com.microsoft::Gelu"])
+def test_a_layer_may_say_which_node_stands_for_it(operator_name: str, tmp_path: Path) -> None:
+    class Taught(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if not torch.compiler.is_exporting():
+                return F.gelu(x) if "microsoft" in operator_name else torch.cumsum(x, 1)
+            if "microsoft" in operator_name:
+                return torch.onnx.ops.symbolic(operator_name, [x], dtype=x.dtype, shape=x.shape, version=1)
+            return torch.onnx.ops.symbolic("CumSum", [x, torch.tensor(1)], dtype=x.dtype, shape=x.shape)
+
+    network = nn.Sequential(nn.ReLU(), Taught())
+    path = export_onnx(network.eval(), torch.randn(2, 3, 4, 4), tmp_path / "model.onnx")
+    model = assert_answers(network, (3, 4, 4), path)
+    assert [(node.name, node.domain) for node in model.graph.node][1:] == [("1", operator_name.rpartition("::")[0])]
+
+
 def test_dicts_tuples_and_several_inputs_keep_their_names(tmp_path: Path) -> None:
     class Heads(nn.Module):
         def forward(self, image: Tensor, extra: Tensor) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from latentbit.export import export_onnx
 from latentbit.runtime import InferenceSession
 from latentbit.runtime.errors import UnsupportedError
+from latentbit.training import BinaryConv2d, RSign
 
 from ...support.random_layers import Step
 
@@ -33,6 +34,13 @@ class Answers(nn.Module):
         return self.make(x * 2)
 
 
+def at_several_places(x: Tensor, stem: nn.Module, float_layer: nn.Module, head: nn.Module) -> Tensor:
+    """Call a binary head on what is computed last first, as a detector does on its levels."""
+    low = stem(x)
+    high = float_layer(low)
+    return torch.cat([head(F.hardswish(high)), head(high), head(low)], 1)
+
+
 FORMS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "squeeze of an axis that is not 1": (Step(lambda x: (x * 2).squeeze(1)), (3, 4)),
     "squeeze of such an axis of the input": (Step(lambda x: x.squeeze(1)), (3, 4)),
@@ -40,6 +48,15 @@ FORMS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "global max pool": (nn.AdaptiveMaxPool2d(1), (2, 5, 3)),
     "adaptive max pool": (nn.AdaptiveMaxPool2d((2, 3)), (2, 4, 6)),
     "adaptive max pool over time": (nn.AdaptiveMaxPool1d(3), (2, 6)),
+    "binary head called at several places": (
+        Step(
+            at_several_places,
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.Sequential(RSign(8), BinaryConv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 1)),
+            nn.Sequential(RSign(8), BinaryConv2d(8, 8, 3, padding=1)),
+        ),
+        (3, 8, 8),
+    ),
     "RReLU": (nn.RReLU(), (2, 6)),
     "attention without heads": (Step(attention), (5, 8)),
     "attention without heads, masked": (Step(lambda x: attention(x, x @ x.mT)), (5, 8)),
