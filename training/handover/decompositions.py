@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...runtime.errors import UnsupportedError, first_line
+
 __all__ = ["decompose"]
 
 _ops = torch.ops.aten
@@ -14,19 +16,50 @@ _ops = torch.ops.aten
 
 
 def decompose(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """Return ``program`` without the operators of :data:`_TABLE`; those whose sizes have another form stay."""
+    """Return ``program`` without the operators of :data:`_TABLE`; those whose sizes have another form stay.
+
+    Raises UnsupportedError for one that has no form for these sizes.
+    """
     used = {node.target for node in program.graph.nodes}
     table = {operator: function for operator, function in _TABLE.items() if operator in used}
-    return program.run_decompositions(table) if table else program
+    try:
+        return program.run_decompositions(table) if table else program
+    except UnsupportedError as error:  # torch adds where it was in its own code
+        raise UnsupportedError(first_line(error)) from None
+
+
+def _adaptive_avg_pool2d(x: Tensor, output_size: list[int]) -> Any:
+    """Windows that depend on a symbolic size, as products with the matrices of their means; of a fixed size they stay.
+
+    Window i of n over a size s begins at floor(i·s/n) and ends at ceil((i + 1)·s/n), as torch defines it.
+    """
+    sizes = list(x.shape[-2:])
+    if list(output_size) == [1, 1] or all(isinstance(size, int) for size in sizes):
+        return NotImplemented
+
+    def means(size: int, count: int) -> Tensor:
+        window, place = torch.arange(count).unsqueeze(1), torch.arange(size).unsqueeze(0)
+        inside = (place >= window * size // count) & (place < ((window + 1) * size + count - 1) // count)
+        return inside.float() / inside.float().sum(1, keepdim=True)
+
+    rows, columns = (means(size, count) for size, count in zip(sizes, output_size, strict=True))
+    return rows @ x @ columns.T
 
 
 def _adaptive_max_pool2d(x: Tensor, output_size: list[int]) -> Any:
-    """Windows of one size, if the sizes divide; the maximum of all, if one value is asked for."""
+    """Windows of one size, if the sizes divide; the maximum of all, if one value is asked for.
+
+    Raises UnsupportedError for windows that depend on a symbolic size.
+    """
     if list(output_size) == [1, 1]:
         flat = x.flatten(-2)
         return flat.amax(-1)[..., None, None], flat.argmax(-1)[..., None, None]
     sizes = list(x.shape[-2:])
-    if not all(isinstance(size, int) and size % out == 0 for size, out in zip(sizes, output_size, strict=True)):
+    if not all(isinstance(size, int) for size in sizes):
+        raise UnsupportedError(
+            "adaptive max pools to more than one value need a fixed image size: leave out dynamic_spatial"
+        )
+    if not all(size % out == 0 for size, out in zip(sizes, output_size, strict=True)):
         return NotImplemented
     window = [size // out for size, out in zip(sizes, output_size, strict=True)]
     return _ops.max_pool2d_with_indices(x, window, window)
@@ -54,6 +87,7 @@ def _rrelu(x: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool
 
 _TABLE: MappingProxyType[Any, Callable[..., Any]] = MappingProxyType(
     {
+        _ops.adaptive_avg_pool2d.default: _adaptive_avg_pool2d,
         _ops.adaptive_max_pool2d.default: _adaptive_max_pool2d,
         _ops.rrelu.default: _rrelu,
         _ops.scaled_dot_product_attention.default: _attention,

@@ -76,6 +76,22 @@ def test_the_file_answers_as_the_module(form: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected.numpy(), rtol=2e-5, atol=5e-6)
 
 
+@pytest.mark.parametrize("size", [1, 4, (7, 5), (None, 1), (3, None)])
+def test_the_windows_of_an_adaptive_average_follow_the_size_of_the_image(size: Any, tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(size)).eval()
+    path = export_onnx(network, torch.randn(2, 3, 16, 16), tmp_path / "model.onnx", dynamic_spatial=True)
+    for height, width in ((16, 16), (17, 32), (5, 9), (3, 2)):
+        x = torch.randn(2, 3, height, width)
+        (found,) = InferenceSession(path).run(None, {"input": x.numpy()})
+        np.testing.assert_allclose(found, network(x).detach().numpy(), rtol=2e-5, atol=5e-6)
+
+
+def test_an_adaptive_maximum_of_another_size_is_refused(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveMaxPool2d(4))
+    with pytest.raises(UnsupportedError, match=r"^adaptive max pools to more than one value need a fixed image size"):
+        export_onnx(network, torch.randn(2, 3, 16, 16), tmp_path / "model.onnx", dynamic_spatial=True)
+
+
 def test_the_weights_of_an_lstm_are_constants_of_its_node(tmp_path: Path) -> None:
     network = Step(lambda x, cell: cell(x)[0], nn.LSTM(4, 6, batch_first=True))
     model = onnx.load(export_onnx(network.eval(), torch.randn(2, 3, 4), tmp_path / "model.onnx"))
