@@ -11,7 +11,8 @@ TESTS = Path(__file__).resolve().parents[2]
 
 def example() -> str:
     page = (TESTS.parent / "docs" / "device.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (code,) = (block for block in blocks if "camera(" in block)
     return str(code)
 
 
