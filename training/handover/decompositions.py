@@ -65,6 +65,12 @@ def _adaptive_max_pool2d(x: Tensor, output_size: list[int]) -> Any:
     return _ops.max_pool2d_with_indices(x, window, window)
 
 
+def _adaptive_max_pool1d(x: Tensor, output_size: list[int]) -> Any:
+    """The same over images of one row."""
+    found = _adaptive_max_pool2d(x.unsqueeze(-2), [1, *output_size])
+    return found if found is NotImplemented else tuple(part.squeeze(-2) for part in found)
+
+
 def _attention(query: Tensor, key: Tensor, value: Tensor, *others: Any, **options: Any) -> Any:
     """Attention of ``[N, T, K]``: the same with one head."""
     if query.dim() != 3:
@@ -88,6 +94,7 @@ def _rrelu(x: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool
 _TABLE: MappingProxyType[Any, Callable[..., Any]] = MappingProxyType(
     {
         _ops.adaptive_avg_pool2d.default: _adaptive_avg_pool2d,
+        _ops.adaptive_max_pool1d.default: _adaptive_max_pool1d,
         _ops.adaptive_max_pool2d.default: _adaptive_max_pool2d,
         _ops.rrelu.default: _rrelu,
         _ops.scaled_dot_product_attention.default: _attention,
