@@ -210,11 +210,12 @@ def _bench(options: argparse.Namespace) -> None:
 def _print_tree(value: dict[str, Any], indent: str = "") -> None:
     for key, entry in value.items():
         if isinstance(entry, dict):
-            print(f"{indent}{key}")
-            _print_tree(entry, indent + "  ")
+            if any(part not in (None, {}) for part in entry.values()):
+                print(f"{indent}{key}")
+                _print_tree(entry, indent + "  ")
         elif isinstance(entry, list):
             print(f"{indent}{key}: {', '.join(str(item) for item in entry) or 'none'}")
-        else:
+        elif entry not in (None, ""):  # else it is not known here, or there is no such thing
             print(f"{indent}{key}: {entry:.6g}" if isinstance(entry, float) else f"{indent}{key}: {entry}")
 
 
