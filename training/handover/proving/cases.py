@@ -1,4 +1,4 @@
-"""The inputs of a proof: the example, noise in its range, its values mixed up, another batch, another size. Seeded."""
+"""The inputs of a proof: the example, noise in its range, its values mixed up, another batch, other sizes. Seeded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ def make_cases(examples: Sequence[Tensor], shapes: Sequence[Sequence[int | str |
     """Return the cases of an example, in the type of its tensors.
 
     shapes: of the file's inputs, symbolic sizes as text. Symbolic first axes are given another batch, other symbolic
-    axes another size (twice that of the example).
+    axes two other sizes: twice that of the example, and 3 more than it, where strides and windows do not divide.
 
     Made-up values lie in the range of the example, for that is all that is known of what the network takes. An example
     that is one number only stands for its type: real numbers become normal noise, bytes all bytes. Integers keep their
@@ -45,16 +45,17 @@ def make_cases(examples: Sequence[Tensor], shapes: Sequence[Sequence[int | str |
         ),
         Case("the values of the example mixed up", [_mixed(example, draw) for example in first]),
     ]
-    sizes = [
-        [
-            size if isinstance(known, int) or not axis else 2 * size
-            for axis, (size, known) in enumerate(zip(example.shape, shape, strict=True))
+    for factor, more in ((2, 0), (1, 3)):
+        sizes = [
+            [
+                size if isinstance(known, int) or not axis else factor * size + more
+                for axis, (size, known) in enumerate(zip(example.shape, shape, strict=True))
+            ]
+            for example, shape in zip(first, shapes, strict=True)
         ]
-        for example, shape in zip(first, shapes, strict=True)
-    ]
-    if sizes != [list(example.shape) for example in first]:
-        noise = [_noise(example, size, draw) for example, size in zip(first, sizes, strict=True)]
-        found.append(Case(f"noise of size {', '.join(str(size) for size in sizes)}", noise))
+        if sizes != [list(example.shape) for example in first]:
+            noise = [_noise(example, size, draw) for example, size in zip(first, sizes, strict=True)]
+            found.append(Case(f"noise of size {', '.join(str(size) for size in sizes)}", noise))
     return found
 
 
