@@ -11,17 +11,19 @@ import pytest
 
 from latentbit.runtime.session.program import Helpers
 
-_BEGIN = """
+from ...support import graphs
+
+_BEGIN = f"""
 import gc, os, signal, sys, threading, time
 import numpy as np
 from latentbit.runtime.errors import InputError
 from latentbit.runtime.session import InferenceSession
-from latentbit.tests.support.graphs import GraphMaker, chain
+from {graphs.__name__} import GraphMaker, chain
 data = chain(channels=72, size=16).SerializeToString()
 xs = [GraphMaker(seed).floats(1 + seed % 2, 72, 16, 16) for seed in range(2)]
-truth = [InferenceSession(data).run(None, {"input": x})[0] for x in xs]
+truth = [InferenceSession(data).run(None, {{"input": x}})[0] for x in xs]
 def right(session, which):
-    return np.array_equal(session.run(None, {"input": xs[which]})[0], truth[which])
+    return np.array_equal(session.run(None, {{"input": xs[which]}})[0], truth[which])
 """
 
 _HANDLER = """
