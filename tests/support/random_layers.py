@@ -13,23 +13,13 @@ from latentbit.training import BinaryConv2d, BinaryLinear, RPReLU, RSign
 from latentbit.training.layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
 
 from .random_functions import FUNCTIONS, INPLACE
+from .step import Step
 
-__all__ = ["LAYERS", "Step"]
+__all__ = ["LAYERS"]
 
 Shape = tuple[int, ...]
 Draw = st.DrawFn
 Layer = Callable[[Draw, Shape], nn.Module | None]
-
-
-class Step(nn.Module):
-    """A function of the values and of the modules that it holds."""
-
-    def __init__(self, function: Callable[..., Tensor], *parts: nn.Module) -> None:
-        super().__init__()
-        self.function, self.parts = function, nn.ModuleList(parts)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x, *self.parts)
 
 
 def one_of(draw: Draw, *values: Any) -> Any:

@@ -13,7 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from latentbit.training import RPReLU, RSign
 
-from .random_layers import LAYERS, Step
+from .random_layers import LAYERS
+from .step import Step
 
 __all__ = ["Random", "networks"]
 

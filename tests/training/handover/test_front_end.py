@@ -1,7 +1,6 @@
 """Any torch module through ``torch.export``: the file answers as the module does, or the export says why not."""
 
 import operator
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,7 @@ from latentbit.training.layers.weight_only import BinaryWeightConv2d, BinaryWeig
 from latentbit.training.models.catalogue import build_model
 
 from ...support.deployed import folded, packed
-
-
-class Call(nn.Module):
-    """A network of one function of its input and of the modules that it holds."""
-
-    def __init__(self, function: Callable[..., Any], *parts: nn.Module) -> None:
-        super().__init__()
-        self.function, self.parts = function, nn.ModuleList(parts)
-
-    def forward(self, x: Tensor) -> Any:
-        return self.function(x, *self.parts)
+from ...support.step import Step
 
 
 def settled(network: nn.Module, seed: int = 0) -> nn.Module:
@@ -82,11 +71,11 @@ class Doubled(BinaryConv2d):
 
 RIGHT: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "in-place relu, read again": (
-        Call(lambda x, c, r: (lambda y: r(y) + y)(c(x)), nn.Conv2d(2, 3, 1), nn.ReLU(inplace=True)),
+        Step(lambda x, c, r: (lambda y: r(y) + y)(c(x)), nn.Conv2d(2, 3, 1), nn.ReLU(inplace=True)),
         (2, 4, 4),
     ),
     "in-place add, read again": (
-        Call(lambda x, c: (lambda y: operator.iadd(y, 1.0) * y)(c(x)), nn.Conv2d(2, 3, 1)),
+        Step(lambda x, c: (lambda y: operator.iadd(y, 1.0) * y)(c(x)), nn.Conv2d(2, 3, 1)),
         (2, 4, 4),
     ),
     "norm behind a linear layer over frames": (nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6)), (6, 5)),
@@ -96,22 +85,22 @@ RIGHT: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "size that does not divide": (nn.Upsample(size=(13, 13)), (2, 7, 7)),
     "softmax without dim": (nn.Softmax(), (3, 4, 4)),
     "hooks": (hooked(nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU())), (2, 4, 4)),
-    "sizes from the input": (Call(lambda x: F.avg_pool2d(x, x.shape[2:]) * len(x.shape)), (2, 4, 4)),
-    "squeeze of all": (Call(lambda x: x.mean((2, 3), keepdim=True).squeeze()), (2, 4, 4)),
-    "axis= and chunks": (Call(over_chunks), (4, 4, 4)),
+    "sizes from the input": (Step(lambda x: F.avg_pool2d(x, x.shape[2:]) * len(x.shape)), (2, 4, 4)),
+    "squeeze of all": (Step(lambda x: x.mean((2, 3), keepdim=True).squeeze()), (2, 4, 4)),
+    "axis= and chunks": (Step(over_chunks), (4, 4, 4)),
     "frames into the batch": (
-        Call(lambda x: (x.reshape(-1, x.shape[2]) * 2).view(x.shape[0], x.shape[1], x.shape[2])),
+        Step(lambda x: (x.reshape(-1, x.shape[2]) * 2).view(x.shape[0], x.shape[1], x.shape[2])),
         (3, 4),
     ),
-    "batch moved": (Call(lambda x: x.permute(2, 0, 1).reshape(x.size(0), -1)), (5, 6)),
+    "batch moved": (Step(lambda x: x.permute(2, 0, 1).reshape(x.size(0), -1)), (5, 6)),
     "pruned": (pruned(), (2, 4, 4)),
     "weight norm": (nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 2, 3))), (2, 4, 4)),
-    "lstm": (Call(lambda x, cell: cell(x)[0], nn.LSTM(4, 4, batch_first=True)), (3, 4)),
+    "lstm": (Step(lambda x, cell: cell(x)[0], nn.LSTM(4, 4, batch_first=True)), (3, 4)),
     "1-D": (nn.Sequential(nn.Conv1d(2, 3, 3), nn.BatchNorm1d(3)), (2, 9)),
     "reflected padding": (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), (4, 6, 8)),
     "uneven adaptive pool": (nn.AdaptiveAvgPool2d((4, 3)), (4, 6, 8)),
-    "alpha of add": (Call(lambda x: torch.add(x, x, alpha=2)), (4, 6)),
-    "area": (Call(lambda x: F.interpolate(x, scale_factor=2.0, mode="area")), (4, 6, 8)),
+    "alpha of add": (Step(lambda x: torch.add(x, x, alpha=2)), (4, 6)),
+    "area": (Step(lambda x: F.interpolate(x, scale_factor=2.0, mode="area")), (4, 6, 8)),
     "max pool, ceil, window in the padding": (nn.MaxPool2d(2, 2, 1, ceil_mode=True), (2, 7, 7)),
     "average pool, ceil, window in the padding": (nn.AvgPool2d(3, 3, 1, ceil_mode=True), (2, 2, 2)),
     "average pool, ceil": (nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), (2, 6, 6)),
@@ -156,8 +145,8 @@ class Random(nn.Module):
     ("network", "words"),
     [
         (nn.AvgPool2d(2, divisor_override=3), "divisor_override"),
-        (Call(lambda x: x.view(3, -1)), "does not accept an input of another batch"),
-        (Call(lambda x: x if x.sum() > 0 else -x), "torch.export cannot read"),
+        (Step(lambda x: x.view(3, -1)), "does not accept an input of another batch"),
+        (Step(lambda x: x if x.sum() > 0 else -x), "torch.export cannot read"),
         (Random(), "draws random numbers"),
         (nn.BatchNorm2d(4, track_running_stats=False), "BatchNorm2d: a batch norm without running statistics"),
         (nn.Conv2d(3, 4, 1), r"does not accept an input of shape \[3, 4, 6, 8\]"),
@@ -230,7 +219,7 @@ def test_dicts_tuples_and_several_inputs_keep_their_names(tmp_path: Path) -> Non
     np.testing.assert_array_equal(boxes, (x + y).numpy())
     np.testing.assert_allclose(means, x.mean(1).numpy(), rtol=1e-6)
     np.testing.assert_array_equal(same, y.numpy())
-    pair = export_onnx(Call(lambda x: (x + 1, x * 2)), x, tmp_path / "pair.onnx", output_name="y")
+    pair = export_onnx(Step(lambda x: (x + 1, x * 2)), x, tmp_path / "pair.onnx", output_name="y")
     assert [entry.name for entry in onnx.load(pair).graph.output] == ["y.0", "y.1"]
 
 

@@ -16,7 +16,7 @@ from latentbit.runtime import InferenceSession
 from latentbit.runtime.errors import UnsupportedError
 from latentbit.training import BinaryConv2d, RSign
 
-from ...support.random_layers import Step
+from ...support.step import Step
 
 
 def attention(x: Tensor, *mask: Tensor, **options: bool) -> Tensor:

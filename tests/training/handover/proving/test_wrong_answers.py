@@ -3,7 +3,6 @@
 import operator
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -16,16 +15,7 @@ from latentbit.export import export_onnx
 from latentbit.runtime import InferenceSession
 from latentbit.runtime.errors import LatentbitError
 
-
-class Forward(nn.Module):
-    """A network whose forward pass is a function of the input and its modules."""
-
-    def __init__(self, function: Callable[..., Any], *parts: nn.Module) -> None:
-        super().__init__()
-        self.function, self.parts = function, nn.ModuleList(parts)
-
-    def forward(self, x: Tensor) -> Any:
-        return self.function(x, *self.parts)
+from ....support.step import Step
 
 
 def _norm() -> nn.Module:
@@ -67,32 +57,32 @@ def _frames(x: Tensor) -> Tensor:
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "in-place ReLU, its input read again": (
-        lambda: Forward(_aliased, nn.Conv2d(2, 3, 1), nn.ReLU(inplace=True)),
+        lambda: Step(_aliased, nn.Conv2d(2, 3, 1), nn.ReLU(inplace=True)),
         (2, 2, 4, 4),
     ),
     "in-place block beside a skip": (
-        lambda: Forward(_skipped, nn.Conv2d(2, 3, 1), nn.Sequential(nn.LeakyReLU(0.2, True), nn.Conv2d(3, 3, 1))),
+        lambda: Step(_skipped, nn.Conv2d(2, 3, 1), nn.Sequential(nn.LeakyReLU(0.2, True), nn.Conv2d(3, 3, 1))),
         (2, 2, 4, 4),
     ),
-    "in-place addition": (lambda: Forward(_added, nn.Conv2d(2, 3, 1)), (2, 2, 4, 4)),
+    "in-place addition": (lambda: Step(_added, nn.Conv2d(2, 3, 1)), (2, 2, 4, 4)),
     "a norm behind a Linear over three axes": (lambda: nn.Sequential(nn.Linear(5, 6), _norm()), (2, 6, 5)),
     "a scale that does not divide": (lambda: nn.Upsample(scale_factor=1.5, mode="bilinear"), (2, 2, 7, 7)),
     "divisor_override": (lambda: nn.AvgPool2d(2, divisor_override=1), (2, 2, 4, 4)),
     "divisor_override of the function": (
-        lambda: Forward(lambda x: F.avg_pool2d(x, 2, divisor_override=3)),
+        lambda: Step(lambda x: F.avg_pool2d(x, 2, divisor_override=3)),
         (1, 1, 4, 4),
     ),
     "Softmax without a dim": (nn.Softmax, (2, 3, 4, 4)),
-    "log_softmax without a dim": (lambda: Forward(lambda x: F.log_softmax(x)), (2, 3, 4, 5)),
+    "log_softmax without a dim": (lambda: Step(lambda x: F.log_softmax(x)), (2, 3, 4, 5)),
     "a forward hook": (_forward_hook, (2, 2, 4, 4)),
     "a pre-hook of the network": (_pre_hook, (2, 2, 4, 4)),
-    "a reshape that fixes the batch": (lambda: Forward(lambda x: x.reshape(2, -1)), (1, 4, 4)),
-    "frames in the batch": (lambda: Forward(_frames), (2, 3, 4)),
-    "the batch moved away": (lambda: Forward(lambda x: x.permute(2, 0, 1).reshape(x.size(0), -1)), (2, 5, 6)),
+    "a reshape that fixes the batch": (lambda: Step(lambda x: x.reshape(2, -1)), (1, 4, 4)),
+    "frames in the batch": (lambda: Step(_frames), (2, 3, 4)),
+    "the batch moved away": (lambda: Step(lambda x: x.permute(2, 0, 1).reshape(x.size(0), -1)), (2, 5, 6)),
     "a size that does not divide": (lambda: nn.Upsample(size=(13, 13)), (2, 2, 7, 7)),
     "a window that begins in the padding": (lambda: nn.MaxPool2d(2, 2, 1, ceil_mode=True), (2, 2, 7, 7)),
     "a clamp by a tensor": (
-        lambda: Forward(lambda x, bound: torch.clamp(x, max=bound.weight[:, :, None, None]), nn.Linear(2, 1)),
+        lambda: Step(lambda x, bound: torch.clamp(x, max=bound.weight[:, :, None, None]), nn.Linear(2, 1)),
         (2, 2, 3, 3),
     ),
 }
