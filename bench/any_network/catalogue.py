@@ -23,27 +23,13 @@ class Entry:
 
 
 def torchvision() -> Any:
-    """Import torchvision. Beside a CPU build of torch its wheel cannot load its operators, and it needs two of them."""
+    """Import torchvision. Beside a CPU build of torch its wheel cannot load its operators; two of them it must know."""
     if "torchvision" not in sys.modules:
         for name in ("torchvision::nms", "torchvision::qnms"):
             torch.library.define(name, "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            torch.library.impl(name, "cpu", _suppress)
     import torchvision as package
 
     return package
-
-
-def _suppress(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    """Return which of the boxes ``[K, 4]`` are left, best first: none overlaps too much with a better one."""
-    left, found = scores.argsort(descending=True), []
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    while len(left):
-        best, left = left[0], left[1:]
-        found.append(best)
-        low, high = torch.maximum(boxes[best, :2], boxes[left, :2]), torch.minimum(boxes[best, 2:], boxes[left, 2:])
-        common = (high - low).clamp(min=0).prod(1)
-        left = left[common / (area[best] + area[left] - common) <= iou_threshold]
-    return torch.stack(found) if found else left
 
 
 class Maps(nn.Module):
@@ -58,18 +44,6 @@ class Maps(nn.Module):
         """Return what the heads say of every place and anchor."""
         maps = self.backbone(x)
         return self.head(list(maps.values()) if isinstance(maps, dict) else [maps])
-
-
-class Whole(nn.Module):
-    """A detector of torchvision with all that comes behind its heads, for a batch of one size."""
-
-    def __init__(self, detector: nn.Module) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, x: Tensor) -> Any:
-        """Return boxes, labels and scores of every image."""
-        return self.detector(list(x))
 
 
 def _classifier(name: str, size: int = 224, **options: Any) -> tuple[str, Entry]:
@@ -89,13 +63,14 @@ def _segmenter(name: str, size: int) -> tuple[str, Entry]:
     return name, Entry("torchvision, segmentation", build, (3, size, size))
 
 
-def _detector(name: str, size: int, form: type[nn.Module]) -> tuple[str, Entry]:
+def _detector(name: str, size: int) -> tuple[str, Entry]:
+    """Behind the heads a detector chooses boxes by torchvision's compiled operators, which CPU builds of torch lack."""
+
     def build() -> nn.Module:
         models = torchvision().models.detection
-        return form(getattr(models, name)(weights=None, weights_backbone=None))
+        return Maps(getattr(models, name)(weights=None, weights_backbone=None))
 
-    label = name if form is Maps else f"{name}, with its boxes"
-    return label, Entry("torchvision, detection", build, (3, size, size))
+    return name, Entry("torchvision, detection", build, (3, size, size))
 
 
 def _timm(name: str, size: int = 224) -> tuple[str, Entry]:
@@ -135,14 +110,12 @@ NETWORKS: dict[str, Entry] = dict(
         _segmenter("deeplabv3_mobilenet_v3_large", 128),
         _segmenter("deeplabv3_resnet50", 128),
         _segmenter("fcn_resnet50", 128),
-        _detector("ssdlite320_mobilenet_v3_large", 256, Maps),
-        _detector("ssd300_vgg16", 256, Maps),
-        _detector("retinanet_resnet50_fpn", 128, Maps),
-        _detector("fcos_resnet50_fpn", 128, Maps),
-        _detector("fasterrcnn_mobilenet_v3_large_320_fpn", 128, Maps),
-        _detector("fasterrcnn_resnet50_fpn", 128, Maps),
-        _detector("ssdlite320_mobilenet_v3_large", 320, Whole),
-        _detector("fasterrcnn_mobilenet_v3_large_320_fpn", 320, Whole),
+        _detector("ssdlite320_mobilenet_v3_large", 256),
+        _detector("ssd300_vgg16", 300),
+        _detector("retinanet_resnet50_fpn", 128),
+        _detector("fcos_resnet50_fpn", 128),
+        _detector("fasterrcnn_mobilenet_v3_large_320_fpn", 128),
+        _detector("fasterrcnn_resnet50_fpn", 128),
         *(_timm(name, 224 if name in _FIXED else 128) for name in _TIMM.split()),
     ]
 )  # fmt: skip

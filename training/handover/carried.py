@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +24,10 @@ from ..layers.signs import weight_scale
 from ..layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
 from ..layers.weights import LatentWeightLayer
 
-__all__ = ["carry", "signs_and_scale"]
+__all__ = ["carried_weights", "carry", "signs_and_scale"]
+
+_PACKED = "packed_weight"
+"""The name under which a layer holds its packed weights: code that reads ``weight`` finds what it always finds."""
 
 
 def signs_and_scale(layer: LatentWeightLayer, name: str) -> tuple[Tensor, Tensor]:
@@ -54,6 +58,18 @@ def carry(network: nn.Module) -> None:
                 law.prepare(module, path or type(module).__name__)
                 module.forward = types.MethodType(law.forward, module)
                 break
+
+
+def carried_weights(graph: ir.Graph) -> None:
+    """Give the packed weights of carried layers the names of the weights that they stand for, in place."""
+    for name in [name for name in graph.initializers if name.rpartition(".")[2] == _PACKED]:
+        value, weight = graph.initializers.pop(name), f"{name.removesuffix(_PACKED)}weight"
+        real = graph.initializers.pop(weight, None)
+        value.name = weight
+        graph.initializers[weight] = value
+        if real is not None and real.uses():  # code that computes with it
+            real.name = f"{weight}.real"
+            graph.initializers[real.name] = real
 
 
 def _keep(module: nn.Module, **values: Tensor) -> None:
@@ -99,7 +115,8 @@ def _prepare_layer(module: Any, name: str) -> None:
     module.weight_shape = list(array.shape)
     _keep(
         module,
-        weight=torch.from_numpy(np.ascontiguousarray(packed)),
+        weight=module.weight.detach(),
+        packed_weight=torch.from_numpy(np.ascontiguousarray(packed)),
         scale=alpha.flatten().clone(),
         bias=torch.zeros(len(array)),
     )
@@ -123,7 +140,7 @@ def _conv2d(self: Any, x: Tensor) -> Tensor:
         name = "BinaryConv2d"
         geometry["pad_value"] = float(self.pad_value)
     shape = (x.shape[0], self.out_channels, *sizes)
-    return _node(name, x, shape, self.weight, self.scale, self.bias, **geometry)
+    return _node(name, x, shape, self.packed_weight, self.scale, self.bias, **geometry)
 
 
 def _linear(self: Any, x: Tensor) -> Tensor:
@@ -133,7 +150,7 @@ def _linear(self: Any, x: Tensor) -> Tensor:
     name = "BinaryWeightGemm" if isinstance(self, BinaryWeightLinear) else "BinaryGemm"
     rows = x if x.dim() == 2 else x.reshape(-1, self.in_features)
     shape = (rows.shape[0], self.out_features)
-    result = _node(name, rows, shape, self.weight, self.scale, self.bias, weight_shape=self.weight_shape)
+    result = _node(name, rows, shape, self.packed_weight, self.scale, self.bias, weight_shape=self.weight_shape)
     return result if x.dim() == 2 else result.reshape(*x.shape[:-1], self.out_features)
 
 

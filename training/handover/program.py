@@ -22,7 +22,7 @@ from torch.utils import _pytree as pytree
 
 from ...export.frontend.finishing import OPSET, Program
 from ...runtime.errors import InputError, LatentbitError, UnsupportedError, first_line
-from .carried import carry
+from .carried import carried_weights, carry
 from .decompositions import decompose
 
 __all__ = ["read_program"]
@@ -60,6 +60,7 @@ def read_program(
         program = _exported(copied, tuple(tensors), sizes)
         outputs = _output_names(program, output_name)
         model = _translated(decompose(program))
+    carried_weights(model.graph)
     inputs = ["input"] if len(tensors) == 1 else [value.name or "" for value in model.graph.inputs]
     return Program(model, type(network).__name__, leaves, inputs, outputs)
 

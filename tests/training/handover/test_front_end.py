@@ -267,3 +267,18 @@ def assert_same(*paths: Path) -> None:
     for key, values in constants[0].items():
         assert values.dtype == constants[1][key].dtype
         assert values.tobytes() == constants[1][key].tobytes(), key
+
+
+def test_code_reads_the_weight_of_a_layer_as_it_is(tmp_path: Path) -> None:
+    """Its type and shape, and its values, while the file holds it packed."""
+
+    def answer(x: Tensor, sign: nn.Module, layer: BinaryLinear) -> Tensor:
+        assert layer.weight.shape == (5, 4)
+        return layer(sign(x.to(layer.weight.dtype))) + F.linear(x, layer.weight)
+
+    network, x = Step(answer, RSign(4), BinaryLinear(4, 5)).eval(), torch.randn(6, 4)
+    path = export_onnx(network, x, tmp_path / "m.onnx")
+    (found,) = InferenceSession(path).run(None, {"input": x.numpy()})
+    np.testing.assert_allclose(found, network(x).detach().numpy(), rtol=1e-5, atol=1e-6)
+    names = {tensor.name: tensor.data_type for tensor in onnx.load(path).graph.initializer}
+    assert names["parts.1.weight"] == onnx.TensorProto.UINT8
