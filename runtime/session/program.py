@@ -98,7 +98,8 @@ class Helpers:
     def reset(self) -> None:
         """Begin anew, as in a process that has been forked: the threads of the other are not in it."""
         self._desk = _Desk(threading.Semaphore(0))
-        self._holder: dict[str, ReferenceType[Claim]] = {}
+        self._holders: dict[int, ReferenceType[Claim]] = {}
+        self._turn = 0
         self._started = False
 
     def claim(self) -> Claim | None:
@@ -106,19 +107,22 @@ class Helpers:
 
         No lock is held meanwhile, so a signal handler that runs the session finds them taken, and does without.
         """
-        claim = Claim()
+        claim, turn = Claim(), self._turn
         mine = ref(claim)
-        before = self._holder.setdefault("run", mine)  # one step, which no thread and no signal can divide
-        if before is not mine and before() is None:  # of a run that an exception ended
-            self._holder["run"] = before = mine
-        return claim if before is mine else None
+        # setdefault is one step, which no thread and no signal can divide: a turn has one holder.
+        while (holder := self._holders.setdefault(turn, mine)) is not mine:
+            if holder() is not None:
+                return None
+            turn += 1  # an exception ended that run: the next turn goes to whoever comes first
+        self._turn = turn
+        return claim
 
     def release(self, claim: Claim) -> None:
         """Give the helpers back."""
-        holder = self._holder.get("run")
+        holder = self._holders.get(self._turn)
         if holder is not None and holder() is claim:
             self._desk.program = None
-            self._holder.pop("run", None)
+            self._holders.pop(self._turn, None)
 
     def call(self, program: Program) -> None:
         """Ring for help with a program."""
