@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 
 from latentbit.runtime.__main__ import main
@@ -23,6 +22,7 @@ from latentbit.runtime.proof.tolerances import Tolerances
 from latentbit.runtime.session.session import InferenceSession
 
 from ...support.graphs import GraphMaker, chain
+from ...support.references import write_own_reference
 
 SAMPLES = 70
 
@@ -36,12 +36,7 @@ def bundle(tmp_path: Path) -> Path:
     data = model.SerializeToString()
     (tmp_path / "model.onnx").write_bytes(data)
     inputs = GraphMaker().floats(SAMPLES, 12, 8, 8)
-    (logits,) = ort.InferenceSession(data).run(None, {"input": inputs})
-    arrays: dict[str, Any] = {"inputs": inputs, "labels": logits.argmax(axis=1), "logits": logits}
-    for layer in InferenceSession(data).trace({"input": inputs}):
-        arrays[f"signs/{layer.name}"] = pack_signs(layer.signs, axis=1)
-        arrays[f"shape/{layer.name}"] = np.array(layer.signs.shape[1:])
-    np.savez(tmp_path / "reference.npz", **arrays)
+    write_own_reference(data, inputs, tmp_path / "reference.npz")
     return tmp_path
 
 

@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
-from latentbit.runtime.bits import pack_signs
 from latentbit.runtime.proof.accuracy import check
 from latentbit.runtime.proof.tolerances import Tolerances
-from latentbit.runtime.session import InferenceSession
 
 from ...support.graphs import GraphMaker, chain
+from ...support.references import write_own_reference
 
 SAMPLES = 40
 LOOSE: dict[str, Any] = {"latency_runs": 1, "oracle_samples": 1, "max_flipped_share": 1.0, "min_top1_agreement": 0.0}
@@ -33,12 +31,7 @@ def failures(right: onnx.ModelProto, wrong: onnx.ModelProto, folder: Path, **cha
     """Return what the check says of a file against the reference of another."""
     data = right.SerializeToString()
     inputs = GraphMaker(5).floats(SAMPLES, 12, 8, 8)
-    (logits,) = ort.InferenceSession(data).run(None, {"input": inputs})
-    arrays: dict[str, Any] = {"inputs": inputs, "labels": logits.argmax(axis=1), "logits": logits}
-    for layer in InferenceSession(data).trace({"input": inputs}):
-        arrays[f"signs/{layer.name}"] = pack_signs(layer.signs, axis=1)
-        arrays[f"shape/{layer.name}"] = np.array(layer.signs.shape[1:])
-    np.savez(folder / "reference.npz", **arrays)
+    write_own_reference(data, inputs, folder / "reference.npz")
     (folder / "model.onnx").write_bytes(wrong.SerializeToString())
     allowed = Tolerances(**{**LOOSE, "max_accuracy_drop": 1.0, "max_logit_difference": 1e9, **changed})
     return list(check(folder / "model.onnx", folder / "reference.npz", allowed).failures)

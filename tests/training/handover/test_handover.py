@@ -14,29 +14,16 @@ from torch import Tensor, nn
 from latentbit.export import export_onnx
 from latentbit.runtime.bits import sign, unpack_signs
 from latentbit.runtime.errors import ModelError, UnsupportedError
-from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign
+from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RSign
 from latentbit.training.models.catalogue import build_model
 
 from ...support.deployed import answers, folded, record_of
 from ...support.import_graphs import run
+from ...support.settled import settled
 
 GAMMAS = st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-30, -3.5, 0.37])
 VARIANCES = st.sampled_from([0.0, 1e-12, 0.5, 1.0, 1e4])
 SHIFTS = st.sampled_from([0.0, -0.0, 0.25, -2.0, 7.0])
-
-
-def scatter(network: nn.Module, seed: int = 0) -> nn.Module:
-    """Give every batch norm and learned shift values as after training."""
-    generator = torch.Generator().manual_seed(seed)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            for tensor in (module.weight, module.bias, module.running_mean):
-                tensor.data.normal_(generator=generator)
-            module.running_var.uniform_(0.5, 2.0, generator=generator)
-        if isinstance(module, RPReLU | RSign):
-            for parameter in module.parameters():
-                parameter.data.normal_(generator=generator).mul_(0.2)
-    return network.eval()
 
 
 @settings(max_examples=8, deadline=None)
@@ -66,7 +53,7 @@ def test_folding_equals_float64(
 
 
 def test_the_folded_file_is_plain_and_keeps_the_answers(tmp_path: Path) -> None:
-    network = scatter(build_model("digits_resnet"))
+    network = settled(build_model("digits_resnet"))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     x = torch.randn(64, 1, 8, 8)
     path = folded(network, x[:4], tmp_path)
@@ -92,7 +79,7 @@ def test_a_batch_norm_without_a_layer_before_it_becomes_scale_and_shift(tmp_path
             y = self.conv(self.first(x))
             return self.norm(y) + y  # y has two readers: the norm must not be folded into its layer
 
-    network, x = scatter(Shared()), torch.randn(2, 3, 4, 4)
+    network, x = settled(Shared()), torch.randn(2, 3, 4, 4)
     path = folded(network, x, tmp_path)
     assert [node.op_type for node in onnx.load(path).graph.node] == ["Mul", "Add", "Conv", "Mul", "Add", "Add"]
     np.testing.assert_allclose(answers(path, x), network(x).detach().numpy(), rtol=1e-5, atol=1e-5)
@@ -107,7 +94,7 @@ def test_a_layer_called_twice_takes_no_norm_in(tmp_path: Path) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.norm(self.conv(self.sign(self.conv(self.sign(x)))))
 
-    network, x = scatter(Twice()), torch.randn(2, 4, 3, 3)
+    network, x = settled(Twice()), torch.randn(2, 4, 3, 3)
     path = folded(network, x, tmp_path)
     np.testing.assert_allclose(answers(path, x), network(x).detach().numpy(), rtol=1e-5, atol=1e-5)
 
@@ -124,7 +111,7 @@ def test_diverged_training_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_record_holds_logits_and_the_signs_of_every_binary_layer(tmp_path: Path) -> None:
-    network = scatter(build_model("digits_resnet"))
+    network = settled(build_model("digits_resnet"))
     inputs = np.random.default_rng(0).normal(size=(10, 1, 8, 8)).astype(np.float32)
     path = folded(network, inputs[:2], tmp_path)
     kept = record_of(path, inputs, batch_size=4)
@@ -140,7 +127,7 @@ def test_the_record_holds_logits_and_the_signs_of_every_binary_layer(tmp_path: P
 
 def test_the_signs_of_a_sample_are_those_of_all(tmp_path: Path) -> None:
     inputs = np.random.default_rng(0).normal(size=(10, 1, 8, 8)).astype(np.float32)
-    path = folded(scatter(build_model("digits_resnet")), inputs[:2], tmp_path)
+    path = folded(settled(build_model("digits_resnet")), inputs[:2], tmp_path)
     chosen = np.array([0, 3, 4, 9])  # no image of the batch 6 to 8 with its size 3
     whole, part = record_of(path, inputs, batch_size=3), record_of(path, inputs, signs_of=chosen, batch_size=3)
     assert set(whole) == set(part)
@@ -173,7 +160,7 @@ def test_a_file_that_names_no_layers_is_no_reference(tmp_path: Path) -> None:
 
 
 def test_names_shapes_and_symbolic_sizes(tmp_path: Path) -> None:
-    network = scatter(build_model("digits_resnet"))
+    network = settled(build_model("digits_resnet"))
     path = export_onnx(network, torch.zeros(2, 1, 8, 8), tmp_path / "m.onnx", metadata={"labels": ["a", "b"]})
     model = onnx.load(path)
     assert {"blocks.0.conv", "blocks.2.shortcut.1", "head", "hidden.dense"} < {node.name for node in model.graph.node}
@@ -185,7 +172,7 @@ def test_names_shapes_and_symbolic_sizes(tmp_path: Path) -> None:
 
 
 def test_image_size_may_be_symbolic(tmp_path: Path) -> None:
-    network = scatter(build_model("digits_resnet"))
+    network = settled(build_model("digits_resnet"))
     path = export_onnx(network, torch.zeros(2, 1, 8, 8), tmp_path / "m.onnx", dynamic_spatial=True)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == ["N", 1, "H", "W"]
@@ -196,7 +183,7 @@ def test_image_size_may_be_symbolic(tmp_path: Path) -> None:
 
 
 def test_dense_networks_export(tmp_path: Path) -> None:
-    network = scatter(nn.Sequential(nn.Flatten(), RSign(12), BinaryLinear(12, 5), nn.BatchNorm1d(5), nn.Linear(5, 2)))
+    network = settled(nn.Sequential(nn.Flatten(), RSign(12), BinaryLinear(12, 5), nn.BatchNorm1d(5), nn.Linear(5, 2)))
     x = torch.randn(4, 3, 2, 2)
     path = export_onnx(network, x, tmp_path / "m.onnx")
     (result,) = onnxruntime.InferenceSession(path).run(None, {"input": x.numpy()})
