@@ -23,7 +23,10 @@ __all__ = ["Context"]
 
 
 class Context:
-    """Buffers and bound segments for one set of input shapes; ``sessions`` are onnxruntime's by place in the plan."""
+    """Buffers and bound segments for one set of input shapes; ``sessions`` are onnxruntime's by place in the plan.
+
+    ``thread`` is the one that runs it now, if any.
+    """
 
     def __init__(
         self,
@@ -33,6 +36,7 @@ class Context:
         helpers: Helpers | None = None,
     ) -> None:
         self._plan, self._sessions, self._prepared, self._helpers = plan, sessions, prepared, helpers
+        self.thread: int | None = None
         self._buffers = Buffers()
         self._bound: list[BoundFloatSegment | BoundBinarySegment] = []
 

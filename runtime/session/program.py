@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from queue import SimpleQueue
 from time import perf_counter
 from weakref import ReferenceType, ref
 
@@ -74,9 +75,13 @@ class Program:
 
 @dataclass
 class _Desk:
-    """What helpers share with their owner: the program that they help with, and a semaphore that wakes them."""
+    """What helpers share with their owner: the program that they help with, and a bell, which wakes one for each ring.
 
-    bell: threading.Semaphore
+    The bell is a SimpleQueue, whose calls no signal divides. A semaphore of :mod:`threading` takes its lock in Python
+    code, where an exception may strike before the lock is given back: everybody would wait for ever.
+    """
+
+    bell: "SimpleQueue[None]"
     program: Program | None = None
     closed: bool = False
 
@@ -93,11 +98,7 @@ class Helpers:
 
     def __init__(self, count: int, *, always: bool = False) -> None:
         self.count, self.always = count, always
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin anew, as in a process that has been forked: the threads of the other are not in it."""
-        self._desk = _Desk(threading.Semaphore(0))
+        self._desk = _Desk(SimpleQueue())
         self._holders: dict[int, ReferenceType[Claim]] = {}
         self._turn = 0
         self._started = False
@@ -131,12 +132,16 @@ class Helpers:
             for index in range(self.count):
                 threading.Thread(target=_serve, args=(self._desk,), name=f"latentbit-{index}", daemon=True).start()
         self._desk.program = program
-        self._desk.bell.release(self.count)
+        self._ring()
 
     def close(self) -> None:
         """Let the threads end."""
         self._desk.closed = True
-        self._desk.bell.release(self.count)
+        self._ring()
+
+    def _ring(self) -> None:
+        for _ in range(self.count):
+            self._desk.bell.put(None)
 
     def __del__(self) -> None:
         self.close()
@@ -144,7 +149,7 @@ class Helpers:
 
 def _serve(desk: _Desk) -> None:
     while True:
-        desk.bell.acquire()
+        desk.bell.get()
         if desk.closed:
             return
         program = desk.program

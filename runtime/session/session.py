@@ -90,8 +90,9 @@ class InferenceSession:
             ``"never"`` leaves the kernels to the calling thread, and several threads to float parts alone.
 
     A session may be used by several threads at once, and in the handler of a signal. Its first call for new input
-    shapes makes the buffers, which takes longer. In a forked process a session of one thread goes on; one of several
-    is refused there with an InputError, for its threads stay behind: open it after the fork.
+    shapes makes the buffers, which takes longer. In a forked process a session of one thread goes on. One of several
+    is refused there with an InputError, for its threads stay behind; so is one that another thread was running when
+    the process was forked, for onnxruntime may have been left in the middle of its work. Open it after the fork.
 
     Raises ModelError for a file that cannot be run, InputError for an option that cannot be used.
     """
@@ -124,8 +125,9 @@ class InferenceSession:
             if isinstance(segment, FloatSegment)
         }
         self._free: OrderedDict[Any, list[Context]] = OrderedDict()
+        self._contexts: WeakSet[Context] = WeakSet()
         self._lock = threading.RLock()  # a signal handler may run the session while its thread holds it
-        self._forked = False
+        self._left_behind: str | None = None
         self._num_threads = num_threads
         alone = num_threads == 1 or share == "never"
         self._helpers = None if alone else Helpers(num_threads - 1, always=share == "always")
@@ -211,19 +213,32 @@ class InferenceSession:
                 raise InputError(f"the model has no output {name!r}; it has {', '.join(known)}")
         return list(wanted) if wanted else known
 
-    def _in_context(self, arrays: Arrays, use: Callable[[Context], Result]) -> Result:
-        """Return what ``use`` makes of a context for these shapes; a context in which it fails is not used again."""
-        key = tuple((name, array.shape) for name, array in sorted(arrays.items()))
-        if self._forked and self._num_threads > 1:
-            raise InputError(
+    def _after_fork(self) -> None:
+        """Go on in a new process, where no thread but the one that forked exists."""
+        self._lock = threading.RLock()
+        if self._num_threads > 1:
+            self._left_behind = (
                 f"this session of {self._num_threads} threads was opened before the process was forked, and its "
                 "threads stayed there; open it in the new process, or with num_threads=1"
             )
+        elif any(context.thread not in (None, threading.get_ident()) for context in self._contexts):
+            self._left_behind = (
+                "another thread was running this session when the process was forked, and may have left onnxruntime "
+                "in the middle of its work; open it in the new process"
+            )
+
+    def _in_context(self, arrays: Arrays, use: Callable[[Context], Result]) -> Result:
+        """Return what ``use`` makes of a context for these shapes; a context in which it fails is not used again."""
+        key = tuple((name, array.shape) for name, array in sorted(arrays.items()))
+        if self._left_behind is not None:
+            raise InputError(self._left_behind)
         with self._lock:
             free = self._free.get(key)
             context = free.pop() if free else None  # a handler in between gives back what it takes
-        if context is None:
-            context = Context(self._plan, self._sessions, self._prepared, self._helpers)
+            if context is None:
+                context = Context(self._plan, self._sessions, self._prepared, self._helpers)
+                self._contexts.add(context)
+            context.thread = threading.get_ident()
         try:
             result = use(context)
         except ENGINE_ERRORS as error:
@@ -231,6 +246,8 @@ class InferenceSession:
             raise InputError(f"the model cannot run on {shapes}: {first_line(error)}") from None
         except MemoryError:
             raise InputError("this machine has not the memory that inputs of this size need; feed fewer") from None
+        finally:
+            context.thread = None
         with self._lock:
             self._free.setdefault(key, []).append(context)
             self._free.move_to_end(key)
@@ -242,11 +259,7 @@ class InferenceSession:
 def _after_fork() -> None:
     """Give the sessions of a new process what its threads may have held when they were left behind."""
     for session in _sessions:
-        session._forked = True
-        session._lock = threading.RLock()
-        session._free.clear()
-        if session._helpers is not None:
-            session._helpers.reset()
+        session._after_fork()
 
 
 if hasattr(os, "register_at_fork"):
