@@ -39,6 +39,7 @@ def write_report(run: RunDir) -> None:
     digest = f", data sha256 {dataset['sha256'][:12]}…" if dataset["sha256"] else ""
     body = [
         f'<header><h1>{name}</h1><p class="badge {verdict}">accuracy check {verdict}</p>'
+        f"<p>{escape(report.meaning)}</p>"
         f"<p>{escape(run.config.train.model)} on {escape(dataset['name'])}: {dataset['train']:,} training and"
         f" {dataset['test']:,} test images{digest}</p></header>",
         _failures(report),

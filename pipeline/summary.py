@@ -100,7 +100,7 @@ def _latency(value: Times) -> str:
 
 
 def print_check(console: Console, report: CheckReport) -> None:
-    """Print the figures as a table, and whether they passed."""
+    """Print the figures as a table, whether they passed, and what that means."""
     table = Table(title="accuracy check: passed" if report.passed else "accuracy check: FAILED")
     table.add_column("figure")
     table.add_column("value", justify="right")
@@ -108,3 +108,4 @@ def print_check(console: Console, report: CheckReport) -> None:
     for row in check_rows(report):
         table.add_row(*row)
     console.print(table)
+    console.print(report.meaning)

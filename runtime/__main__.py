@@ -151,6 +151,7 @@ def _check(options: argparse.Namespace) -> None:
     if not options.json:
         compared = report.check.agreement.oracle_integers_compared
         print(f"accuracy check passed: {report.check.samples} images, none of {compared:,} compared integers differs")
+        print(report.check.meaning)
 
 
 def _classify(options: argparse.Namespace) -> None:

@@ -92,13 +92,15 @@ def check(
 
 
 def _accuracy(session: InferenceSession, answers: Answers, recorded: Reference) -> Accuracy:
-    stated, scores = session.get_metrics(), recorded.class_scores
+    stated, labels = session.get_metrics(), recorded.labels
+    whole = (stated.get("latent_test_accuracy"), stated.get("test_accuracy"), stated.get("folded"))
+    if labels is None or not recorded.class_scores:
+        return Accuracy(*whole, folded_on_samples=None, deployed=None)
     return Accuracy(
-        latent_test_accuracy=stated.get("latent_test_accuracy"),
-        test_accuracy=stated.get("test_accuracy"),
-        folded=stated.get("folded"),
-        folded_on_samples=float(np.mean(recorded.logits.argmax(axis=1) == recorded.labels)) if scores else None,
-        deployed=float(np.mean(answers.outputs[ONLY].argmax(axis=1) == recorded.labels)) if scores else None,
+        *whole,
+        folded_on_samples=float(np.mean(recorded.logits.argmax(axis=1) == labels)),
+        deployed=float(np.mean(answers.outputs[ONLY].argmax(axis=1) == labels)),
+        majority=float(np.unique(labels, return_counts=True)[1].max() / len(labels)),
     )
 
 

@@ -1,5 +1,6 @@
 """What the accuracy check found, as the types that every page, table and command reads, and as ``report.json``."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -10,12 +11,21 @@ from ..metrics import current_names
 __all__ = ["Accuracy", "Agreement", "CheckReport", "Latency", "OutputAgreement", "Size", "Times"]
 
 
+def _least_share(share: float, count: int) -> float:
+    """Return the lower end of the 95% interval of a share seen in ``count`` trials (Wilson's score interval, 1927)."""
+    z = 1.96
+    middle = share + z * z / (2 * count)
+    spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return (middle - spread) / (1 + z * z / count)
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """Shares of right answers, fractions; None where the model file states none, or the outputs are no class scores.
 
     ``latent_test_accuracy`` (the float latent stream), ``test_accuracy`` (the trained binary network) and ``folded``
-    are of all test images; ``folded_on_samples`` and ``deployed`` of the images of the reference.
+    are of all test images; ``folded_on_samples`` and ``deployed`` of the images of the reference. ``majority`` is the
+    share of the reference's commonest class: what a network gets right that gives the same answer to everything.
     """
 
     latent_test_accuracy: float | None
@@ -23,6 +33,7 @@ class Accuracy:
     folded: float | None
     folded_on_samples: float | None
     deployed: float | None
+    majority: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,25 @@ class CheckReport:
     def passed(self) -> bool:
         """Whether no figure is out of tolerance."""
         return not self.failures
+
+    @property
+    def meaning(self) -> str:
+        """What the verdict says, and what it does not: a sentence for whoever reads it.
+
+        A file may answer exactly as its network did, and that network may be no better than guessing. It is called so
+        where the 95% interval of its accuracy on the reference's images (Wilson, 1927) begins below ``majority``.
+        """
+        if not self.passed:
+            return "The file does not answer as the trained network did."
+        right, commonest = self.accuracy.deployed, self.accuracy.majority
+        if right is None or commonest is None:
+            return "The file answers as the trained network did. How good that network is, this check does not say."
+        if _least_share(right, self.samples) <= commonest:
+            return (
+                "The file answers as the trained network did, but that network is hardly better than guessing: it gets"
+                f" {right:.1%} of {self.samples} images right, and always naming the commonest class {commonest:.1%}."
+            )
+        return f"The file answers as the trained network did; always naming the commonest class gets {commonest:.1%}."
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``report.json``: the fields by their names, and ``passed``."""

@@ -55,11 +55,26 @@ def report_of(bundle: Path, *, answers: Answers | None = None, **tolerances: flo
 def test_a_right_model_passes(bundle: Path) -> None:
     report = report_of(bundle)
     assert (report.passed, report.failures, report.samples) == (True, (), SAMPLES)
-    assert report.accuracy == Accuracy(None, 1.0, 1.0, folded_on_samples=1.0, deployed=1.0)
+    labels = load_reference(bundle / "reference.npz").labels
+    majority = max(np.mean(labels == label) for label in set(labels))
+    assert report.accuracy == Accuracy(None, 1.0, 1.0, folded_on_samples=1.0, deployed=1.0, majority=majority)
     assert report.agreement.oracle_integer_mismatches == 0
     assert report.agreement.oracle_integers_compared == 8 * (12 * 64 + 24 * 16 + 10)
     assert set(report.agreement.flipped_signs.values()) == {0}
     assert report.size_bytes.float > report.size_bytes.packed == (bundle / "model.onnx").stat().st_size
+
+
+def test_the_verdict_says_what_it_means(bundle: Path) -> None:
+    report = report_of(bundle)
+    assert "hardly better than guessing" in report.meaning  # random weights: one class for all inputs
+    good = replace(report, accuracy=replace(report.accuracy, majority=0.5))
+    assert good.meaning == "The file answers as the trained network did; always naming the commonest class gets 50.0%."
+    for right, guesses in ((0.5, True), (0.6, True), (0.63, False)):  # of 70: the intervals begin at 0.39, 0.48, 0.51
+        accuracy = replace(report.accuracy, deployed=right, majority=0.5)
+        assert ("hardly better than guessing" in replace(report, accuracy=accuracy).meaning) is guesses, right
+    unlabelled = replace(report.accuracy, deployed=None, majority=None)
+    assert "does not say" in replace(report, accuracy=unlabelled).meaning
+    assert "does not answer" in replace(report, failures=("x",)).meaning
 
 
 def test_a_report_survives_its_file(bundle: Path) -> None:
