@@ -1,6 +1,7 @@
 """The commands of a device: ``python -m latentbit.runtime run|check|classify|info|profile|bench``.
 
-Exit code 0: passed; 1: failed (an accuracy out of tolerance included); 2: wrong usage. An expected error is one line.
+Exit code 0: passed; 1: failed (an accuracy out of tolerance included); 2: wrong usage; 130: stopped by Ctrl-C. An
+expected error is one line.
 """
 
 import argparse
@@ -24,28 +25,34 @@ from .proof.peers import PEERS
 from .proof.tolerances import Tolerances
 from .session.profile import chrome_trace, summed
 from .session.session import InferenceSession
-from .zoo.catalogue import find_model
+from .zoo.catalogue import find_model, picture
 
-__all__ = ["main"]
+__all__ = ["VERBS", "main"]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code."""
+VERBS = ("run", "check", "classify", "info", "profile", "bench")
+
+
+def main(arguments: Sequence[str] | None = None, program: str = "python -m latentbit.runtime") -> int:
+    """Run one command and return the exit code; help calls it ``program``."""
     try:
-        options = _parser().parse_args(arguments)  # a model of the zoo is looked up, and may be refused
+        options = _parser(program).parse_args(arguments)  # a model of the zoo is looked up, and may be refused
         options.command(options)
         sys.stdout.flush()
     except LatentbitError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # whoever read our output, ``head`` for one, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit of Python would flush and complain
-        return 1
+        return int(options.command is _check)  # a verdict that nobody heard is no success
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m latentbit.runtime", description="Run packed binary networks.")
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, description="Run packed binary networks.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     model: dict[str, Any] = {"type": find_model, "help": "a .onnx file, or zoo:NAME"}
 
@@ -72,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
     labels = commands.add_parser("classify", help="name what is on image files: labels with their probabilities")
     labels.add_argument("model", **model)
-    labels.add_argument("image", type=Path, nargs="+", help="image files")
+    labels.add_argument("image", type=Path, nargs="*", help="image files (default: one that ships with zoo:NAME)")
     labels.add_argument("--top", type=int, default=5, help="labels per image (default: 5)")
     labels.set_defaults(command=_classify)
 
@@ -155,8 +162,11 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _classify(options: argparse.Namespace) -> None:
+    shipped = picture(options.model)
+    if not options.image and shipped is None:
+        raise InputError(f"{options.model} comes with no image to try it on: name image files")
     session = InferenceSession(options.model, num_threads=options.threads)
-    for answer in classify(session, options.image, top=options.top):
+    for answer in classify(session, options.image or [shipped], top=options.top):
         if options.json:
             print(json.dumps({"image": str(answer.path), "top": answer.top}), flush=True)
         else:

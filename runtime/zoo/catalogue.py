@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import ModelError
 from ..files import sha256_file
 
-__all__ = ["CARD_VERSION", "FOLDER", "PREFIX", "Card", "card", "find_model", "names", "path", "read_card"]
+__all__ = ["CARD_VERSION", "FOLDER", "PREFIX", "Card", "card", "find_model", "names", "path", "picture", "read_card"]
 
 CARD_VERSION = 1
 FOLDER = Path(__file__).parent
@@ -59,6 +59,12 @@ class Card:
         """The command that trains this model again, in a checkout."""
         changes = [word for setting in self.settings for word in ("-s", setting)]
         return shlex.join(["pipeline", "run-all", "-c", self.recipe, *changes])
+
+
+def picture(model: Path) -> Path | None:
+    """Return the image that ships with the file of a model of the zoo, to try it on; None where there is none."""
+    beside = model.with_suffix(".png")
+    return beside if beside.parent == FOLDER and beside.exists() else None
 
 
 def names() -> tuple[str, ...]:
