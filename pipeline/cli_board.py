@@ -2,8 +2,6 @@
 
 import click
 
-from ..runtime.__main__ import main
-
 __all__ = ["COMMANDS"]
 
 _HELP = {
@@ -17,6 +15,8 @@ def _verb(name: str, help_text: str) -> click.Command:
     @click.command(name, short_help=help_text, add_help_option=False, context_settings={"ignore_unknown_options": True})
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: tuple[str, ...]) -> None:
+        from ..runtime.__main__ import main
+
         raise SystemExit(main([name, *arguments], program="latentbit"))
 
     command.help = help_text
