@@ -16,7 +16,7 @@ __all__ = ["FOLDER", "LATENT", "Settings", "table_of"]
 
 FOLDER = "folder:"
 """Begins the name of a data set that is a folder of images."""
-LATENT = ("none", "L1", "L2", "L3", "L4", "L5")
+LATENT = ("none", "L1", "L2", "L3", "L4", "L5", "L6")
 
 Value = TypeVar("Value")
 Rule = tuple[Callable[[Any], bool], str]
@@ -127,10 +127,12 @@ class Settings:
     """none, or the attempt of docs/training.md."""
     phi: str = one_of("identity", ("identity", "hardtanh", "sign"))
     """Activation of the latent stream: identity, hardtanh or sign."""
+    label_weight: float = ruled(1.0, NOT_NEGATIVE)
+    """Weight of the binary stream's cross-entropy in the steps in which a latent stream runs (L1, L2, L5, L6)."""
     mu: float = ruled(1.0, NOT_NEGATIVE)
     """Weight of the latent stream's own cross-entropy."""
     beta: float = ruled(1.0, NOT_NEGATIVE)
-    """Weight of the distillation from the latent to the binary stream."""
+    """Weight of the distillation from the latent to the binary stream; L6: of both distillations."""
     temperature: float = ruled(1.0, POSITIVE)
     """Temperature T of that distillation."""
     gamma: float = ruled(0.1, NOT_NEGATIVE)
@@ -142,15 +144,18 @@ class Settings:
     fade: float = ruled(0.8, SHARE_ABOVE_0)
     """L3 and L5: share of the schedule by which the latent part has faded to zero."""
     mu_ramp: float = ruled(0.0, SHARE_BELOW_1)
-    """Share of the schedule over which mu rises from 0; 0: at once. So for beta_ramp and gamma_ramp."""
+    """Share of the schedule over which mu rises from 0, from ``latent_from`` on; 0: at once. So for beta_ramp and
+    gamma_ramp."""
     beta_ramp: float = ruled(0.0, SHARE_BELOW_1)
     gamma_ramp: float = ruled(0.0, SHARE_BELOW_1)
     latent_share: float = ruled(1.0, SHARE_ABOVE_0)
-    """Share of each batch that the latent stream reads (L1, L2, L5)."""
+    """Share of each batch that the latent stream reads (L1, L2, L5, L6)."""
     latent_every: int = ruled(1, at_least(1))
-    """The latent stream runs on every n-th step (L1, L2, L5)."""
+    """The latent stream runs on every n-th step (L1, L2, L5, L6)."""
+    latent_from: float = ruled(0.0, SHARE_BELOW_1)
+    """The latent stream runs from this share of the schedule on (L1, L2, L5, L6) …"""
     latent_until: float = ruled(1.0, SHARE_ABOVE_0)
-    """The latent stream runs in this first part of the schedule (L1, L2, L5)."""
+    """… and up to this one."""
 
     tensorboard: bool = False
     """Write curves for TensorBoard too (needs the package tensorboard)."""
@@ -174,6 +179,12 @@ class Settings:
             _check(known.name, getattr(self, known.name), known.metadata)
         if self.latent == "L4" and self.real_weight_until:
             raise ConfigError("train.real_weight_until needs another latent variant than L4, whose value is binary")
+        end = min(self.latent_until, self.fade) if self.latent == "L5" else self.latent_until
+        if self.latent_from >= end:
+            raise ConfigError(
+                f"train.latent_from = {self.latent_from:g} lets the latent stream begin where it has ended, at {end:g}"
+                " of the schedule (latent_until; of L5, fade too)"
+            )
         if self.loss and self.label_smoothing:
             raise ConfigError(
                 "train.label_smoothing belongs to the cross-entropy, which train.loss replaces: set it to 0"

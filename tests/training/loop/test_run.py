@@ -168,7 +168,7 @@ def test_a_teacher_replaces_its_share_of_the_loss(tmp_path: Path) -> None:
     assert all(torch.equal(value, before[name]) for name, value in found.teacher.state_dict().items())
 
 
-@pytest.mark.parametrize("latent", ["L1", "L3", "L4", "L5"])
+@pytest.mark.parametrize("latent", ["L1", "L3", "L4", "L5", "L6"])
 def test_a_teacher_works_beside_every_variant(latent: str, tmp_path: Path) -> None:
     folder = train(out=tmp_path, latent="none", **QUICK | {"epochs": 1}).folder
     found = run(teacher=str(folder), teacher_weight=0.5, latent=latent)
