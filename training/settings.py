@@ -110,9 +110,12 @@ class Settings:
     """Shortest gradient of a weight channel, as a share of the weights' norm (OvSW's gradient scaling); 0: none."""
     silent_decay: float = ruled(0.0, NOT_NEGATIVE)
     """Decay of weights whose sign has stopped flipping (OvSW's silence awareness); 0: none."""
+    float_until: float = ruled(0.0, SHARE_BELOW_1)
+    """The network is float in this first part of the schedule: hardtanh in the place of signs, and real weights. Then
+    activations become binary, and weights at ``real_weight_until`` or with them. 0: it never is."""
     real_weight_until: float = ruled(0.0, SHARE_BELOW_1)
-    """Two-stage training: weights stay real in this first part of the schedule, then the schedule starts again without
-    weight decay. 0: one stage; ReActNet uses 0.5."""
+    """Weights stay real up to this share of the schedule. 0: they are binary from the start, or where ``float_until``
+    ends; ReActNet uses 0.5. Each stage has a whole schedule of the learning rate, the last one no weight decay."""
     weight_limit: float = ruled(1.5, NOT_NEGATIVE)
     """Latent weights are clamped to ±limit after every step; 0: never."""
     seed: int = ruled(0, NOT_NEGATIVE)
@@ -177,8 +180,15 @@ class Settings:
         """Check every value, and those that go with others."""
         for known in fields(self):
             _check(known.name, getattr(self, known.name), known.metadata)
-        if self.latent == "L4" and self.real_weight_until:
-            raise ConfigError("train.real_weight_until needs another latent variant than L4, whose value is binary")
+        if self.latent == "L4" and self.turns:
+            raise ConfigError(
+                "train.real_weight_until and float_until need another latent variant than L4, whose value is binary"
+            )
+        if 0 < self.real_weight_until <= self.float_until:
+            raise ConfigError(
+                f"train.real_weight_until = {self.real_weight_until:g} has passed when train.float_until ="
+                f" {self.float_until:g} ends, and weights are real till then: leave it out, or make it larger"
+            )
         end = min(self.latent_until, self.fade) if self.latent == "L5" else self.latent_until
         if self.latent_from >= end:
             raise ConfigError(
@@ -191,6 +201,11 @@ class Settings:
             )
         if self.precision == "fp16" and self.device == "cpu":
             raise ConfigError("train.precision = 'fp16' needs a GPU: use bf16 or float32 on the CPU")
+
+    @property
+    def turns(self) -> tuple[float, ...]:
+        """The shares of the schedule at which a stage ends and the next begins, in order."""
+        return tuple(turn for turn in (self.float_until, self.real_weight_until) if turn)
 
     @classmethod
     def from_keywords(cls, **keywords: Any) -> "Settings":

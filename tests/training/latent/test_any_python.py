@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from latentbit.runtime.errors import ConfigError, DataError, UnsupportedError
 from latentbit.training.latent.objectives import build_objective
 from latentbit.training.layers.binary import BinaryConv2d, RPReLU, RSign
-from latentbit.training.layers.weights import choose_weights, set_real_weights
+from latentbit.training.layers.stages import set_real_weights
+from latentbit.training.layers.weights import choose_weights
 from latentbit.training.models.binarize import binarize
 from latentbit.training.models.blocks import BinaryBlock
 from latentbit.training.settings import Settings
