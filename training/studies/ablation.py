@@ -20,7 +20,7 @@ from .plots import plot_ablation
 from .results import BUDGETS, Row, render, summarise
 from .stepcost import step_costs
 
-__all__ = ["LONGER", "ablate", "parse_variant"]
+__all__ = ["ablate", "parse_variant"]
 
 LONGER = 1.5
 """How many times as long the control of convergence trains."""
@@ -76,7 +76,7 @@ def ablate(
 
     equal_compute: run each variant a second time with the epochs that cost the baseline's time, by step times measured
         here and now, interleaved.
-    longer: run all once more with :data:`LONGER` times the epochs. A schedule has converged where that changes
+    longer: run all once more with 1.5 times the epochs. A schedule has converged where that changes
         nothing.
     progress: is called with the name of the run.
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...runtime.metrics import current_names
 
-__all__ = ["BUDGETS", "Row", "accuracy_of", "paired_gains", "render", "summarise"]
+__all__ = ["BUDGETS", "Row", "paired_gains", "render", "summarise"]
 
 BUDGETS = {"epochs": "epochs", "compute": "compute", "longer": "1.5 × epochs"}
 """What is equal between a variant and the baseline, and how a table calls it."""
