@@ -22,7 +22,9 @@ from .proof.bench import bench, random_feeds
 from .proof.device import check_bundle
 from .proof.peers import PEERS
 from .proof.tolerances import Tolerances
+from .session.info import StepInfo
 from .session.profile import chrome_trace, summed
+from .session.self_test import NO_SELF_TEST
 from .session.session import InferenceSession
 from .zoo.catalogue import find_model
 
@@ -101,8 +103,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+def _trusted(options: argparse.Namespace) -> InferenceSession:
+    """Return a session that has passed the self-test of its file. Raises CheckFailed for one that has not."""
     session = InferenceSession(options.model, num_threads=options.threads)
+    session.self_test()
+    return session
+
+
+def _run(options: argparse.Namespace) -> None:
+    session = _trusted(options)
     try:
         array = np.load(options.input, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -154,7 +163,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _classify(options: argparse.Namespace) -> None:
-    session = InferenceSession(options.model, num_threads=options.threads)
+    session = _trusted(options)
     for answer in classify(session, options.image, top=options.top):
         if options.json:
             print(json.dumps({"image": str(answer.path), "top": answer.top}), flush=True)
@@ -165,9 +174,26 @@ def _classify(options: argparse.Namespace) -> None:
 def _info(options: argparse.Namespace) -> None:
     session = InferenceSession(options.model, num_threads=options.threads)
     steps = session.get_steps()
+    told, failure = _self_test(session)
     if options.json:
-        print(json.dumps([vars(step) for step in steps], indent=2))
-        return
+        print(json.dumps({"steps": [vars(step) for step in steps], "self_test": told}, indent=2))
+    else:
+        _print_info(session, steps)
+        print(f"self-test: {told}")
+    if failure is not None:
+        raise failure
+
+
+def _self_test(session: InferenceSession) -> tuple[str, CheckFailed | None]:
+    """Return in words how the self-test of the file ended, and the error of one that failed."""
+    try:
+        passed = session.self_test()
+    except CheckFailed as error:
+        return "failed", error
+    return NO_SELF_TEST if passed is None else str(passed), None
+
+
+def _print_info(session: InferenceSession, steps: Sequence[StepInfo]) -> None:
     for info in (*session.get_inputs(), *session.get_outputs()):
         print(f"{info.name}: {info.type} {info.shape}")
     width = max(len(step.name) for step in steps)

@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, ModelError
+from ..errors import CheckFailed, DataError, ModelError
 from ..machine.environment import environment, peak_memory_bytes
 from ..metrics import Metric, figures
+from ..session.self_test import NO_SELF_TEST
 from ..session.session import InferenceSession
 from .answers import Answers, answer, batches, only_input
 from .flips import flip_failures
@@ -63,6 +64,7 @@ def check(
     allowed = tolerances or Tolerances()
     recorded = reference if isinstance(reference, Reference) else load_reference(reference)
     session = InferenceSession(model, num_threads=num_threads)
+    self_test, wrong = _self_test(session)
     data = Path(model).read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if answers is None:
@@ -76,7 +78,7 @@ def check(
     flips = flip_failures(data, {only_input(session): recorded.inputs}, layers.first, allowed)
     name, metrics = _metrics(session, answers, recorded, metric)
     return CheckReport(
-        failures=(*_failures(accuracy, agreement, layers.mismatches, allowed), *flips, *stock),
+        failures=(*wrong, *_failures(accuracy, agreement, layers.mismatches, allowed), *flips, *stock),
         samples=len(recorded.inputs),
         accuracy=accuracy,
         agreement=agreement,
@@ -88,7 +90,17 @@ def check(
         environment=environment(),
         metric=name,
         metrics=metrics,
+        self_test=self_test,
     )
+
+
+def _self_test(session: InferenceSession) -> tuple[str, tuple[str, ...]]:
+    """Return in words how the self-test of the file ended, and what failed in it."""
+    try:
+        passed = session.self_test()
+    except CheckFailed as error:
+        return "failed", (str(error),)
+    return NO_SELF_TEST if passed is None else str(passed), ()
 
 
 def _accuracy(session: InferenceSession, answers: Answers, recorded: Reference) -> Accuracy:

@@ -92,7 +92,8 @@ class CheckReport:
     ``failures`` has a sentence for each figure out of tolerance; ``samples`` counts the images of the reference;
     ``metrics`` has the figures of a metric of the user's, by what was measured: ``trained`` and ``folded`` on all test
     data, ``folded_on_samples`` and ``deployed`` on the reference's. ``metric`` is its name in the model file.
-    ``throughput`` is images a second; ``kernels`` names the kernel of each packed layer; ``environment`` says where.
+    ``throughput`` is images a second; ``kernels`` names the kernel of each packed layer; ``environment`` says where;
+    ``self_test`` how the self-test of the file ended.
     """
 
     failures: tuple[str, ...]
@@ -107,6 +108,7 @@ class CheckReport:
     environment: Mapping[str, Any]
     metric: str = ""
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    self_test: str = ""
 
     @property
     def passed(self) -> bool:

@@ -19,7 +19,7 @@ FOUNDATION = {
 }
 INTAKE = {
     "runtime": set[str](),
-    "export": FOUNDATION | {"runtime.intake.source"},
+    "export": FOUNDATION | {"runtime.intake.source", "runtime.proof.self_test"},
     "training": FOUNDATION | {"export.frontend.finishing"} | {"runtime.proof.engines"},
 }
 BASE = {"numpy", "onnx", "onnxruntime", "numba", "llvmlite"}
