@@ -14,7 +14,6 @@ Three comparisons, three figures, never blended:
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from os import PathLike, fspath
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CheckFailed, DataError, ModelError
+from ..files import parse_json
 from ..machine.environment import environment, peak_memory_bytes
 from ..metrics import Metric, figures
 from ..session.self_test import NO_SELF_TEST
@@ -119,7 +119,7 @@ def _metrics(
 ) -> tuple[str, dict[str, Mapping[str, float]]]:
     """Return the name of the user's metric, and its figures: those that were stored, and those computed here."""
     try:
-        stated = json.loads(session.get_modelmeta().custom_metadata_map.get("latentbit.task", "{}"))
+        stated = parse_json(session.get_modelmeta().custom_metadata_map.get("latentbit.task", "{}"))
         known = {key: stated[key] for key in ("trained", "folded") if stated.get(key)}
         found: dict[str, Mapping[str, float]] = {
             key: {str(each): float(value) for each, value in entries.items()} for key, entries in known.items()

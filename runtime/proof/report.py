@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import DataError
+from ..intake.typed import from_json
 from ..metrics import current_names
 
 __all__ = ["Accuracy", "Agreement", "CheckReport", "Latency", "OutputAgreement", "Size", "Times"]
@@ -124,18 +125,6 @@ class CheckReport:
         """Return the report that :meth:`to_json` gave. Raises :class:`DataError` for anything else."""
         try:
             entries = {key: entry for key, entry in value.items() if key != "passed"}
-            agreement = dict(entries["agreement"])
-            outputs = {name: OutputAgreement(**found) for name, found in agreement.pop("outputs", {}).items()}
-            latency = {engine: Times(**times) for engine, times in entries["latency_ms"].items()}
-            return cls(
-                **entries
-                | {
-                    "failures": tuple(entries["failures"]),
-                    "accuracy": Accuracy(**current_names(entries["accuracy"])),
-                    "agreement": Agreement(**agreement, outputs=outputs),
-                    "size_bytes": Size(**entries["size_bytes"]),
-                    "latency_ms": Latency(**latency),
-                }
-            )
+            return from_json(cls, entries | {"accuracy": current_names(entries["accuracy"])})
         except (AttributeError, KeyError, TypeError) as error:
             raise DataError(f"this is no report of the accuracy check ({error}): run the check again") from None

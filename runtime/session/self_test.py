@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CheckFailed, ModelError
+from ..files import parse_json
 from ..intake.limits import current_limits
 from .values import LayerTrace
 
@@ -108,7 +109,7 @@ class SelfTest:
 def read_record(text: str) -> Record:
     """Return the record in the metadata of a file. Raises ModelError where it is none that this version can read."""
     try:
-        value: Any = json.loads(text)
+        value: Any = parse_json(text)
         if value["version"] != _VERSION:
             raise ModelError(
                 f"the self-test in the file has version {value['version']!r:.20}, this latentbit reads {_VERSION}; "
@@ -126,7 +127,7 @@ def read_record(text: str) -> Record:
             for name, entry in value["layers"].items()
         }
         outputs = {str(name): [float(one) for one in values] for name, values in value["outputs"].items()}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         raise ModelError("the self-test in the metadata of the file cannot be read; export the model again") from None
     return Record(inputs, layers, outputs)
 

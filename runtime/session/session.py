@@ -1,6 +1,5 @@
 """InferenceSession: a packed model, run by popcount kernels and onnxruntime, with the calls of onnxruntime."""
 
-import json
 import math
 import os
 import threading
@@ -16,7 +15,8 @@ import onnx
 from numpy.typing import NDArray
 
 from ..errors import InputError, ModelError, first_line
-from ..intake.feeds import check_feeds, input_specs, type_name
+from ..files import parse_json
+from ..intake.feeds import check_feeds, check_shapes, input_specs, type_name
 from ..intake.limits import current_limits
 from ..intake.model import Model
 from ..intake.reading import load
@@ -30,6 +30,7 @@ from ..steps.prepare import prepare
 from .context import Context
 from .float_model import ENGINE_ERRORS, make_session
 from .info import StepInfo, describe
+from .memory import MemoryUse, forecast
 from .profile import StepTime, Stopwatch
 from .program import Helpers
 from .self_test import KEY, Record, SelfTest, compare, layer_signs, made_inputs, made_record, read_record
@@ -164,7 +165,7 @@ class InferenceSession:
         Fractions under the names of :mod:`latentbit.runtime.metrics`, and ``folded``; None for what was not measured.
         """
         try:
-            metrics = json.loads(self._meta.custom_metadata_map.get("latentbit.metrics", "{}"))
+            metrics = parse_json(self._meta.custom_metadata_map.get("latentbit.metrics", "{}"))
         except ValueError:
             raise ModelError("the metadata latentbit.metrics of the model is no JSON; export it again") from None
         return current_names(metrics) if isinstance(metrics, dict) else {}
@@ -194,6 +195,16 @@ class InferenceSession:
         traces = self.trace(feeds)
         sums = self._in_context(arrays, lambda context: context.layer_sums(arrays, _signs_of))
         return made_record(shapes, traces, {unit.name: found for unit, found in sums.items()}, outputs)
+
+    def memory(self, shapes: Mapping[str, Sequence[int]]) -> MemoryUse:
+        """Return the bytes that opening the model and running it on inputs of these shapes takes, each at most.
+
+        None of it is taken for the answer (:mod:`.memory` says what is known and what is a bound). It holds for one run
+        at a time; each further one that runs beside it takes ``kernels`` again.
+        Raises InputError for shapes that do not fit, and where a size depends on more than the shapes of the inputs.
+        """
+        check_shapes(self._inputs, shapes)
+        return forecast(self._plan, self._prepared, shapes)
 
     def saved_bytes(self) -> int:
         """Return how many bytes larger the file would be with float32 instead of packed weights."""

@@ -69,6 +69,7 @@ def test_third_party_packages_stay_in_their_wing(module: Module) -> None:
 def test_pipeline_imports_the_stages_lazily(module: Module) -> None:
     light = FOUNDATION | {
         "pipeline",
+        "runtime.intake.typed",
         "runtime.machine.library",
         "runtime.proof.bundle",
         "runtime.proof.peers",

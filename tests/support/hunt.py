@@ -11,8 +11,10 @@ import argparse
 import os
 import re
 import secrets
+import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -48,22 +50,17 @@ class Found:
     others: int = 0
 
 
-def watch(module: str, first: int, count: int, *, ours: str = "latentbit", limit: float = 120) -> Found:
+def watch(module: str, first: int, count: int, *, ours: str = "latentbit", limit: float = 100) -> Found:
     """Return what a program finds, started anew behind each number that ends it. A hang is a fault as well.
 
-    ours: deaths in code of another name are counted and passed over. limit: seconds for all, and for a rest of them.
+    ours: deaths in code of another name are counted and passed over. limit: seconds without a word, which is a hang.
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     found, last = Found(), first + count
     while first < last:
         command = [sys.executable, "-m", module, str(first), str(last - first)]
-        ended = "ended the process"
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=limit, env=environment, check=False)
-            said, told = done.stdout, f"({done.returncode}): {done.stderr[-1500:]}"
-        except subprocess.TimeoutExpired as error:
-            said = (error.stdout or b"").decode(errors="replace") if isinstance(error.stdout, bytes) else ""
-            ended, told = f"was not done in {limit:.0f} s", ""
+        said, told = _listen(command, environment, limit)
+        ended = f"said nothing for {limit:.0f} s" if told is None else "ended the process"
         lines = said.splitlines()
         found.faults += [f"mutant {fault}" for fault in said.split("FAULT ")[1:]]
         found.tried += len(re.findall("^(?:FINE|FAULT) ", said, re.M))
@@ -72,15 +69,34 @@ def watch(module: str, first: int, count: int, *, ours: str = "latentbit", limit
             break
         words = next((line.split() for line in reversed(lines) if line[:1].isdigit()), None)
         if words is None:
-            found.faults.append(f"nothing was tried from {first} on {told}")
+            found.faults.append(f"nothing was tried from {first} on {told or ''}")
             break
         found.tried += 1
         if words[1] == ours:
-            found.faults.append(f"mutant {words[0]} {ended} {told}")
+            found.faults.append(f"mutant {words[0]} {ended} {told or ''}")
         else:
             found.others += 1
         first = int(words[0]) + 1
     return found
+
+
+def _listen(command: list[str], environment: dict[str, str], limit: float) -> tuple[str, str | None]:
+    """Return what a program has said, and how it ended: its code and errors; None where it fell silent."""
+    said = b""
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment)
+        assert process.stdout is not None
+        with process.stdout as stream:
+            while select.select([stream], [], [], limit)[0]:
+                part = os.read(stream.fileno(), 2**16)
+                if not part:
+                    code = process.wait()
+                    errors.seek(0)
+                    return said.decode(errors="replace"), f"({code}): {errors.read().decode(errors='replace')[-1500:]}"
+                said += part
+        process.kill()
+        process.wait()
+    return said.decode(errors="replace"), None
 
 
 def main() -> int:
@@ -94,7 +110,7 @@ def main() -> int:
     module = f"{__name__.rpartition('.')[0] if __name__ != '__main__' else __package__}.{options.program}"
     end, first, whole = time.monotonic() + 60 * options.minutes, options.first, Found()
     while time.monotonic() < end:
-        found = watch(module, first, _BATCH, limit=600)
+        found = watch(module, first, _BATCH, limit=300)
         first += _BATCH
         whole.tried, whole.asked = whole.tried + found.tried, whole.asked + found.asked
         whole.others += found.others

@@ -5,7 +5,6 @@ or settings alone: ``weight_estimator=ede``. The first is the baseline. Runs wit
 order of images and augmentation, so their difference has less noise than either figure.
 """
 
-import json
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime.errors import ConfigError, DataError
-from ...runtime.files import write_bytes
+from ...runtime.files import parse_json, write_bytes
 from ..loop.checkpoints import write_lines
 from ..loop.trainer import Progress, train
 from ..settings import LATENT, Settings
@@ -124,6 +123,6 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}): delete it and run the ablation again") from error
