@@ -75,7 +75,7 @@ def check(
     accuracy, agreement = _accuracy(session, answers, recorded), _agreement(answers, recorded, layers)
     few = [{only_input(session): part} for _, part in batches(session, recorded.inputs[: allowed.oracle_samples])]
     stock = stock_failures(data, few, allowed, class_scores=recorded.class_scores)
-    flips = flip_failures(data, {only_input(session): recorded.inputs}, layers.first, allowed)
+    flips = flip_failures(data, only_input(session), recorded, layers.first, allowed)
     name, metrics = _metrics(session, answers, recorded, metric)
     return CheckReport(
         failures=(*wrong, *_failures(accuracy, agreement, layers.mismatches, allowed), *flips, *stock),
