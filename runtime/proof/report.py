@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import DataError
+from ..intake.typed import from_json
 from ..metrics import current_names
 
 __all__ = ["Accuracy", "Agreement", "CheckReport", "Latency", "OutputAgreement", "Size", "Times"]
@@ -103,7 +104,8 @@ class CheckReport:
     ``failures`` has a sentence for each figure out of tolerance; ``samples`` counts the images of the reference;
     ``metrics`` has the figures of a metric of the user's, by what was measured: ``trained`` and ``folded`` on all test
     data, ``folded_on_samples`` and ``deployed`` on the reference's. ``metric`` is its name in the model file.
-    ``throughput`` is images a second; ``kernels`` names the kernel of each packed layer; ``environment`` says where.
+    ``throughput`` is images a second; ``kernels`` names the kernel of each packed layer; ``environment`` says where;
+    ``self_test`` how the self-test of the file ended.
     """
 
     failures: tuple[str, ...]
@@ -118,6 +120,7 @@ class CheckReport:
     environment: Mapping[str, Any]
     metric: str = ""
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    self_test: str = ""
 
     @property
     def passed(self) -> bool:
@@ -152,18 +155,6 @@ class CheckReport:
         """Return the report that :meth:`to_json` gave. Raises :class:`DataError` for anything else."""
         try:
             entries = {key: entry for key, entry in value.items() if key != "passed"}
-            agreement = dict(entries["agreement"])
-            outputs = {name: OutputAgreement(**found) for name, found in agreement.pop("outputs", {}).items()}
-            latency = {engine: Times(**times) for engine, times in entries["latency_ms"].items()}
-            return cls(
-                **entries
-                | {
-                    "failures": tuple(entries["failures"]),
-                    "accuracy": Accuracy(**current_names(entries["accuracy"])),
-                    "agreement": Agreement(**agreement, outputs=outputs),
-                    "size_bytes": Size(**entries["size_bytes"]),
-                    "latency_ms": Latency(**latency),
-                }
-            )
+            return from_json(cls, entries | {"accuracy": current_names(entries["accuracy"])})
         except (AttributeError, KeyError, TypeError) as error:
             raise DataError(f"this is no report of the accuracy check ({error}): run the check again") from None
