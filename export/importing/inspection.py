@@ -16,10 +16,10 @@ import onnx_ir as ir
 from ...runtime.bits import DOMAIN
 from ...runtime.errors import InputError, first_line
 from ..graph.constants import Constants
-from ..graph.reading import load_onnx, standard_opset, to_graph, to_proto
-from .conversion import read_plain
+from ..graph.reading import standard_opset, to_graph, to_proto
 from .layers import is_layer, label, shape_of
 from .packing import Outcome, pack_layers
+from .plain import read_file, read_plain
 from .restoring import restore
 
 __all__ = ["Inspection", "LayerInfo", "inspect"]
@@ -83,7 +83,7 @@ def inspect(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[int]]
     shapes: sizes of inputs by name, for models whose image size is symbolic; a symbolic batch counts as 1.
     Raises ModelError where the file cannot be read, InputError for a shape that does not fit.
     """
-    file = load_onnx(path)
+    file = read_file(path)
     model = read_plain(file)
     copy = to_graph(to_proto(model))
     restore(copy)
