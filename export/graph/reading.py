@@ -30,10 +30,13 @@ class OnnxFile:
     size: int
 
 
-def load_onnx(path: str | os.PathLike[str], accept: Callable[[onnx.ModelProto], None] | None = None) -> OnnxFile:
+def load_onnx(
+    path: str | os.PathLike[str], accept: Callable[[onnx.ModelProto], None] | None = None, *, check: bool = True
+) -> OnnxFile:
     """Read and check a file, once; tensors that it keeps in other files are loaded too.
 
     accept: completes the model before it is checked. An output may have no shape, though ONNX's check wants one.
+    check: without it a file is read that ONNX's check would refuse, to be looked at.
     Raises ModelError where the file is missing, empty, corrupt, no ONNX model, breaks the rules of
     ``onnx.checker.check_model``, or keeps tensors in a file that is missing, too short or outside its folder.
     """
@@ -42,7 +45,8 @@ def load_onnx(path: str | os.PathLike[str], accept: Callable[[onnx.ModelProto], 
     outside = _bring_external_data(model, file)
     if accept is not None:
         accept(model)
-    _check(model, file)
+    if check:
+        _check(model, file)
     return OnnxFile(file, model, sum(part.stat().st_size for part in (file, *outside)))
 
 

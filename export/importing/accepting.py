@@ -7,7 +7,7 @@ import onnx
 
 from ...runtime.errors import ModelError
 from ...runtime.operators import STANDARD_DOMAINS
-from .qonnx import QONNX_DOMAINS, QONNX_OPERATORS
+from .qonnx import QONNX_OPERATORS
 
 __all__ = ["accept"]
 
@@ -16,7 +16,8 @@ def accept(model: onnx.ModelProto) -> None:
     """Complete a model that was read from a file, in place.
 
     * Operators of QONNX in the default domain get their own: files of before 2021 have them there.
-    * A domain of a known dialect that the file uses and does not import is imported: QKeras and qonnx's cleanup forget.
+    * A domain that the file uses and does not import is imported: QKeras and qonnx's cleanup forget that of QONNX.
+      Whose operators nobody knows is refused later, by the names of the operators.
 
     Raises ModelError for sparse initializers and for nodes that stand before what they read.
     """
@@ -29,7 +30,7 @@ def accept(model: onnx.ModelProto) -> None:
             node.domain = "qonnx.custom_op.general"
         used.add(node.domain)
     imported = {entry.domain for entry in model.opset_import}
-    for domain in sorted((used & QONNX_DOMAINS) - imported):
+    for domain in sorted(used - imported - {*STANDARD_DOMAINS}):
         model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
     _check_order(model.graph)
 

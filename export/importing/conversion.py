@@ -18,6 +18,7 @@ from ..graph.reading import to_proto
 from ..inline import inline as inline_functions
 from ..opset import ONNX_OPSET
 from ..storing import note_metadata, write_model
+from .activations import UNDECIDED
 from .packing import Outcome, pack_layers
 from .plain import read_file, read_plain
 from .restoring import restore
@@ -38,6 +39,11 @@ class ConversionReport:
     def count(self, form: Literal["binary", "weight-only", "float"]) -> int:
         """Return how many layers have this form."""
         return sum(layer.form == form for layer in self.layers)
+
+    @property
+    def undecided(self) -> int:
+        """How many layers would be binary if ``sign_zero`` said which sign a 0 has."""
+        return sum(layer.reason.endswith(UNDECIDED) for layer in self.layers)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-able values."""

@@ -23,13 +23,13 @@ from ...runtime.bits import DOMAIN, OPSET_VERSION
 from ...runtime.errors import ModelError, first_line
 from ...runtime.operators import STANDARD_DOMAINS
 from ..graph.constants import fold_constants
-from ..graph.reading import OnnxFile, inlined, load_onnx, standard_opset, to_graph, to_proto
+from ..graph.reading import OnnxFile, inlined, load_onnx, to_graph, to_proto
 from ..opset import ONNX_OPSET, functions
 from .accepting import accept
 from .layers import label
 from .qonnx import lower_qonnx
 
-__all__ = ["DIALECTS", "forget_exporter", "read_file", "read_plain"]
+__all__ = ["DIALECTS", "forget_exporter", "look", "read_file", "read_plain"]
 
 DIALECTS: tuple[Callable[[ir.Model], None], ...] = (lower_qonnx,)
 """Each rewrites the operators of one source form as standard ONNX, in place, and leaves every other operator alone."""
@@ -52,26 +52,41 @@ def read_plain(file: OnnxFile) -> ir.Model:
     Weights that are inputs of the graph as well become constants; what exporters noted about their work is dropped.
     Raises ModelError as :func:`latentbit.export.convert` does; the file itself is left as it is.
     """
+    model, refusals = look(file)
+    if refusals:
+        raise refusals[0]
+    return model
+
+
+def look(file: OnnxFile) -> tuple[ir.Model, list[ModelError]]:
+    """Return a file as :func:`read_plain` does, as far as it can be read, and what is in the way of converting it.
+
+    Raises ModelError where the graph does not hang together.
+    """
     path = file.path
     model = to_graph(inlined(file.model, keep_domain=DOMAIN))
-    _check_ours(model, path)
     RemoveInitializersFromInputsPass()(model)  # Brevitas, and files of before 2019, list every weight as an input too
     model.ir_version = max(model.ir_version, 4)  # the first in which a constant need not be an input
     forget_exporter(model)
-    metadata = dict(model.metadata_props)
-    # The version is raised first: what a dialect becomes is written in the operators of today.
-    model = to_graph(_upgraded(to_proto(model), path))
+    refusals: list[ModelError] = []
+
+    def attempt(step: Callable[[ir.Model, Path], ir.Model | None]) -> None:
+        nonlocal model
+        try:
+            model = step(model, path) or model
+        except ModelError as error:
+            refusals.append(error)
+
+    attempt(_check_ours)
+    attempt(_upgraded)  # first: what a dialect becomes is written in the operators of today
     for lower in DIALECTS:
-        lower(model)
-    _refuse_foreign(model, path)
+        attempt(lambda current, _, lower=lower: lower(current))  # type: ignore[misc]
+    attempt(_refuse_foreign)
     # computed pads and shapes, which shape inference does not follow; weights stay as the file has them
     fold_constants(model, lambda _, array: array.dtype == np.int64)
-    model = to_graph(_inferred(to_proto(model), path))
-    model.metadata_props.update(metadata)  # the version converter loses them
-    for output in model.graph.outputs:
-        if output.shape is None:
-            raise ModelError(f"{path}: the shape of output {output.name} is not known; export the model with it")
-    return model
+    attempt(_inferred)
+    attempt(_check_outputs)
+    return model, refusals
 
 
 def forget_exporter(model: ir.Model) -> None:
@@ -111,15 +126,16 @@ def _refuse_foreign(model: ir.Model, path: Path) -> None:
         del model.graph.opset_imports[domain]
 
 
-def _upgraded(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+def _upgraded(model: ir.Model, path: Path) -> ir.Model:
     """Bring the standard opset to the oldest one in which our operators can be written."""
-    version = standard_opset(proto)
+    version = model.graph.opset_imports.get("", model.graph.opset_imports.get("ai.onnx", 1))
     if version >= ONNX_OPSET:
-        return proto
-    if proto.functions:  # onnx.version_converter drops functions without a word
+        return model
+    if model.functions:  # onnx.version_converter drops functions without a word
         raise ModelError(
             f"{path} holds operators of {DOMAIN} at opset {version}; they need {ONNX_OPSET}: export it again"
         )
+    proto = to_proto(model)
     try:
         upgraded = onnx.version_converter.convert_version(proto, ONNX_OPSET)
     except Exception as error:
@@ -127,13 +143,23 @@ def _upgraded(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             f"{path} cannot be brought from opset {version} to {ONNX_OPSET} ({first_line(error)}); "
             f"export it at opset {ONNX_OPSET} or later"
         ) from None
-    upgraded.producer_name, upgraded.producer_version = proto.producer_name, proto.producer_version
-    upgraded.doc_string, upgraded.domain, upgraded.model_version = proto.doc_string, proto.domain, proto.model_version
-    return upgraded
+    for name in ("producer_name", "producer_version", "doc_string", "domain", "model_version"):
+        setattr(upgraded, name, getattr(proto, name))
+    upgraded.metadata_props.extend(proto.metadata_props)  # the converter loses all of these
+    return to_graph(upgraded)
 
 
-def _inferred(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+def _inferred(model: ir.Model, path: Path) -> ir.Model:
     try:
-        return onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+        proto = onnx.shape_inference.infer_shapes(to_proto(model), check_type=True, strict_mode=True, data_prop=True)
+    except ModelError:
+        raise
     except Exception as error:
         raise ModelError(f"{path}: its shapes contradict each other: {first_line(error)}; export it again") from None
+    return to_graph(proto)
+
+
+def _check_outputs(model: ir.Model, path: Path) -> None:
+    for output in model.graph.outputs:
+        if output.shape is None:
+            raise ModelError(f"{path}: the shape of output {output.name} is not known; export the model with it")

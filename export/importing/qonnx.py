@@ -21,17 +21,14 @@ from .qonnx_layers import CHANNELS_LAST, LAYERS
 from .qonnx_quantisers import QUANTISERS
 from .writing import Lowering, NodeWriter, NotYet
 
-__all__ = ["QONNX_DOMAINS", "QONNX_OPERATORS", "lower_qonnx"]
+__all__ = ["QONNX_OPERATORS", "lower_qonnx"]
 
-_GENERAL = frozenset({"qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general"})
+_GENERAL = frozenset({"qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general", "qonnx", "finn"})
 """Names under which exporters of different years file the operators that are not ``channels_last``."""
 
 _LAST = frozenset({"qonnx.custom_op.channels_last"})
 
 _OPERATORS: dict[str, Lowering] = {**QUANTISERS, **LAYERS}
-
-QONNX_DOMAINS = _GENERAL | _LAST
-"""Every domain of the dialect."""
 
 QONNX_OPERATORS = frozenset(_OPERATORS)
 """Operators whose names standard ONNX does not have: old files write them without a domain."""

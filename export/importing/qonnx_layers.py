@@ -102,6 +102,7 @@ def _channels_last(write: NodeWriter) -> ir.Value:
 
 LAYERS: Mapping[str, Lowering] = MappingProxyType(
     {
+        "DebugMarker": lambda write: write("Identity", write.input(0)),
         "MaxPoolNHWC": _channels_last,
         "MultiThreshold": _thresholds,
         "QuantAvgPool2d": _average,

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ...runtime.errors import ModelError
 from ..graph.constants import Constants, add_constant
-from .layers import label, shape_of
+from .layers import SOURCE, label, shape_of, told
 
 __all__ = ["Lowering", "NodeWriter", "NotYet"]
 
@@ -23,6 +23,7 @@ class NodeWriter:
 
     def __init__(self, model: ir.Model, node: ir.Node, constants: Constants) -> None:
         self.node, self.name = node, label(node)
+        self._told = told(node)
         self.constants = constants
         self._graph = model.graph
         self._count = 0
@@ -33,6 +34,7 @@ class NodeWriter:
         name = f"{self.name}.{op_type.lower()}{self._count}"
         added = ir.node(op_type, list(inputs), attributes, name=name)
         added.outputs[0].name = f"{name}.out"
+        added.metadata_props[SOURCE] = self._told
         assert self.node.graph is not None
         self.node.graph.insert_before(self.node, added)
         return added.outputs[0]
