@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from ...runtime.bits import DOMAIN
 from ...runtime.operators import channel_vector, sign_sources
 from ..graph.constants import Constants
-from .layers import StaysFloat, label, shape_of
+from .layers import StaysFloat, label, shape_of, told
 from .rewriting import Rewriting
 from .step_functions import Step, Steps
+from .ties import find_tie, is_never_zero
 
-__all__ = ["Activations", "Signs"]
+__all__ = ["UNDECIDED", "Activations", "Signs"]
+
+UNDECIDED = "; sign_zero decides it"
+"""How the reason of a layer ends that is binary as soon as the sign of 0 is given."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +107,18 @@ class Activations:
             pass
         elif np.array_equal(np.broadcast_to(step.at, step.below.shape), step.below):
             threshold = np.nextafter(threshold, np.float32(np.inf))  # x > t ⇔ x >= the next float
-        elif np.any(step.threshold) or step.source not in self.never_zero:
+        elif np.any(step.threshold) or not is_never_zero(step.source, self.never_zero):
             at = "/".join(f"{number:g}" for number in np.unique(step.at))
+            for number in np.unique(step.threshold):
+                if maker := self._steps.ranges.often(step.source, float(number)):
+                    raise StaysFloat(
+                        f"its input takes three values, {low:g}, {at} and {high:g}: {at} where {step.source.name} is "
+                        f"{number:g}, which {maker} makes a common value, so sign_zero does not decide it"
+                    )
             if self._sign_zero == "keep":
                 raise StaysFloat(
                     f"its input takes three values, {low:g}, {at} and {high:g}: {at} where "
-                    f"{step.source.name} is the threshold itself (Sign(0) = 0); sign_zero decides it"
+                    f"{step.source.name} is the threshold itself (Sign(0) = 0){UNDECIDED}"
                 )
             if self._sign_zero == "minus":
                 threshold = np.nextafter(threshold, np.float32(np.inf))
@@ -119,10 +129,9 @@ class Activations:
             faithful = False
         if nan == high:
             notes.append(f"NaN gives {low:g} here and {high:g} in the source")
-        if not np.any(step.threshold) and step.source in self.rounded_zero:
-            notes.append(
-                f"{step.source.name} can be exactly 0 here; the rounding of the source's sum decides such ties there"
-            )
+        tie = None if np.any(step.threshold) else find_tie(step.source, self.rounded_zero, self._constants)
+        if tie is not None:
+            notes.append(f"{tie.name} can be exactly 0 here; the rounding of the source's sum decides such ties there")
         shaped = self._shaped(threshold, step.source)
         scale, offset = (float(high) - float(low)) / 2, (float(high) + float(low)) / 2
         return Signs(value, scale, offset, shaped, step.source, (), tuple(notes), faithful)
@@ -160,7 +169,7 @@ class Activations:
         if node.op_type == "Add" and self._is_straight_through(node):
             return f"x + (sign(x) − x) in {label(node)} is not ±1 in float32; export the sign itself"
         training = ", which may be in training mode" if node.op_type == "Dropout" else ""
-        return f"it comes from {node.op_type} {label(node)}{training}"
+        return f"it comes from {told(node)}{training}"
 
     def _is_straight_through(self, node: ir.Node) -> bool:
         for one, other in (node.inputs, reversed(node.inputs)):

@@ -23,10 +23,11 @@ from ...runtime.operators import SIGNATURES, STANDARD_DOMAINS, find_layer
 from ..folding import Affine
 from ..graph.constants import Constants
 from .activations import Activations, Signs
-from .layers import Layer, StaysFloat, is_layer, label, read_layer, split_signs
+from .layers import SOURCE, Layer, StaysFloat, is_layer, label, read_layer, split_signs
 from .lifting import lift_layers
 from .rewriting import Rewriting
 from .tail import Tail, read_tail
+from .ties import quantiser_behind
 
 __all__ = ["Outcome", "pack_layers"]
 
@@ -63,6 +64,8 @@ def pack_layers(model: ir.Model, *, weight_only: bool = True, sign_zero: str = "
         if is_layer(node):
             outcomes.append(_already(node) if node.domain == DOMAIN else packer.pack(node))
     packer.rewriting.finish()
+    for node in model.graph.all_nodes():
+        node.metadata_props.pop(SOURCE, None)
     lift_layers(model)
     return outcomes
 
@@ -106,11 +109,15 @@ class _Packer:
         tail = read_tail(layer, core.start, self.constants, core.integral)
         if not (np.all(np.isfinite(tail.scale)) and np.all(np.isfinite(tail.bias))):
             return Outcome(name, op_type, "float", "its scale or bias is not finite in float32", shape)
+        quantiser = quantiser_behind(tail.nodes[-1].outputs[0])
         exact = self._replace(core, tail)
+        notes = () if core.source is None else core.source.notes
+        if quantiser and not exact:
+            notes += (f"a rounding difference may move {quantiser} by one step",)
         if core.source is None:
-            return Outcome(name, op_type, "weight-only", reason, shape, None, exact, tail.folded)
+            return Outcome(name, op_type, "weight-only", reason, shape, None, exact, tail.folded, notes)
         pad = core.pad_value if layer.is_conv and any(core.pads) else None
-        return Outcome(name, op_type, "binary", "", shape, pad, exact, tail.folded, core.source.notes)
+        return Outcome(name, op_type, "binary", "", shape, pad, exact, tail.folded, notes)
 
     def _input(self, layer: Layer) -> tuple[Signs, tuple[int, int, int, int], int]:
         """Return the ±1 form of a layer's input, its pads and its pad value; a Pad before it is taken in."""

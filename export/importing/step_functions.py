@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ...runtime.bits import DOMAIN
 from ...runtime.operators import STANDARD_DOMAINS
 from ..graph.constants import Constants
+from .ranges import Ranges
 
 __all__ = ["Step", "Steps"]
 
@@ -84,6 +85,7 @@ class Steps:
     def __init__(self, constants: Constants) -> None:
         self._constants = constants
         self._known: dict[ir.Value, Step | None] = {}
+        self.ranges = Ranges(constants)
 
     def get(self, value: ir.Value | None) -> Step | None:
         """Return ``value`` as a step, None where it is none."""
@@ -156,6 +158,11 @@ class Steps:
         ``Clip(x, lo, hi) >= t ⇔ x >= t`` where ``lo < t < hi`` (a Hardtanh before the sign).
         """
         below, at, above, nan = (np.asarray(piece) for piece in pieces)
+        low, high = self.ranges.get(source)
+        if at != above and np.all(low >= threshold):
+            below = at  # never met: Sign(Relu(x)) is 0 or 1
+        elif at != below and np.all(high <= threshold):
+            above = at
         while source is not None and (node := source.producer()) is not None and node.domain in STANDARD_DOMAINS:
             constants = [self._constants.get(entry) for entry in node.inputs]
             zero = not np.any(threshold)
