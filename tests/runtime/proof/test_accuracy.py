@@ -56,6 +56,7 @@ def test_a_right_model_passes(bundle: Path) -> None:
     report = report_of(bundle)
     assert (report.passed, report.failures, report.samples) == (True, (), SAMPLES)
     labels = load_reference(bundle / "reference.npz").labels
+    assert labels is not None
     majority = max(np.mean(labels == label) for label in set(labels))
     assert report.accuracy == Accuracy(None, 1.0, 1.0, folded_on_samples=1.0, deployed=1.0, majority=majority)
     assert report.agreement.oracle_integer_mismatches == 0
