@@ -1,6 +1,8 @@
 """Commands on model files of any origin: ``convert`` and ``inspect``. The export wing is imported when one runs."""
 
 import json
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from ..export.importing.inspection import Inspection
 
 __all__ = ["COMMANDS"]
+
+_Side = Literal["left", "right"]
+_LEFT: _Side = "left"
+_RIGHT: _Side = "right"
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
@@ -108,47 +114,75 @@ def _size(number: int) -> str:
     return f"{number / 2**20:.2f} MiB" if number >= 2**20 else f"{number / 1024:.1f} KiB"
 
 
-def _table(title: str, *columns: tuple[str, Literal["left", "right"]]) -> Table:
-    table = Table(title=title)
-    for name, justify in columns:
-        table.add_column(name, justify=justify, overflow="fold")
-    return table
-
-
 def _shape(sizes: tuple[int | None, ...] | None) -> str:
     return "?" if not sizes else "x".join("?" if size is None else str(size) for size in sizes)
 
 
+def _pad(value: int | None) -> str:
+    return "" if value is None else f"{value:+d}" if value else "0"
+
+
+def _facts(left: str, right: str) -> dict[str, _Side]:
+    return {**dict.fromkeys(left.split(), _LEFT), **dict.fromkeys(right.split(), _RIGHT)}
+
+
+def _print_layers(title: str, facts: Mapping[str, _Side], rows: Sequence[tuple[list[str], str]]) -> None:
+    """Print a layer a row: its name, facts of it, and words about it, each of which may be empty.
+
+    Where a terminal is too narrow for all of it, nothing is cut off: each layer then takes a few lines.
+    """
+    console = open_console()
+    if console.width < _WIDE:
+        console.print(title, markup=False, highlight=False, soft_wrap=True)
+        for (name, *cells), words in rows:
+            told = [f"{key} {cell}" if key in _NAMED else cell for key, cell in zip(facts, cells, strict=True) if cell]
+            console.print(name, markup=False, highlight=False)
+            for line in ("  ".join(told), words):
+                for part in textwrap.wrap(line, max(20, console.width - 4), break_on_hyphens=False):
+                    console.print(f"    {part}", markup=False, highlight=False)
+        return
+    table = Table(title=title)
+    table.add_column("layer", overflow="fold")
+    for fact, justify in facts.items():
+        table.add_column(fact, justify=justify, overflow="fold")
+    table.add_column("why, and notes", overflow="fold")
+    for cells, words in rows:
+        table.add_row(*cells, words)
+    console.print(table, markup=False)
+
+
+_WIDE = 120
+"""Columns from which a table of layers is readable."""
+
+_NAMED = frozenset({"pad", "exact", "output", "MACs", "bytes"})
+"""Facts that are not understood without their names."""
+
+
 def _print_conversion(report: "ConversionReport") -> None:
-    table = _table(report.target, ("layer", "left"), ("from", "left"), ("form", "left"), ("weight", "right"))
-    for name in ("pad", "exact"):
-        table.add_column(name, justify="right")
-    table.add_column("why, and notes")
+    rows = []
     for layer in report.layers:
         notes = [layer.reason] if layer.reason else []
         notes += [f"takes in {' '.join(layer.folded)}"] if layer.folded else []
         exact = "" if layer.exact is None else "yes" if layer.exact else "rounding"
-        pad = "" if layer.pad_value is None else f"{layer.pad_value:+d}" if layer.pad_value else "0"
-        words = "; ".join([*notes, *layer.notes])
-        table.add_row(layer.name, layer.op_type, layer.form, _shape(layer.weight_shape), pad, exact, words)
-    console = open_console()
-    console.print(table, markup=False)
+        cells = [layer.name, layer.op_type, layer.form, _shape(layer.weight_shape), _pad(layer.pad_value), exact]
+        rows.append((cells, "; ".join([*notes, *layer.notes])))
+    _print_layers(report.target, _facts("from form", "weight pad exact"), rows)
     forms = [(report.count(form), form) for form in ("binary", "weight-only", "float")]
     counts = ", ".join(f"{count} {form}" for count, form in forms)
     click.echo(f"{counts}; {_size(report.bytes_before)} -> {_size(report.bytes_after)}")
+    if report.undecided:
+        more = f"{report.undecided} more would be binary if Sign(0) were not 0"
+        click.echo(f"{more}: --sign-zero plus takes it as +1, --sign-zero minus as -1")
 
 
 def _print_inspection(inspection: "Inspection") -> None:
-    table = _table(inspection.path, ("layer", "left"), ("op", "left"), ("form", "left"), ("weight", "right"))
-    for name in ("output", "pad", "MACs", "bytes"):
-        table.add_column(name, justify="right")
-    table.add_column("why")
+    rows = []
     for layer in inspection.layers:
-        pad = "" if layer.pad_value is None else f"{layer.pad_value:+d}" if layer.pad_value else "0"
         macs = "?" if layer.macs is None else f"{layer.macs:,}"
-        row = (layer.name, layer.op_type, layer.form, _shape(layer.weight_shape), _shape(layer.output_shape))
-        table.add_row(*row, pad, macs, f"{layer.bytes:,}", layer.reason)
-    open_console().print(table, markup=False)
+        shapes = [_shape(layer.weight_shape), _shape(layer.output_shape)]
+        cells = [layer.name, layer.op_type, layer.form, *shapes, _pad(layer.pad_value), macs, f"{layer.bytes:,}"]
+        rows.append((cells, layer.reason))
+    _print_layers(inspection.path, _facts("op form", "weight output pad MACs bytes"), rows)
     share = f" ({100 * inspection.binary_macs / inspection.macs:.1f} % binary)" if inspection.macs else ""
     more = f", {inspection.unknown_macs} layers of unknown size not counted" if inspection.unknown_macs else ""
     click.echo(f"multiply-adds for one image: {inspection.macs:,}{share}{more}")
@@ -157,3 +191,5 @@ def _print_inspection(inspection: "Inspection") -> None:
         f"file: {_size(inspection.file_bytes)}, opset {inspection.opset}; "
         f"with float32 weights {_size(inspection.float_bytes)} ({factor:.1f}x)"
     )
+    if inspection.refusal:
+        click.echo(f"convert refuses it: {inspection.refusal}")

@@ -30,20 +30,48 @@ class OnnxFile:
     size: int
 
 
-def load_onnx(path: str | os.PathLike[str]) -> OnnxFile:
+def load_onnx(
+    path: str | os.PathLike[str], accept: Callable[[onnx.ModelProto], None] | None = None, *, check: bool = True
+) -> OnnxFile:
     """Read and check a file, once; tensors that it keeps in other files are loaded too.
 
+    accept: completes the model before it is checked. An output may have no shape, though ONNX's check wants one.
+    check: without it a file is read that ONNX's check would refuse, to be looked at.
     Raises ModelError where the file is missing, empty, corrupt, no ONNX model, breaks the rules of
     ``onnx.checker.check_model``, or keeps tensors in a file that is missing, too short or outside its folder.
     """
     file = Path(path)
     model = parse_model(file, external=True)
     outside = _bring_external_data(model, file)
+    if accept is not None:
+        accept(model)
+    if check:
+        _check(model, file)
+    return OnnxFile(file, model, sum(part.stat().st_size for part in (file, *outside)))
+
+
+def _check(model: onnx.ModelProto, file: Path) -> None:
+    """Run ONNX's check, in which an output without a shape stands as a scalar; the check looks at no shape."""
+    bare = [info for info in model.graph.output if _is_bare(info)]
+    for info in bare:
+        info.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
     except Exception as error:
-        raise ModelError(f"{file} is not a valid ONNX model: {first_line(error)}; export it again") from None
-    return OnnxFile(file, model, sum(part.stat().st_size for part in (file, *outside)))
+        raise ModelError(f"{file} is not a valid ONNX model: {_in_one_line(error)}; export it again") from None
+    finally:
+        for info in bare:
+            info.type.tensor_type.ClearField("shape")
+
+
+def _is_bare(info: onnx.ValueInfoProto) -> bool:
+    return info.type.HasField("tensor_type") and not info.type.tensor_type.HasField("shape")
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return what ONNX's check says, which names the node behind its first line, at most 300 characters of it."""
+    words = " ".join(str(error).replace("\n\n==> Context: ", "; ").split())
+    return words if len(words) <= 300 else f"{words[:297]}..."
 
 
 def _bring_external_data(model: onnx.ModelProto, file: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 Any ONNX file can be looked at, ours or not; of a foreign one the table says what ``convert`` would make of it.
 """
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,12 +15,12 @@ import onnx.shape_inference
 import onnx_ir as ir
 
 from ...runtime.bits import DOMAIN
-from ...runtime.errors import InputError, first_line
+from ...runtime.errors import InputError, ModelError, first_line
 from ..graph.constants import Constants
-from ..graph.reading import load_onnx, standard_opset, to_graph, to_proto
-from .conversion import read_plain
+from ..graph.reading import OnnxFile, load_onnx, standard_opset, to_graph, to_proto
 from .layers import is_layer, label, shape_of
 from .packing import Outcome, pack_layers
+from .plain import look, read_file
 from .restoring import restore
 
 __all__ = ["Inspection", "LayerInfo", "inspect"]
@@ -55,6 +56,8 @@ class Inspection:
     layers: tuple[LayerInfo, ...]
     file_bytes: int
     float_bytes: int
+    refusal: str = ""
+    """Why ``convert`` refuses the file, empty where it does not."""
 
     @property
     def macs(self) -> int:
@@ -81,19 +84,45 @@ def inspect(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[int]]
     """Read an ONNX file and return its layers.
 
     shapes: sizes of inputs by name, for models whose image size is symbolic; a symbolic batch counts as 1.
-    Raises ModelError where the file cannot be read, InputError for a shape that does not fit.
+    A file that ``convert`` refuses is listed as far as it can be read, with the refusal.
+    Raises ModelError where there is no graph in the file, InputError for a shape that does not fit.
     """
-    file = load_onnx(path)
-    model = read_plain(file)
-    copy = to_graph(to_proto(model))
-    restore(copy)
-    outcomes = pack_layers(copy)  # what convert would do, and why not
+    file, model, refusal = _read(path)
+    if refusal:
+        outcomes = [Outcome(label(node), node.op_type, "float", "convert refuses the file") for node in _layers(model)]
+    else:
+        copy = to_graph(to_proto(model))
+        restore(copy)
+        outcomes = pack_layers(copy)  # what convert would do, and why not
     model = _with_sizes(model, shapes or {})
     constants = Constants(model)
-    nodes = [node for node in model.graph.all_nodes() if is_layer(node)]
-    layers = [_layer(node, outcome, constants) for node, outcome in zip(nodes, outcomes, strict=True)]
+    layers = [_layer(node, outcome, constants) for node, outcome in zip(_layers(model), outcomes, strict=True)]
     saved = sum(layer.float_bytes - layer.bytes for layer in layers)
-    return Inspection(str(file.path), standard_opset(file.model), tuple(layers), file.size, file.size + saved)
+    total = file.size + saved
+    return Inspection(str(file.path), standard_opset(file.model), tuple(layers), file.size, total, refusal)
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[OnnxFile, ir.Model, str]:
+    """Return a file, its model as far as it can be read, and why it cannot be converted."""
+    try:
+        file = read_file(path)
+    except ModelError as refusal:
+        logger = logging.getLogger("onnx_ir")
+        level = logger.level
+        logger.setLevel(logging.ERROR)  # it would warn of every value that nobody makes; the refusal says it once
+        try:
+            file = load_onnx(path, check=False)
+            return file, look(file)[0], str(refusal)
+        except ModelError:
+            raise refusal from None
+        finally:
+            logger.setLevel(level)
+    model, refusals = look(file)
+    return file, model, str(refusals[0]) if refusals else ""
+
+
+def _layers(model: ir.Model) -> list[ir.Node]:
+    return [node for node in model.graph.all_nodes() if is_layer(node)]
 
 
 def _with_sizes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Model:

@@ -14,7 +14,22 @@ from ...runtime.bits import DOMAIN
 from ...runtime.operators import LAYERS, STANDARD_DOMAINS, channel_vector
 from ..graph.constants import Constants
 
-__all__ = ["Layer", "StaysFloat", "is_layer", "label", "read_layer", "shape_of", "split_planes", "split_signs"]
+__all__ = [
+    "SOURCE",
+    "Layer",
+    "StaysFloat",
+    "is_layer",
+    "label",
+    "read_layer",
+    "shape_of",
+    "split_planes",
+    "split_signs",
+    "told",
+    "words_of",
+]
+
+SOURCE = "latentbit.source"
+"""Note at a node that was written for one of a dialect: operator and name of that one. It is not written to files."""
 
 _STANDARD_LAYERS = frozenset(
     {
@@ -71,6 +86,16 @@ def is_layer(node: ir.Node) -> bool:
 def label(node: ir.Node) -> str:
     """Return a node's name, or that of its first output where it has none."""
     return node.name or (node.outputs[0].name if node.outputs else None) or node.op_type
+
+
+def told(node: ir.Node) -> str:
+    """Return operator and name of a node for a reader, those of the source where a dialect's node became several."""
+    return node.metadata_props.get(SOURCE) or f"{node.op_type} {label(node)}"
+
+
+def words_of(node: ir.Node) -> dict[str, str]:
+    """Return the attributes of a node that are text."""
+    return {name: entry.as_string() for name, entry in node.attributes.items() if entry.type == ir.AttributeType.STRING}
 
 
 def shape_of(value: ir.Value | None) -> list[int | None] | None:

@@ -119,3 +119,58 @@ def test_failures_are_one_line_with_an_exit_code(
     assert "Traceback" not in out + err
     assert code == 2 or len(err.splitlines()) == 1
     assert not Path("out.onnx").exists()
+
+
+def undecided(path: Path) -> Path:
+    """Two layers with long names behind ``Sign``, whose 0 is 0."""
+    rng = np.random.default_rng(1)
+    weights = {f"w{i}": np.where(rng.random((8, 8, 3, 3)) < 0.5, 1, -1) for i in range(2)}
+    name = "/features/stage/block/branch/convolution_with_a_long_name/export_handler/Conv"
+    nodes = []
+    for i, x in enumerate(("x", "y0")):
+        nodes.append(helper.make_node("Sign", [x], [f"s{i}"], f"sign{i}"))
+        nodes.append(helper.make_node("Conv", [f"s{i}", f"w{i}"], [f"y{i}"], f"{name}{i}", pads=[1, 1, 1, 1]))
+    ends = [helper.make_tensor_value_info(end, TensorProto.FLOAT, [1, 8, 9, 9]) for end in ("x", "y1")]
+    stored = [numpy_helper.from_array(array.astype(np.float32), key) for key, array in weights.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
+    return path
+
+
+def test_the_last_line_says_how_a_sign_of_zero_is_decided(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = undecided(tmp_path / "in.onnx"), tmp_path / "out.onnx"
+    _, out, _ = run("convert", source, target, capsys=capsys)
+    assert out.splitlines()[-1] == (
+        "2 more would be binary if Sign(0) were not 0: --sign-zero plus takes it as +1, --sign-zero minus as -1"
+    )
+    _, out, _ = run("convert", source, target, "--sign-zero", "plus", capsys=capsys)
+    assert out.splitlines()[-1].startswith("2 binary, 0 weight-only, 0 float")
+
+
+@pytest.mark.parametrize("command", ["convert", "inspect"])
+def test_nothing_is_cut_off_in_80_columns(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    monkeypatch.setenv("COLUMNS", "80")
+    source = undecided(tmp_path / "in.onnx")
+    targets = [tmp_path / "out.onnx"] if command == "convert" else []
+    _, out, _ = run(command, source, *targets, capsys=capsys)
+    lines = [line for line in out.splitlines() if str(tmp_path) not in line]
+    body = [line for line in lines if line.startswith(("/features", "    "))]
+    assert max(len(line) for line in body) <= 80
+    assert len(body) < 20
+    text = " ".join(" ".join(body).split())
+    assert "Conv1" in text
+    assert "8x8x3x3" in text
+    assert "its input takes three values" in text or "convert would make it weight-only" in text
+    assert "…" not in text
+
+
+def test_inspect_says_why_convert_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = onnx.load(undecided(tmp_path / "in.onnx"))
+    model.graph.node[0].domain = "acme"
+    onnx.save(model, tmp_path / "acme.onnx")
+    code, out, _ = run("inspect", tmp_path / "acme.onnx", capsys=capsys)
+    assert code == 0
+    assert "acme.Sign (sign0)" in out.splitlines()[-1]

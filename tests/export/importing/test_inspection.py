@@ -149,3 +149,38 @@ def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert opened == ["a.onnx"]
     convert(path, tmp_path / "b.onnx")
     assert opened == ["a.onnx", "a.onnx"]
+
+
+def acme() -> onnx.ModelProto:
+    """An operator that nobody knows between two layers that everybody does."""
+    g = Source([1, 3, 8, 8])
+    y = g("Conv", "x", g.constant(signs(4, 3, 3, 3)), name="first")
+    y = g("Mine", g("Relu", y), name="mine", domain="acme")
+    return g.model(g("Conv", y, g.constant(signs(2, 4, 1, 1)), name="last"), 4, acme=1)
+
+
+def test_a_file_that_convert_refuses_is_listed(tmp_path: Path) -> None:
+    onnx.save(acme(), tmp_path / "acme.onnx")
+    found = inspect(tmp_path / "acme.onnx")
+    assert [(row.name, row.form, row.reason, row.macs, row.weight_shape) for row in found.layers] == [
+        ("first", "float", "convert refuses the file", 4 * 27 * 36, (4, 3, 3, 3)),
+        ("last", "float", "convert refuses the file", None, (2, 4, 1, 1)),
+    ]
+    assert "no importer knows: acme.Mine (mine)" in found.refusal
+    assert found.to_json()["refusal"] == found.refusal
+
+
+def test_a_file_that_onnx_calls_invalid_is_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = acme()
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*reversed(nodes), onnx.helper.make_node("Relu", ["nobody"], ["z"])])
+    (tmp_path / "unsorted.onnx").write_bytes(model.SerializeToString())
+    found = inspect(tmp_path / "unsorted.onnx")
+    assert {row.name for row in found.layers} == {"first", "last"}
+    assert "node last reads mine.out before node mine makes it" in found.refusal
+    assert not caplog.records
+
+
+def test_a_file_that_convert_takes_has_no_refusal(tmp_path: Path) -> None:
+    assert inspect(network(tmp_path / "source.onnx")).refusal == ""
