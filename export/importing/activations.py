@@ -33,7 +33,7 @@ class Activations:
 
     sign_zero: the sign of 0 in ops that give 0 for 0: "plus", "minus", or "keep", which finds no ±1 form there.
     straight_through: take ``hard − soft + soft`` as ``hard``.
-    finite: outputs of packed binary layers.
+    finite: outputs of packed binary layers, which are neither infinite nor NaN.
     never_zero: outputs of packed layers that are provably never 0.
     rounded_zero: outputs of packed layers that can be exactly 0. The source adds rounded products, whose rounding may
     turn that 0 into a small number, or give a 0 at another place.

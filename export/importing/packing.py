@@ -34,6 +34,9 @@ from .transposed import as_convolution
 
 __all__ = ["Outcome", "pack_layers"]
 
+_LARGE = 1e32
+"""Below it no sum of a layer overflows."""
+
 _LARGEST_WINDOW = 65535
 """Signs that the runtime counts for one output at most; a layer of more would not run packed."""
 
@@ -208,7 +211,8 @@ class _Packer:
         self.rewriting.take_place(tail.nodes, added)
         if source is None:
             return False  # a sum of floats: its last bits depend on its order
-        self.activations.finite.add(added.outputs[0])
+        if np.all(np.abs(tail.scale) < _LARGE) and np.all(np.abs(tail.bias) < _LARGE):
+            self.activations.finite.add(added.outputs[0])
         exact = core.exact_sums and (not tail.folded if np.any(core.start.shift) else tail.exact)
         full = not any(core.pads) or core.pad_value != 0
         if never_zero(tail.scale, tail.bias, core.window, every_position_counts=full):

@@ -130,7 +130,7 @@ def leaf_of(
     """Return the signs of stairs; StaysFloat where they are none.
 
     sign_zero: which side a level gets that is taken at a threshold alone (``Sign(0) = 0``): "plus", "minus" or "keep",
-    which takes it for a level like others. never_zero: the source is never 0. finite: it is neither infinite nor NaN.
+    which gives it none. never_zero: the source is never 0. finite: it is neither infinite nor NaN.
     """
     shape = shape_of(stairs.source)
     _check_shapes(stairs, shape)
