@@ -26,7 +26,15 @@ _FIXED: dict[str, Range] = {
     **dict.fromkeys(("Sigmoid", "HardSigmoid", "Softmax"), (0.0, 1.0)),
     **dict.fromkeys(("Sign", "Tanh", "Erf", "Sin", "Cos", "Softsign"), (-1.0, 1.0)),
 }
-_SAME = SIGN_KEEPING | {"GlobalAveragePool", "Expand", "Tile", "ReduceMax", "ReduceMin", "ReduceMean", "Split"}
+_SAME = (SIGN_KEEPING - {"Resize"}) | {
+    "GlobalAveragePool",
+    "Expand",
+    "Tile",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceMean",
+    "Split",
+}
 """Operators whose values lie between those of their first input (Concat: of all)."""
 
 _MONOTONE: dict[str, Callable[[float], float]] = {
