@@ -1,15 +1,18 @@
 """PSNR and SSIM of a super-resolution model on Set5, Set14 and BSD100, beside bicubic and its float twin, and its time.
 
-    python -m bench.superres zoo:sr_x2_e2fif RUN [--runs 15] [--out docs/results/superres_x2.jsonl]
+    python -m bench.superres zoo:sr_x2_e2fif --twin RUN [--runs 15] [--out docs/results/superres_x2.jsonl]
 
-RUN is the folder ``1-train`` of the float twin. Whole images, luminance, two pixels of the border left out. Both
-models run in this process with one thread, by turns: the packed file in latentbit, the twin in stock onnxruntime.
-Writes a line a test set, and one of the times on an image of 160×240 pixels. LATENTBIT_DATA says where the images are.
+RUN is the folder ``1-train`` of the float twin; without it the packed model and bicubic alone are measured. Whole
+images, luminance, two pixels of the border left out. One thread: the packed file in latentbit, the twin in stock
+onnxruntime. Writes a line a model and test set, and one of the times of both on an image of 160×240 pixels, taken in
+this process by turns; other lines of the file stay. LATENTBIT_DATA says where the images are.
 """
 
 import argparse
 import json
 import tempfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,25 +40,44 @@ def main() -> None:
     """Measure, write and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("model", help="packed model: a path, or zoo:NAME")
-    parser.add_argument("twin", type=Path, help="folder that training left of the float twin")
+    parser.add_argument("--twin", type=Path, help="folder that training left of the float twin")
     parser.add_argument("--runs", type=int, default=15, help="runs that are timed")
     parser.add_argument("--out", type=Path, default=Path("docs/results/superres_x2.jsonl"))
     options = parser.parse_args()
-    packed = InferenceSession(find_model(options.model))
-    with tempfile.TemporaryDirectory() as folder:
-        path = export_onnx(
-            load_network(options.twin), torch.rand(2, 1, 24, 24), Path(folder) / "twin.onnx", dynamic_spatial=True
-        )
-        stock = stock_session(Path(path).read_bytes(), 1)
-    lines = [measured(name, packed, stock) for name in SETS]
+    sessions: dict[str, Any] = {"binary": InferenceSession(find_model(options.model))}
+    if options.twin:
+        with tempfile.TemporaryDirectory() as folder:
+            example = torch.rand(2, 1, 24, 24)
+            path = export_onnx(load_network(options.twin), example, f"{folder}/twin.onnx", dynamic_spatial=True)
+            sessions = {"float_twin": stock_session(Path(path).read_bytes(), 1), **sessions}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    if options.out.exists():
+        lines = (json.loads(line) for line in options.out.read_text(encoding="utf-8").splitlines())
+        found = {(line["model"], line["set"]): line for line in lines}
+    for line in figures(sessions, options.runs):
+        found[line["model"], line["set"]] = line
+        print(json.dumps(line, sort_keys=True), flush=True)
+        text = "".join(json.dumps(each, sort_keys=True) + "\n" for _, each in sorted(found.items()))
+        write_bytes(options.out, text.encode())
+
+
+def figures(sessions: dict[str, Any], runs: int) -> Iterator[dict[str, Any]]:
+    """Yield the times where there are two models, and what each and bicubic give on each test set."""
     image = np.random.default_rng(0).random(SIZE, np.float32)
-    calls = {"binary": lambda: run(packed, image), "float_twin": lambda: run(stock, image)}
-    taken = interleaved(calls, options.runs)
-    lines.append({"image": list(SIZE), "runs": options.runs, "environment": environment()})
-    lines[-1] |= {name: {"median": times(each).median, "best": times(each).best} for name, each in taken.items()}
-    text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
-    write_bytes(options.out, text.encode())
-    print(text)
+    calls = {name: partial(run, session, image) for name, session in sessions.items()}
+    if len(calls) > 1:
+        measured = {
+            name: {"median": times(each).median, "best": times(each).best}
+            for name, each in interleaved(calls, runs).items()
+        }
+        where = {"image": list(SIZE), "runs": runs, "environment": environment()}
+        yield {"model": "all", "set": "milliseconds"} | measured | where
+    for name in SETS:
+        images = list(benchmark_images(None, name, SCALE).values())
+        for model, session in {"bicubic": None, **sessions}.items():
+            each = [score(session, small, large) for small, large in images]
+            means = {key: float(np.mean([one[key] for one in each])) for key in each[0]}
+            yield {"model": model, "set": name, "images": len(images)} | means
 
 
 def run(session: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -64,23 +86,13 @@ def run(session: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(found)
 
 
-def measured(name: str, packed: InferenceSession, stock: Any) -> dict[str, Any]:
-    """Return mean PSNR and SSIM of a test set."""
-    found: dict[str, list[dict[str, float]]] = {"bicubic": [], "binary": [], "float_twin": []}
-    for small, large in benchmark_images(None, name, SCALE).values():
-        image, wanted = small[None, None].astype(np.float32) / 255, large[None, None] / 255
-        answers = {
-            "bicubic": resize(small, (large.shape[0], large.shape[1]))[None, None] / 255,
-            "binary": run(packed, image),
-            "float_twin": run(stock, image),
-        }
-        for model, answer in answers.items():
-            found[model].append(restoration(answer, wanted, scale=SCALE))
-    means = {
-        model: {key: float(np.mean([each[key] for each in figures])) for key in figures[0]}
-        for model, figures in found.items()
-    }
-    return {"set": name, "images": len(found["binary"])} | means
+def score(session: Any, small: NDArray[np.uint8], large: NDArray[np.uint8]) -> dict[str, float]:
+    """Return PSNR and SSIM of one image ``[H, W]``; without a session those of bicubic interpolation."""
+    if session is None:
+        answer = resize(small, (large.shape[0], large.shape[1]))[None, None] / 255
+    else:
+        answer = run(session, small[None, None].astype(np.float32) / 255)
+    return restoration(answer, large[None, None] / 255, scale=SCALE)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class Tolerances:
     Against the folded reference, over its samples: ``max_logit_difference`` of class scores on images without a flipped
     sign; ``max_output_difference`` of outputs that are no class scores there, as a share of the largest value of that
     output; ``min_output_psnr`` in dB of such outputs on all samples, those with flipped signs too (0: not judged), for
-    among the millions of signs of a large image one always flips; ``max_flip_distance`` of the value before a flipped
+    among the millions of signs of a large image one may well flip; ``max_flip_distance`` of the value before a flipped
     sign from its threshold, as a share of the largest value there; ``max_flipped_share`` of all signs of binary layers
     (a fraction), ``min_top1_agreement`` (a fraction).
     ``max_accuracy_drop`` (a fraction) is allowed from training to the folded network, and from there to the deployed
