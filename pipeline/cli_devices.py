@@ -86,10 +86,10 @@ def bench_command(model: Path, peers: str, threads: str, runs: int, batch: int, 
         click.echo(json.dumps(report.to_json(), indent=2))
         return
     table = Table(title=str(model))
-    for name in ("engine", "threads", "median, ms", "p95, ms", "best, ms", "times ours"):
+    for name in ("engine", "threads", "median, ms", "p95, ms", "best, ms", "p99, ms", "times ours"):
         table.add_column(name, justify="left" if name == "engine" else "right")
     for row in report.results:
-        figures = (f"{value:.3f}" for value in (row.times.median, row.times.p95, row.times.best))
+        figures = (f"{value:.3f}" for value in (row.times.median, row.times.p95, row.times.best, row.times.p99))
         table.add_row(row.engine, str(row.threads), *figures, f"{row.ratio:.2f}")
     open_console().print(table)
     click.echo(f"{report.environment['cpu']}, {report.environment['versions']}")

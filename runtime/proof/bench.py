@@ -41,7 +41,7 @@ class BenchReport:
     environment: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; a result is ``{engine, threads, median, p95, best, ratio}``."""
+        """Return plain values; a result is ``{engine, threads, median, p95, best, p99, ratio}``."""
         rows = [
             {"engine": row.engine, "threads": row.threads, **asdict(row.times), "ratio": row.ratio}
             for row in self.results

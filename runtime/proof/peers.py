@@ -7,15 +7,14 @@ would do. Importing this module imports none of them: command lines list the nam
 
 import importlib
 import logging
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingExtraError
+from ..files import scratch_folder
 from .timing import stock_session
 
 __all__ = ["PEERS", "Peer"]
@@ -57,8 +56,8 @@ def _onnxruntime_int8(data: bytes, feeds: Feeds, threads: int) -> Callable[[], o
     level = logging.root.level
     logging.disable(logging.WARNING)  # it advises to run its own pre-processing, which onnxruntime has done here
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            plain, quantized = Path(scratch) / "plain.onnx", Path(scratch) / "int8.onnx"
+        with scratch_folder("latentbit-peer-") as scratch:
+            plain, quantized = scratch / "plain.onnx", scratch / "int8.onnx"
             plain.write_bytes(_plain(data))
             quantize_static(
                 str(plain),
@@ -95,8 +94,8 @@ def _plain(data: bytes) -> bytes:
     """Return the model in plain ONNX: functions inlined, constants folded (onnxruntime's basic optimisations)."""
     import onnxruntime as ort
 
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "plain.onnx"
+    with scratch_folder("latentbit-peer-") as scratch:
+        path = scratch / "plain.onnx"
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(path)
