@@ -77,9 +77,10 @@ def infer(name: str, runs: int, threads: int) -> Inferences:
         worker.start()
     for worker in workers:
         worker.join()
+    growth = resident() - early[0]
     found = 1e6 * seconds.reshape(-1)
     times = (float(np.percentile(found, share)) for share in (50, 99, 99.99, 100))
-    return Inferences(found.size, threads, sum(wrong), resident() - early[0], *times)
+    return Inferences(found.size, threads, sum(wrong), growth, *times)
 
 
 def load(name: str, loads: int) -> Loads:
