@@ -84,11 +84,12 @@ class Size:
 
 @dataclass(frozen=True)
 class Times:
-    """Wall times of a call in milliseconds: median, 95th percentile and best."""
+    """Wall times of a call in milliseconds: median, 95th and 99th percentile (None in older reports), and best."""
 
     median: float
     p95: float
     best: float
+    p99: float | None = None
 
 
 @dataclass(frozen=True)
