@@ -38,6 +38,9 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON 
 @click.option(
     "--weight-only/--no-weight-only", default=True, help="Pack +-scale weights of layers with a real input too."
 )
+@click.option(
+    "--straight-through", is_flag=True, help="Take hard - soft + soft as hard; the source differs in the last bits."
+)
 @click.option("--inline", is_flag=True, help="Write plain ONNX without functions, for tools that cannot handle them.")
 @click.option("--opset", type=click.IntRange(14), help="Standard opset of the plain file (14 or later) [default: 18].")
 @click.option(
@@ -49,6 +52,7 @@ def convert_command(
     target: Path,
     sign_zero: Literal["keep", "plus", "minus"],
     weight_only: bool,
+    straight_through: bool,
     inline: bool,
     opset: int | None,
     weights: Literal["float", "int8", "packed"] | None,
@@ -65,7 +69,8 @@ def convert_command(
 
     plain: dict[str, Any] = {"opset": opset} if opset is not None else {}
     plain |= {"weights": weights} if weights is not None else {}
-    report = convert(source, target, weight_only=weight_only, sign_zero=sign_zero, inline=inline, **plain)
+    plain |= {"straight_through": straight_through, "inline": inline}
+    report = convert(source, target, weight_only=weight_only, sign_zero=sign_zero, **plain)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:

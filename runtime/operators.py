@@ -107,10 +107,13 @@ LAYERS = frozenset(name for name, signature in SIGNATURES.items() if signature.r
 SIGN_KEEPING = frozenset(
     {
         *("Concat", "DepthToSpace", "Dropout", "Flatten", "Gather", "GlobalMaxPool", "Identity", "MaxPool", "Reshape"),
-        *("Slice", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze"),
+        *("Resize", "Slice", "SpaceToDepth", "Split", "Squeeze", "Transpose", "Unsqueeze"),
     }
 )
-"""Standard operators whose first output copies or selects entries of their first input (Concat: of all inputs)."""
+"""Standard operators whose first output copies or selects entries of their first input (Concat: of all inputs).
+
+Split does so with every output, and Resize where it takes the nearest pixel.
+"""
 
 Value = TypeVar("Value")
 
@@ -120,10 +123,13 @@ def find_layer(rank: int, *, real_input: bool) -> Signature:
     return next(found for found in SIGNATURES.values() if (found.rank, found.real_input) == (rank, real_input))
 
 
-def sign_sources(op_type: str, domain: str, inputs: Sequence[Value]) -> Sequence[Value]:
+def sign_sources(
+    op_type: str, domain: str, inputs: Sequence[Value], words: Mapping[str, str] = MappingProxyType({})
+) -> Sequence[Value]:
     """Return the inputs of a node that must be ±1 for its first output to be ±1; none where it never is.
 
-    ``inputs`` are names or values, ``""`` or None for one that is left out. A Dropout that can be told to train keeps
+    ``inputs`` are names or values, ``""`` or None for one that is left out; ``words`` are the attributes that are text.
+    A Dropout that can be told to train keeps
     no signs: it would set some to zero.
     """
     if domain not in STANDARD_DOMAINS or op_type not in SIGN_KEEPING:
@@ -131,6 +137,10 @@ def sign_sources(op_type: str, domain: str, inputs: Sequence[Value]) -> Sequence
     if op_type == "Concat":
         return inputs
     if op_type == "Dropout" and len(inputs) > 2 and inputs[2] not in ("", None):
+        return ()
+    if op_type == "Resize" and (
+        words.get("mode", "nearest") != "nearest" or words.get("coordinate_transformation_mode") == "tf_crop_and_resize"
+    ):
         return ()
     return inputs[:1]
 

@@ -18,10 +18,10 @@ from ..graph.reading import to_proto
 from ..inline import inline as inline_functions
 from ..opset import ONNX_OPSET
 from ..storing import note_metadata, write_model
-from .activations import UNDECIDED
 from .packing import Outcome, pack_layers
 from .plain import read_file, read_plain
 from .restoring import restore
+from .signs import UNDECIDED
 
 __all__ = ["ConversionReport", "convert"]
 
@@ -56,6 +56,7 @@ def convert(
     *,
     weight_only: bool = True,
     sign_zero: Literal["keep", "plus", "minus"] = "keep",
+    straight_through: bool = False,
     inline: bool = False,
     opset: int = ONNX_OPSET,
     weights: Literal["float", "int8", "packed"] = "float",
@@ -69,6 +70,8 @@ def convert(
     weight_only: also pack layers with ±scale weights and a real input (one bit a weight, arithmetic in float).
     sign_zero: what ONNX ``Sign`` gives for 0 in a packed layer: "keep" its 0 (a layer that can meet it is not binary),
     or take it as "plus" or "minus" one, which is noted in the report.
+    straight_through: take ``hard − soft + soft``, as training programs write a sign, as ``hard``. Float32 rounds it to
+    something else in the last bits; the report notes each place and by how much.
     A plain file of ours becomes again what it was, bit for bit (:mod:`.restoring`); the options are for other layers.
     inline, opset, weights: write plain ONNX without functions, see :func:`latentbit.export.inline.inline`.
     metadata, top_k, labels: as :func:`latentbit.export.export_onnx` takes them; they are added to what the file has.
@@ -82,7 +85,7 @@ def convert(
     file = read_file(source)
     model = read_plain(file)
     restore(model)
-    layers = pack_layers(model, weight_only=weight_only, sign_zero=sign_zero)
+    layers = pack_layers(model, weight_only=weight_only, sign_zero=sign_zero, straight_through=straight_through)
     model.producer_name, model.producer_version = "latentbit", __version__
     rank_classes(model, top_k, labels)
     note_metadata(model, metadata or {})

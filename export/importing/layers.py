@@ -14,7 +14,10 @@ from ...runtime.bits import DOMAIN
 from ...runtime.operators import LAYERS, STANDARD_DOMAINS, channel_vector
 from ..graph.constants import Constants
 
-__all__ = ["SOURCE", "Layer", "StaysFloat", "is_layer", "label", "read_layer", "shape_of", "split_signs", "told"]
+__all__ = [
+    *("SOURCE", "Layer", "StaysFloat", "is_layer", "label", "read_layer", "shape_of", "split_planes", "split_signs"),
+    "told",
+]
 
 SOURCE = "latentbit.source"
 """Note at a node that was written for one of a dialect: operator and name of that one. It is not written to files."""
@@ -105,18 +108,47 @@ def split_signs(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[
 
     A channel of zeros has scale 0 and any signs.
     """
-    flat = np.abs(weight.reshape(weight.shape[0], -1))
+    planes, scale, _ = split_planes(weight)
+    if len(planes) != 1:
+        raise StaysFloat(_zeros(weight))
+    return planes[0], scale
+
+
+def split_planes(
+    weight: NDArray[np.float32], tolerance: float = 0.0
+) -> tuple[NDArray[np.int8], NDArray[np.float64], float]:
+    """Split weights into planes of signs: ``weight = scale · mean(planes)``; StaysFloat for weights of other forms.
+
+    ±scale is one plane, ``{−scale, 0, scale}`` two. Returns the planes, int8 ``[Q, O, …]``, one scale per output
+    channel, float64 ``[O]``, and by how much a weight differs from its form at most, as a part of the scale: no more
+    than ``tolerance``. A channel of zeros alone has scale 0 and any signs.
+    """
+    flat = np.abs(weight.reshape(weight.shape[0], -1)).astype(np.float64)
     scale = flat.max(axis=1)
     if not np.all(np.isfinite(scale)):
         raise StaysFloat("its weights hold NaN or infinity")
-    odd = np.flatnonzero((flat != scale[:, None]).any(axis=1))
+    one = np.abs(flat - scale[:, None])
+    apart = np.minimum(one, flat)
+    limit = tolerance * scale
+    if np.all(one.max(axis=1) <= limit):
+        if tolerance:
+            scale = np.median(flat, axis=1)
+            one = np.abs(flat - scale[:, None])
+        difference = float(np.max(one.max(axis=1) / np.where(scale > 0, scale, 1)))
+        return np.where(weight >= 0, np.int8(1), np.int8(-1))[None], scale, difference
+    odd = np.flatnonzero(apart.max(axis=1) > limit)
     if odd.size == 0:
-        return np.where(weight >= 0, np.int8(1), np.int8(-1)), scale.astype(np.float64)
-    ternary = [row for row in odd if np.all((flat[row] == 0) | (flat[row] == scale[row]))]
-    if len(ternary) == odd.size:
-        raise StaysFloat(f"its weights hold zeros besides ±scale (output channel {odd[0]})")
+        near = np.abs(weight) > scale.reshape(-1, *[1] * (weight.ndim - 1)) / 2
+        planes = np.stack([np.where(near & (weight < 0), -1, 1), np.where(near & (weight > 0), 1, -1)])
+        return planes.astype(np.int8), scale, float(np.max(apart.max(axis=1) / np.where(scale > 0, scale, 1)))
     distinct = np.unique(flat[odd[0]]).size
     raise StaysFloat(f"its weights are real: {distinct} magnitudes in output channel {odd[0]}, ±1 scale would be one")
+
+
+def _zeros(weight: NDArray[np.float32]) -> str:
+    flat = np.abs(weight.reshape(weight.shape[0], -1))
+    channel = np.flatnonzero((flat != flat.max(axis=1, keepdims=True)).any(axis=1))[0]
+    return f"its weights hold zeros besides ±scale (output channel {channel})"
 
 
 def _weight(node: ir.Node, index: int, constants: Constants) -> NDArray[np.float32]:

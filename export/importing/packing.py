@@ -22,14 +22,23 @@ from ...runtime.bits import DOMAIN, pack_conv_weight, pack_signs
 from ...runtime.operators import SIGNATURES, STANDARD_DOMAINS, find_layer
 from ..folding import Affine
 from ..graph.constants import Constants
-from .activations import Activations, Signs
-from .layers import SOURCE, Layer, StaysFloat, is_layer, label, read_layer, split_signs
+from .activations import Activations
+from .layers import Layer, StaysFloat, is_layer, label, read_layer, split_planes
 from .lifting import lift_layers
 from .rewriting import Rewriting
+from .signs import Signs
 from .tail import Tail, read_tail
-from .ties import quantiser_behind
+from .tidying import tidy
+from .ties import step_notes
+from .transposed import as_convolution
 
 __all__ = ["Outcome", "pack_layers"]
+
+_LARGEST_WINDOW = 65535
+"""Signs that the runtime counts for one output at most; a layer of more would not run packed."""
+
+_STRAIGHT_THROUGH_TOLERANCE = 1e-5
+"""By how much ``hard − soft + soft`` may differ from ``hard``, as a part of it, in weights."""
 
 
 @dataclass(frozen=True)
@@ -51,21 +60,23 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-def pack_layers(model: ir.Model, *, weight_only: bool = True, sign_zero: str = "keep") -> list[Outcome]:
+def pack_layers(
+    model: ir.Model, *, weight_only: bool = True, sign_zero: str = "keep", straight_through: bool = False
+) -> list[Outcome]:
     """Pack the layers of a plain model in place; return one outcome a layer, in the order of the graph.
 
     weight_only: also pack layers whose input is real. sign_zero: which sign an activation gets that is 0 where its
     source is 0 (``Sign``): "plus", "minus", or "keep", which leaves the layer that reads it unpacked.
+    straight_through: take ``hard − soft + soft`` as ``hard``, in activations and in weights; the outcome notes it.
     """
+    tidy(model)
     lift_layers(model)
-    packer = _Packer(model, weight_only, sign_zero)
+    packer = _Packer(model, weight_only, sign_zero, straight_through)
     outcomes = []
     for node in list(model.graph.all_nodes()):
         if is_layer(node):
             outcomes.append(_already(node) if node.domain == DOMAIN else packer.pack(node))
     packer.rewriting.finish()
-    for node in model.graph.all_nodes():
-        node.metadata_props.pop(SOURCE, None)
     lift_layers(model)
     return outcomes
 
@@ -79,11 +90,12 @@ def _already(node: ir.Node) -> Outcome:
 
 
 class _Packer:
-    def __init__(self, model: ir.Model, weight_only: bool, sign_zero: str) -> None:
+    def __init__(self, model: ir.Model, weight_only: bool, sign_zero: str, straight_through: bool) -> None:
         self.constants = Constants(model)
         self.rewriting = Rewriting(model)
-        self.activations = Activations(self.rewriting, self.constants, sign_zero)
+        self.activations = Activations(self.rewriting, self.constants, sign_zero, straight_through)
         self.weight_only = weight_only
+        self.tolerance = _STRAIGHT_THROUGH_TOLERANCE if straight_through else 0.0
 
     def pack(self, node: ir.Node) -> Outcome:
         """Pack one layer if it can be, and return what became of it."""
@@ -92,50 +104,70 @@ class _Packer:
         try:
             if node.graph is not self.rewriting.graph:
                 raise StaysFloat("it lies inside the body of a control-flow operator")
+            if node.op_type == "ConvTranspose":
+                node = self._transposed(node)
             layer = read_layer(node, self.constants)
             shape = layer.weight.shape
-            signs, alpha = split_signs(layer.weight)
+            planes, alpha, difference = split_planes(layer.weight, self.tolerance)
         except StaysFloat as stays:
             return Outcome(name, op_type, "float", str(stays), shape)
+        reason = ""
         try:
             source, pads, pad_value = self._input(layer)
-            core = _Core(layer, signs, alpha, pads, source, pad_value)
-            reason = ""
+            source = source.times(len(planes))
+            core = _Core(layer, planes, alpha, pads, source, pad_value)
+            if core.window > _LARGEST_WINDOW:
+                raise StaysFloat(f"{core.window} signs an output are more than the {_LARGEST_WINDOW} that are counted")
+            value = self.activations.build(source, layer.group)
         except StaysFloat as stays:
-            if not self.weight_only:
-                return Outcome(name, op_type, "float", str(stays), shape)
-            core = _Core(layer, signs, alpha, layer.pads)
             reason = str(stays)
+            if len(planes) > 1:
+                return Outcome(name, op_type, "float", f"its weights hold zeros besides ±scale, and {reason}", shape)
+            if not self.weight_only:
+                return Outcome(name, op_type, "float", reason, shape)
+            core, value = _Core(layer, planes, alpha, layer.pads), layer.input
         tail = read_tail(layer, core.start, self.constants, core.integral)
         if not (np.all(np.isfinite(tail.scale)) and np.all(np.isfinite(tail.bias))):
             return Outcome(name, op_type, "float", "its scale or bias is not finite in float32", shape)
-        quantiser = quantiser_behind(tail.nodes[-1].outputs[0])
-        exact = self._replace(core, tail)
-        notes = () if core.source is None else core.source.notes
-        if quantiser and not exact:
-            notes += (f"a rounding difference may move {quantiser} by one step",)
+        notes = step_notes(tail.nodes[-1].outputs[0])
+        exact = self._replace(core, tail, value) and not difference
+        notes = (*(() if core.source is None else core.source.notes), *(() if exact else notes))
+        if difference:
+            notes += (f"its weights differ from ±scale by up to {difference:.1g} of it (straight_through)",)
         if core.source is None:
             return Outcome(name, op_type, "weight-only", reason, shape, None, exact, tail.folded, notes)
         pad = core.pad_value if layer.is_conv and any(core.pads) else None
+        if core.source.planes > 1:
+            notes = (f"{core.source.planes} signs stand for a product of its weights and its input", *notes)
         return Outcome(name, op_type, "binary", "", shape, pad, exact, tail.folded, notes)
+
+    def _transposed(self, node: ir.Node) -> ir.Node:
+        """Write a transposed convolution of signs as a convolution; StaysFloat where it would not be packed."""
+        weight, source = self.constants.get(node.inputs[1]), node.inputs[0]
+        if weight is None or source is None:
+            raise StaysFloat("its second operand is no constant")
+        split_planes(weight.swapaxes(0, 1), self.tolerance)
+        if self.activations.read(source).pad_value(0.0) is None:
+            raise StaysFloat("it pads with 0, which its activation has no sign for")
+        return as_convolution(node, self.constants, self.rewriting)
 
     def _input(self, layer: Layer) -> tuple[Signs, tuple[int, int, int, int], int]:
         """Return the ±1 form of a layer's input, its pads and its pad value; a Pad before it is taken in."""
         before = layer.input.producer()
-        own = any(layer.pads)
+        inner, pads, number = layer.input, layer.pads, 0.0
         if layer.is_conv and before is not None and before.op_type == "Pad" and before.domain in STANDARD_DOMAINS:
-            inner, pads, number = self._pad(before)
-            signs = self.activations.read(inner)
-            value = signs.pad_value(number)
-            if value is not None and (not own or signs.pad_value(0.0) == value):
-                total = [one + two for one, two in zip(layer.pads, pads, strict=True)]
-                return signs, (total[0], total[1], total[2], total[3]), value
-            raise StaysFloat(f"{label(before)} pads with {number:g}, which is none of −1, 0 and +1 of its activation")
-        signs = self.activations.read(layer.input)
-        value = signs.pad_value(0.0)
-        if own and value is None:
+            inner, outer, number = self._pad(before)
+            total = [one + two for one, two in zip(layer.pads, outer, strict=True)]
+            pads = (total[0], total[1], total[2], total[3])
+        signs = self.activations.read(inner)
+        for form in (signs, signs.straight()):
+            value = form.pad_value(number)
+            if not any(pads) or (value is not None and (not any(layer.pads) or form.pad_value(0.0) == value)):
+                return form, pads, value or 0
+        if inner is layer.input:
             raise StaysFloat("it pads with 0, which its activation has no sign for")
-        return signs, layer.pads, value or 0
+        assert before is not None
+        raise StaysFloat(f"{label(before)} pads with {number:g}, which is none of −1, 0 and +1 of its activation")
 
     def _pad(self, node: ir.Node) -> tuple[ir.Value, tuple[int, int, int, int], float]:
         if node.attributes.get_string("mode", "constant") != "constant":
@@ -151,31 +183,30 @@ class _Packer:
         top, left, bottom, right = (int(pads[i]) for i in (2, 3, 6, 7))
         return inputs[0], (top, left, bottom, right), 0.0 if number is None else float(number.reshape(-1)[0])
 
-    def _replace(self, core: "_Core", tail: Tail) -> bool:
+    def _replace(self, core: "_Core", tail: Tail, value: ir.Value) -> bool:
         """Replace a layer and its tail by one packed operator; tell whether the results stay the same bit for bit."""
-        layer, source = core.layer, core.source
+        layer, source, signs = core.layer, core.source, core.signs
         name = label(layer.node)
-        packed = pack_conv_weight(core.signs) if layer.is_conv else pack_signs(core.signs)
+        packed = pack_conv_weight(signs) if layer.is_conv else pack_signs(signs)
         arrays: dict[str, NDArray[Any]] = {"weight": packed, "scale": tail.scale, "bias": tail.bias}
         constants = [self.rewriting.constant(f"{name}.{key}", array) for key, array in arrays.items()]
         known: dict[str, int | float | list[int]] = {
-            "weight_shape": list(core.signs.shape),
+            "weight_shape": list(signs.shape),
             "strides": list(layer.strides),
             "pads": list(core.pads),
             "dilations": list(layer.dilations),
             "group": layer.group,
             "pad_value": float(core.pad_value),
         }
-        operator = find_layer(core.signs.ndim, real_input=source is None)
+        operator = find_layer(signs.ndim, real_input=source is None)
         attributes = {key: known[key] for key in operator.attributes}
-        value = layer.input if source is None else self.activations.build(source)
         added = ir.node(operator.name, [value, *constants], attributes, domain=DOMAIN, name=layer.node.name or name)
         self.rewriting.take_place(tail.nodes, added)
         if source is None:
             return False  # a sum of floats: its last bits depend on its order
         exact = core.exact_sums and (not tail.folded if np.any(core.start.shift) else tail.exact)
         full = not any(core.pads) or core.pad_value != 0
-        if _never_zero(tail.scale, tail.bias, layer.window, every_position_counts=full):
+        if _never_zero(tail.scale, tail.bias, core.window, every_position_counts=full):
             self.activations.never_zero.add(added.outputs[0])
         elif not exact:
             self.activations.rounded_zero.add(added.outputs[0])
@@ -184,14 +215,36 @@ class _Packer:
 
 @dataclass(frozen=True)
 class _Core:
-    """A layer with sign weights: ``signs`` int8 as the weight, ``alpha`` ``[O]``; ``source`` None for a real input."""
+    """A layer with planes of sign weights: int8 ``[Q, …]`` as the weight, ``alpha`` ``[O]``.
+
+    ``source`` has Q times the planes of the input; it is None for a real input.
+    """
 
     layer: Layer
-    signs: NDArray[np.int8]
+    planes: NDArray[np.int8]
     alpha: NDArray[np.float64]
     pads: tuple[int, int, int, int]
     source: Signs | None = None
     pad_value: int = 0
+
+    @property
+    def signs(self) -> NDArray[np.int8]:
+        """The weight of the packed layer: for every plane of its input one of the weight, with the input's flips."""
+        if self.source is None or (self.source.planes == 1 and self.source.flips is None):
+            return np.asarray(self.planes[0])
+        groups, count = self.layer.group, self.source.planes
+        outputs, channels, *kernel = self.planes.shape[1:]
+        every = np.repeat(self.planes, count // len(self.planes), axis=0)  # the planes of the input under each of them
+        split = every.reshape(count, groups, outputs // groups, channels, -1)
+        if self.source.flips is not None:
+            flips = np.broadcast_to(self.source.flips, (count, groups * channels))
+            split = split * flips.reshape(count, groups, 1, channels, 1)
+        return np.moveaxis(split, 0, 2).reshape(outputs, count * channels, *kernel).astype(np.int8)
+
+    @property
+    def window(self) -> int:
+        """Signs an output sums over: the largest accumulator."""
+        return self.layer.window * (1 if self.source is None else self.source.planes)
 
     @property
     def start(self) -> Affine:
@@ -201,8 +254,8 @@ class _Core:
         """
         step, offset = (1.0, 0.0) if self.source is None else (self.source.scale, self.source.offset)
         bias = np.zeros(self.layer.outputs) if self.layer.bias is None else self.layer.bias
-        sums = self.signs.reshape(self.layer.outputs, -1).sum(axis=1, dtype=np.int64)
-        return Affine(step * self.alpha, bias + offset * self.alpha * sums)
+        sums = self.planes.reshape(len(self.planes), self.layer.outputs, -1).sum(axis=(0, 2), dtype=np.int64)
+        return Affine(step * self.alpha, bias + offset * self.alpha * sums / len(self.planes))
 
     @property
     def integral(self) -> bool:
@@ -216,7 +269,8 @@ class _Core:
         if self.source is None:
             return False
         powers = _power_of_two(np.append(self.alpha, self.source.scale))
-        return bool(np.all(powers)) and (self.integral or not np.any(self.layer.bias))
+        whole = self.source.offset % self.source.scale == 0  # every level is a multiple of the scale
+        return bool(np.all(powers)) and whole and (self.integral or not np.any(self.layer.bias))
 
 
 def _power_of_two(values: NDArray[np.float64]) -> NDArray[np.bool_]:

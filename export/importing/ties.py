@@ -12,7 +12,7 @@ from ...runtime.operators import STANDARD_DOMAINS, sign_sources
 from ..graph.constants import Constants
 from .layers import is_layer, told
 
-__all__ = ["find_tie", "is_never_zero", "quantiser_behind"]
+__all__ = ["find_tie", "is_never_zero", "step_notes"]
 
 _MIRRORS = frozenset({"Neg", "Abs"})
 """Operators that give 0 for 0 and for nothing else."""
@@ -53,13 +53,12 @@ def find_tie(value: ir.Value | None, rounded: Container[ir.Value], constants: Co
     return next((tie for tie in found if tie is not None), None)
 
 
-def quantiser_behind(value: ir.Value) -> str:
-    """Return operator and name of the first node between ``value`` and the next layer that rounds it, or ""."""
-    seen: set[ir.Node] = set()
-    for node in _behind(value, seen):
+def step_notes(value: ir.Value) -> tuple[str, ...]:
+    """Return a note on the first node between ``value`` and the next layer that rounds it, nothing where none does."""
+    for node in _behind(value, set()):
         if node.op_type in _BORDERS and node.domain in STANDARD_DOMAINS:
-            return told(node)
-    return ""
+            return (f"a rounding difference may move {told(node)} by one step",)
+    return ()
 
 
 def _behind(value: ir.Value, seen: set[ir.Node]) -> Iterator[ir.Node]:

@@ -81,13 +81,14 @@ def pack_floats(words: int, image: int, begin: int, end: int) -> None:
     groups, channels = load_i64(words, PackWord.GROUPS), load_i64(words, PackWord.GROUP_CHANNELS)
     row_bytes, pixel_bytes = load_i64(words, PackWord.ROW_BYTES), load_i64(words, PackWord.PIXEL_BYTES)
     group_bytes, nibbles = load_i64(words, PackWord.GROUP_BYTES), load_i64(words, PackWord.NIBBLES)
+    group_stride = 4 * load_i64(words, PackWord.GROUP_STRIDE)
     whole, left = channels // 8, channels % 8
     for y in range(begin, end):
         for x in range(load_i64(words, PackWord.WIDTH)):
             pixel = source + y * row_stride + x * pixel_stride
             place = target + y * row_bytes + x * pixel_bytes
             for group in range(groups):
-                values, limits = pixel + 4 * group * channels, threshold + 4 * group * channels
+                values, limits = pixel + group * group_stride, threshold + 4 * group * channels
                 put = place + group * group_bytes
                 for _ in range(whole):
                     _eight(values, limits, put, nibbles)
@@ -106,6 +107,7 @@ def pack_pooled(words: int, image: int, begin: int, end: int) -> None:
     groups, channels = load_i64(words, PackWord.GROUPS), load_i64(words, PackWord.GROUP_CHANNELS)
     row_bytes, pixel_bytes = load_i64(words, PackWord.ROW_BYTES), load_i64(words, PackWord.PIXEL_BYTES)
     group_bytes, nibbles = load_i64(words, PackWord.GROUP_BYTES), load_i64(words, PackWord.NIBBLES)
+    group_stride = 4 * load_i64(words, PackWord.GROUP_STRIDE)
     height, width = load_i64(words, PackWord.SOURCE_HEIGHT), load_i64(words, PackWord.SOURCE_WIDTH)
     whole, left = channels // 8, channels % 8
     for y in range(begin, end):
@@ -119,7 +121,7 @@ def pack_pooled(words: int, image: int, begin: int, end: int) -> None:
             pixel = source + top * row_stride + first * pixel_stride
             place = target + y * row_bytes + x * pixel_bytes
             for group in range(groups):
-                corner, limits = pixel + 4 * group * channels, threshold + 4 * group * channels
+                corner, limits = pixel + group * group_stride, threshold + 4 * group * channels
                 put = place + group * group_bytes
                 for _ in range(whole):
                     _any_eight(corner, rows, columns, row_stride, pixel_stride, limits, put, nibbles)

@@ -110,15 +110,16 @@ class PackWord(IntEnum):
     GROUP_CHANNELS = 11
     GROUP_BYTES = 12
     NIBBLES = 13  # 1: four channels in a byte, times two; 0: eight channels in a byte
-    POOL_HEIGHT = 14  # the rest for pack_pooled alone
-    POOL_WIDTH = 15
-    POOL_STRIDE_Y = 16
-    POOL_STRIDE_X = 17
-    POOL_TOP = 18
-    POOL_LEFT = 19
-    SOURCE_HEIGHT = 20
-    SOURCE_WIDTH = 21
-    SIZE = 22
+    GROUP_STRIDE = 14  # of the source, in elements: the channels of a group, or 0 where every group reads the same ones
+    POOL_HEIGHT = 15  # the rest for pack_pooled alone
+    POOL_WIDTH = 16
+    POOL_STRIDE_Y = 17
+    POOL_STRIDE_X = 18
+    POOL_TOP = 19
+    POOL_LEFT = 20
+    SOURCE_HEIGHT = 21
+    SOURCE_WIDTH = 22
+    SIZE = 23
 
 
 class StemWord(IntEnum):

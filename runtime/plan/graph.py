@@ -27,7 +27,7 @@ class Graph:
         self._signs: set[str] = set()
         for node in self.nodes:  # a file is sorted
             if self._gives_signs(node):
-                self._signs.add(node.output[0])
+                self._signs.update(node.output if node.op_type == "Split" else node.output[:1])
 
     def only_reader(self, name: str) -> int | None:
         """Return the node that alone needs a value, None where several do or the model answers with it."""
@@ -41,7 +41,8 @@ class Graph:
     def _gives_signs(self, node: onnx.NodeProto) -> bool:
         if node.domain == DOMAIN:
             return bool(node.op_type == "Binarize")
-        sources = sign_sources(node.op_type, node.domain, node.input)
+        words = {entry.name: entry.s.decode() for entry in node.attribute if entry.type == onnx.AttributeProto.STRING}
+        sources = sign_sources(node.op_type, node.domain, node.input, words)
         return bool(sources) and self._signs.issuperset(sources)
 
 

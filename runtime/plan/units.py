@@ -5,6 +5,7 @@
     before                the layer             behind, each stage optional, in this order
     v ─ Binarize(t) ─►  BinaryConv2d/Gemm  ─► + residual ─► − shift_in ─► PRelu(slope) ─► + shift_out ─► value
 
+Before the Binarize may stand a Concat of copies of v, each with thresholds of its own: an activation of several levels.
 A stage is fused where its constant is one number per channel and the value before it is used nowhere else, so the
 kernel computes exactly the float32 steps of the file in the file's order. What does not fit stays a float step.
 """
@@ -35,6 +36,7 @@ class Unit:
 
     The kernel packs ``maxpool(source) >= threshold`` (which is the max-pool of the signs), convolves, and applies the
     stages; ``output`` is the last value reached. ``threshold`` is float32 ``[C]``, constants of stages are ``[O]``.
+    The C channels are those of the source, ``copies`` times one behind the other.
     """
 
     kind: ClassVar[str] = "binary"
@@ -46,6 +48,7 @@ class Unit:
     nodes: tuple[int, ...]
     ops: tuple[str, ...]
     pool: Window | None = None
+    copies: int = 1
     residual: str | None = None
     shift_in: NDArray[np.float32] | None = None
     slope: NDArray[np.float32] | None = None
@@ -113,7 +116,7 @@ def _unit(model: Model, graph: Graph, index: int, layer: BinaryLayer, taken: Col
     ``taken`` are the nodes of other units: where two layers are added, the first takes the sum and the other is its
     residual.
     """
-    source, threshold, pool = _before(model, graph, layer)
+    source, threshold, pool, copies = _before(model, graph, layer)
     nodes, output, stages = [index], layer.output, dict[str, Any]()
     possible = list(_STAGES)
     while (node := graph.only_reader(output)) is not None and node not in taken:
@@ -125,11 +128,11 @@ def _unit(model: Model, graph: Graph, index: int, layer: BinaryLayer, taken: Col
         nodes.append(node)
         output = str(graph.nodes[node].output[0])
     ops = [*([] if pool is None else ["MaxPool"]), *(graph.nodes[node].op_type for node in nodes)]
-    return Unit(layer, source, threshold, output, tuple(nodes), tuple(ops), pool, **stages)
+    return Unit(layer, source, threshold, output, tuple(nodes), tuple(ops), pool, copies, **stages)
 
 
-def _before(model: Model, graph: Graph, layer: BinaryLayer) -> tuple[str, NDArray[np.float32], Window | None]:
-    """Return the value that the kernel packs, the threshold and the pool before it.
+def _before(model: Model, graph: Graph, layer: BinaryLayer) -> tuple[str, NDArray[np.float32], Window | None, int]:
+    """Return the value that the kernel packs, the threshold, the pool before it, and how many copies are packed.
 
     A pool may stand on either side of the Binarize. Without a Binarize that can be fused the layer's own input is
     packed: it is ±1, and its sign its bit.
@@ -140,11 +143,30 @@ def _before(model: Model, graph: Graph, layer: BinaryLayer) -> tuple[str, NDArra
     if found is not None and found.threshold is not None:
         threshold = channel_vector(found.threshold, layer.rank, layer.channels)
     if found is None or threshold is None or not _readable(model, found.input, layer):
-        return layer.input, np.zeros(layer.channels, np.float32), None
-    if pool is not None:
-        return found.input, threshold, pool
-    source, pool = _before_pool(graph, found.input)
-    return source, threshold, pool
+        return layer.input, np.zeros(layer.channels, np.float32), None, 1
+    source, copies = _copied(model, graph, found.input, layer)
+    if pool is None and copies == 1:
+        source, pool = _before_pool(graph, found.input)
+    return source, threshold, pool, copies
+
+
+def _copied(model: Model, graph: Graph, name: str, layer: BinaryLayer) -> tuple[str, int]:
+    """Return the value of which a Concat over channels makes copies, and how many; ``name`` itself and 1 for none.
+
+    Only where each copy fills whole bytes of the packed image, in every format.
+    """
+    maker = graph.producer.get(name)
+    node = None if maker is None else graph.nodes[maker]
+    if node is None or node.op_type != "Concat" or node.domain not in STANDARD_DOMAINS or len(set(node.input)) != 1:
+        return name, 1
+    source, copies = str(node.input[0]), len(node.input)
+    known = model.types.get(source)
+    if known is None or known.shape is None or len(known.shape) != layer.rank or layer.shape[1] != layer.channels:
+        return name, 1
+    channels = known.shape[1]
+    fits = isinstance(channels, int) and channels % 8 == 0 and channels * copies == layer.channels
+    over_channels = [entry.i for entry in node.attribute if entry.name == "axis"] in ([1], [1 - layer.rank])
+    return (source, copies) if fits and over_channels else (name, 1)
 
 
 def _before_pool(graph: Graph, name: str) -> tuple[str, Window | None]:

@@ -17,7 +17,7 @@ __all__ = ["pack_step"]
 def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
     """Bind the packing of a unit's source to a new image, the unit's input."""
     unit = planned.part
-    source = buffers.floats(unit.source, unit.rank, unit.layer.channels, unit.name)
+    source = buffers.floats(unit.source, unit.rank, unit.layer.channels // unit.copies, unit.name)
     height, width = source.shape[1:3] if unit.pool is None else unit.pool.output_size(*source.shape[1:3])
     if height < 1 or width < 1:
         raise ModelError(f"node {unit.name}: {unit.source} is smaller than the window of the pool before it")
@@ -25,6 +25,10 @@ def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
     threshold = np.ascontiguousarray(unit.threshold, np.float32)
     row, pixel = (stride // 4 for stride in source.strides[1:3])
     groups, channels = image.format.groups(unit.layer)
+    group_bytes, group_stride = image.format.group_bytes(channels), channels
+    if unit.copies > 1:  # one group of the image, filled copy by copy: whole bytes of the same channels
+        groups, channels, group_stride = unit.copies, channels // unit.copies, 0
+        group_bytes = channels // image.format.per_byte
     values: dict[PackWord, int | NDArray[np.float32]] = {
         PackWord.SOURCE: source,
         PackWord.SOURCE_STRIDE: image_stride(source),
@@ -38,7 +42,8 @@ def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
         PackWord.PIXEL_BYTES: image.pixel_bytes,
         PackWord.GROUPS: groups,
         PackWord.GROUP_CHANNELS: channels,
-        PackWord.GROUP_BYTES: image.format.group_bytes(channels),
+        PackWord.GROUP_BYTES: group_bytes,
+        PackWord.GROUP_STRIDE: group_stride,
         PackWord.NIBBLES: image.format.per_byte == 4,
     }
     if (pool := unit.pool) is not None:

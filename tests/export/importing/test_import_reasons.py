@@ -33,7 +33,7 @@ def real_weights() -> tuple[Source, str]:
 def ternary_weights() -> tuple[Source, str]:
     g, w = image(), signs(3, 4, 3, 3)
     w[1, 2, 0, 0] = 0
-    return g, g("Conv", sign_form(g, "where >=", "x"), g.constant(w))
+    return g, g("Conv", "x", g.constant(w))
 
 
 def nan_weights() -> tuple[Source, str]:
@@ -51,7 +51,7 @@ def computed_weights() -> tuple[Source, str]:
 
 def transposed() -> tuple[Source, str]:
     g = image()
-    return g, g("ConvTranspose", sign_form(g, "where >=", "x"), g.constant(signs(4, 3, 3, 3)))
+    return g, g("ConvTranspose", sign_form(g, "where >=", "x"), g.constant(signs(4, 3, 3, 3)), dilations=[2, 2])
 
 
 def three_dimensional() -> tuple[Source, str]:
@@ -82,10 +82,10 @@ def half_precision() -> tuple[Source, str]:
 UNPACKED = [
     (half_precision, r"its weights are float16, not float32"),
     (real_weights, r"its weights are real: 36 magnitudes in output channel 0"),
-    (ternary_weights, r"zeros besides ±scale \(output channel 1\)"),
+    (ternary_weights, r"zeros besides ±scale, and its input is real: x is an input of the graph"),
     (nan_weights, r"NaN or infinity"),
     (computed_weights, r"its second operand is no constant"),
-    (transposed, r"ConvTranspose has no packed form"),
+    (transposed, r"a ConvTranspose is packed only with one stride for both axes, no dilations and given pads"),
     (three_dimensional, r"a 3-D convolution has no packed form"),
     (frames_of_unknown_number, r"its input has 4 axes, of which only the first may be symbolic: .* takes \[N, K\]"),
     (same_padding_of_unknown_size, r"auto_pad=SAME_UPPER with a stride depends on the image size"),
@@ -172,7 +172,7 @@ def of_integers() -> tuple[Source, str]:
 
 
 WEIGHT_ONLY = [
-    (more_channels_than_the_source, r"constants of shape \[4, 1, 1\] beside .+ are not one per channel"),
+    (more_channels_than_the_source, r"constants of shape \[1, 4, 1, 1\] beside .+ are not one per channel"),
     (of_integers, r"it comes from Where where"),
     (real_input, r"its input is real: it comes from Relu act"),
     (graph_input, r"x is an input of the graph"),

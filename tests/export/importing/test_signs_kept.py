@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,6 +59,18 @@ def pool(g: Source, x: str, shape: Shape) -> tuple[str, Shape]:
     return g("MaxPool", x, kernel_shape=[2, 2], strides=[1, 1], pads=[1, 1, 0, 0]), shape
 
 
+def resize(g: Source, x: str, mode: str) -> str:
+    return g("Resize", x, "", g.constant(np.array([1, 1, 2, 2], np.float32)), mode=mode)
+
+
+def split(g: Source, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Cut the channels in two and join them the other way round: a channel shuffle."""
+    first = shape[1] // 2
+    node = onnx.helper.make_node("Split", [x, sizes(g, first, shape[1] - first)], [f"{x}.a", f"{x}.b"], axis=1)
+    g.nodes.append(node)
+    return g("Concat", f"{x}.b", f"{x}.a", axis=1), shape
+
+
 def plain(op_type: str) -> Step:
     return lambda g, x, shape: (g(op_type, x), shape)
 
@@ -72,8 +85,10 @@ KEEPING: dict[str, Step] = {
     "Identity": plain("Identity"),
     "MaxPool": pool,
     "Reshape": reshape,
+    "Resize": lambda g, x, s: (resize(g, x, "nearest"), (s[0], s[1], 2 * s[2], 2 * s[3])),
     "Slice": slice_,
     "SpaceToDepth": lambda g, x, s: (g("SpaceToDepth", x, blocksize=2), (s[0], 4 * s[1], s[2] // 2, s[3] // 2)),
+    "Split": split,
     "Squeeze": unsqueeze_squeeze,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze_squeeze,
@@ -86,10 +101,7 @@ OTHERS: dict[str, Step] = {
         s,
     ),
     "ReduceMax": lambda g, x, s: (g("ReduceMax", x, sizes(g, 1), keepdims=1), (s[0], 1, *s[2:])),
-    "Resize": lambda g, x, s: (
-        g("Resize", x, "", g.constant(np.array([1, 1, 2, 2], np.float32)), mode="nearest"),
-        (s[0], s[1], 2 * s[2], 2 * s[3]),
-    ),
+    "Resize between pixels": lambda g, x, s: (resize(g, x, "linear"), (s[0], s[1], 2 * s[2], 2 * s[3])),
     "Tile": lambda g, x, s: (g("Tile", x, sizes(g, 1, 2, 1, 1)), (s[0], 2 * s[1], *s[2:])),
     "Tanh": plain("Tanh"),
 }
@@ -104,7 +116,7 @@ def possible(name: str, shape: Shape) -> bool:
         return shape[1] % 4 == 0
     if name == "SpaceToDepth":
         return shape[2] % 2 == 0 == shape[3] % 2
-    return name != "Slice" or shape[1] > 1
+    return name not in ("Slice", "Split") or shape[1] > 1
 
 
 def check(names: list[str], form: str = "where >=") -> str:
