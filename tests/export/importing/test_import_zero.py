@@ -207,7 +207,7 @@ def test_the_note_of_a_tie_survives_what_keeps_zeros(kind: str, tmp_path: Path) 
     g, y = ties(kind)
     report = convert(g.save(tmp_path / "s.onnx", y, 2 if kind == "Flatten" else 4), tmp_path / "t.onnx")
     assert [layer.form for layer in report.layers] == ["binary", "binary"]
-    (note,) = report.layers[1].notes
+    (note,) = [note for note in report.layers[1].notes if not note.startswith("NaN")]
     assert note.startswith("sums.out can be exactly 0 here")
 
 
