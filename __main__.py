@@ -1,20 +1,30 @@
-"""The console commands ``pipeline`` and ``latentbit``: hand over to :mod:`latentbit.pipeline.cli`."""
+"""The console commands ``latentbit`` and ``pipeline``: the whole command line, or what an installation has of it.
+
+With the extra ``train`` :mod:`latentbit.pipeline.cli` takes over, which knows every verb. Without it the verbs of a
+device work (:mod:`latentbit.runtime.__main__`), and the others name the extra.
+"""
 
 import importlib.util
 import sys
 
 
 def main() -> None:
-    """Run the command line; without the extra ``train`` say in one line how to get it."""
+    """Run the command line."""
     missing = [name for name in ("click", "rich") if importlib.util.find_spec(name) is None]
-    if missing:
-        sys.exit(
-            f"error: the pipeline needs {' and '.join(missing)}: pip install 'latentbit[train]'"
-            " (on a device use: python -m latentbit.runtime)"
-        )
-    from .pipeline.cli import main as cli
+    if not missing:
+        from .pipeline.cli import main as cli
 
-    cli()
+        return cli()
+    from .runtime.__main__ import VERBS
+    from .runtime.__main__ import main as device
+
+    asked = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+    if asked is None or asked in VERBS:
+        sys.exit(device(program="latentbit"))
+    sys.exit(
+        f"error: {asked} needs {' and '.join(missing)}: pip install 'latentbit[train]'"
+        f" (without the extra there are {', '.join(VERBS)})"
+    )
 
 
 if __name__ == "__main__":

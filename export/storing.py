@@ -11,8 +11,9 @@ import onnx_ir as ir
 
 from ..runtime.errors import CheckFailed, ConfigError, ModelError, first_line
 from ..runtime.files import write_bytes
+from ..runtime.proof.self_test import KEY, make_self_test
 
-__all__ = ["note_metadata", "write_model"]
+__all__ = ["note_metadata", "with_self_test", "write_model"]
 
 _FORMAT_VERSION = 1
 """Version of what we write into a file's metadata; raised when a reader of the older form would be misled."""
@@ -31,9 +32,10 @@ def note_metadata(model: ir.Model, metadata: Mapping[str, Any]) -> None:
 def write_model(
     proto: onnx.ModelProto, path: str | os.PathLike[str], failure: Callable[[], str | None] | None = None
 ) -> Path:
-    """Check the model in full and write it, whole or not at all. Raises ModelError where ONNX's check refuses it.
+    """Check the model in full, give it a self-test and write it, whole or not at all.
 
-    ``failure`` says what else is wrong; where it says something, CheckFailed is raised.
+    ``failure`` says what else is wrong; where it says something, CheckFailed is raised. A file that this runtime cannot
+    run gets no self-test (:func:`.make_self_test`). Raises ModelError where ONNX's check refuses the model.
     """
     target = Path(path)
     try:
@@ -46,5 +48,16 @@ def write_model(
             f"{target} is not written, for it would not answer as the network does: {wrong}"
             " (prove=False writes it all the same)"
         )
-    write_bytes(target, proto.SerializeToString(deterministic=True))
+    write_bytes(target, with_self_test(proto))
     return target
+
+
+def with_self_test(proto: onnx.ModelProto) -> bytes:
+    """Return the bytes of a model with a self-test in its metadata, in the place of one that is there already."""
+    kept = [entry for entry in proto.metadata_props if entry.key != KEY]
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(kept)
+    text = make_self_test(proto.SerializeToString(deterministic=True))
+    if text is not None:
+        proto.metadata_props.add(key=KEY, value=text)
+    return bytes(proto.SerializeToString(deterministic=True))

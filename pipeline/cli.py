@@ -1,10 +1,13 @@
-"""The commands. Each one's docstring is its help; exit codes are 0 pass, 1 failure, 2 usage.
+"""The commands. Each one's docstring is its help; exit codes are 0 pass, 1 failure, 2 usage, 130 stopped by Ctrl-C.
 
 An expected error (:class:`LatentbitError`) is one line on stderr; any other exception keeps its traceback.
 """
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -13,6 +16,7 @@ from rich.table import Table
 from .. import __version__
 from ..runtime.errors import CheckFailed, LatentbitError, MissingExtraError, RunDirError
 from . import config as configuration
+from .cli_board import COMMANDS as BOARD_COMMANDS
 from .cli_devices import COMMANDS as DEVICE_COMMANDS
 from .cli_init import COMMANDS as INIT_COMMANDS
 from .cli_models import COMMANDS as MODEL_COMMANDS
@@ -33,13 +37,33 @@ _NAMES = [stage.name for stage in STAGES]
 _DEFAULT_RUN = Path("runs/digits")
 _OF_TRAIN = {"PIL", "matplotlib", "onnx_ir", "onnxscript", "sklearn", "torch"}
 
+_RESUMING = {"run-all", "ablate", *_NAMES}
+
 _set_option = click.option(
     "-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one value: -s train.epochs=3."
 )
 _run_argument = click.argument("run", type=click.Path(path_type=Path))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    """The command tree; says what a command leaves behind that the user stops, or that writes to a closed pipe."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except KeyboardInterrupt:
+            kept = ": the same command goes on from here" if ctx.invoked_subcommand in _RESUMING else ""
+            click.echo(f"\nstopped{kept}", err=True)
+            ctx.exit(130)
+        except BrokenPipeError:  # whoever read our output, ``head`` for one, has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit of Python would complain
+            # Commands with a verdict have not told it: that is no success.
+            ctx.exit(1 if ctx.invoked_subcommand in _RESUMING else 0)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, package_name="latentbit")
 def cli() -> None:
     """Binary neural networks: train, fold, export, run with popcount kernels, and prove that nothing changed."""
@@ -113,7 +137,7 @@ def show(run: Path) -> None:
         print_check(console, report)
 
 
-for _command in (*INIT_COMMANDS, *DEVICE_COMMANDS, *MODEL_COMMANDS, *STUDY_COMMANDS, *ZOO_COMMANDS):
+for _command in (*INIT_COMMANDS, *BOARD_COMMANDS, *DEVICE_COMMANDS, *MODEL_COMMANDS, *STUDY_COMMANDS, *ZOO_COMMANDS):
     cli.add_command(_command)
 
 

@@ -68,12 +68,35 @@ def build_command(output: Path, targets: str) -> None:
 @click.option("--threads", default="1", show_default=True, help="Numbers of threads, by commas.")
 @click.option("--runs", type=click.IntRange(1), default=100, show_default=True, help="Runs of every engine, by turns.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images at a time.")
+@click.option(
+    "--float",
+    "original",
+    type=click.Path(path_type=Path),
+    help="The float network (.onnx) to time beside it, in int8 too.",
+)
+@click.option(
+    "--reference", type=click.Path(path_type=Path), help="reference.npz with labels: measure accuracies on it too."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def bench_command(model: Path, peers: str, threads: str, runs: int, batch: int, as_json: bool) -> None:
+def bench_command(
+    model: Path,
+    peers: str,
+    threads: str,
+    runs: int,
+    batch: int,
+    original: Path | None,
+    reference: Path | None,
+    as_json: bool,
+) -> None:
     """Time a model here beside what a user would run instead, by turns in one process.
 
     MODEL is a file, or zoo:NAME. The integers of every packed layer are compared with the oracle before any time is
     taken.
+
+    \b
+    Examples:
+      pipeline bench zoo:digits --threads 1,2
+      pipeline bench packed.onnx --float float.onnx --reference runs/mine/2-fold/reference.npz
     """
     try:
         counts = [int(count) for count in threads.split(",")]
@@ -81,16 +104,20 @@ def bench_command(model: Path, peers: str, threads: str, runs: int, batch: int, 
         raise click.BadParameter(f"{threads!r}: give whole numbers, as in 1,2", param_hint="--threads") from None
     from ..runtime.proof.bench import bench
 
-    report = bench(model, peers=_names(peers), threads=counts, runs=runs, batch=batch)
+    report = bench(
+        model, peers=_names(peers), threads=counts, runs=runs, batch=batch, original=original, reference=reference
+    )
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
         return
     table = Table(title=str(model))
-    for name in ("engine", "threads", "median, ms", "p95, ms", "best, ms", "times ours"):
+    names = ["engine", "threads", "median, ms", "p95, ms", "best, ms", "times ours"]
+    for name in [*names, "accuracy"] if reference is not None else names:
         table.add_column(name, justify="left" if name == "engine" else "right")
     for row in report.results:
         figures = (f"{value:.3f}" for value in (row.times.median, row.times.p95, row.times.best))
-        table.add_row(row.engine, str(row.threads), *figures, f"{row.ratio:.2f}")
+        right = [] if reference is None else ["" if row.accuracy is None else f"{row.accuracy:.2%}"]
+        table.add_row(row.engine, str(row.threads), *figures, f"{row.ratio:.2f}", *right)
     open_console().print(table)
     click.echo(f"{report.environment['cpu']}, {report.environment['versions']}")
 

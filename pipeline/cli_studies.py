@@ -27,13 +27,21 @@ __all__ = ["COMMANDS"]
 @click.option("-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one value of the file.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [default: runs/CONFIG-ablation].")
 @click.option("--epochs-only", is_flag=True, help="Compare at equal epochs only, not at equal compute as well.")
+@click.option("--longer", is_flag=True, help="All once more with 1.5 times the epochs: had the schedule converged?")
 def ablate_command(
-    config: Path, variants: str, seeds: str, overrides: tuple[str, ...], output: Path | None, epochs_only: bool
+    config: Path,
+    variants: str,
+    seeds: str,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    epochs_only: bool,
+    longer: bool,
 ) -> None:
     """Compare variants of the latent branch with paired seeds, the first as baseline.
 
-    CONFIG is a configuration file; a variant is none, L1 ... L5, or with other settings L1:phi=hardtanh,mu=0.5.
-    Finished trainings are kept: started again, a killed ablation goes on.
+    CONFIG is a configuration file; a variant is none, L1 ... L6, or with other settings L1:phi=hardtanh,mu=0.5.
+    Finished trainings are kept: started again, a killed ablation goes on. Commands that differ in their seeds may run
+    at the same time.
     """
     names = variants.split(";" if ";" in variants else ",")
     try:
@@ -57,6 +65,7 @@ def ablate_command(
             seeds=numbers,
             out=folder,
             equal_compute=not epochs_only,
+            longer=longer,
             progress=tell,
             **section,
         )

@@ -1,6 +1,5 @@
 """``report.html``: one page with all figures of a run, complete in itself (no network, no script)."""
 
-import json
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.files import write_bytes
+from ..runtime.files import parse_json, write_bytes
 from ..runtime.proof.report import Accuracy, CheckReport
 from . import config as configuration
 from .charts import bars, curve, image_source
@@ -27,11 +26,11 @@ def write_report(run: RunDir) -> None:
 
     from ..runtime.proof.reference import load_reference
 
-    report = CheckReport.from_json(json.loads((run.path / REPORT).read_text(encoding="utf-8")))
-    steps = json.loads((run.path / STEPS).read_text(encoding="utf-8"))["steps"]
-    history = [json.loads(line) for line in (run.path / HISTORY).read_text(encoding="utf-8").splitlines()]
+    report = CheckReport.from_json(parse_json((run.path / REPORT).read_text(encoding="utf-8")))
+    steps = parse_json((run.path / STEPS).read_text(encoding="utf-8"))["steps"]
+    history = [parse_json(line) for line in (run.path / HISTORY).read_text(encoding="utf-8").splitlines()]
     model = onnx.load(run.path / MODEL)
-    facts = {entry.key.removeprefix("latentbit."): json.loads(entry.value) for entry in model.metadata_props}
+    facts = {entry.key.removeprefix("latentbit."): parse_json(entry.value) for entry in model.metadata_props}
     reference = load_reference(run.path / REFERENCE)
     answers = read_answers(run, reference)
     name, dataset = escape(run.path.name), facts["dataset"]
@@ -39,6 +38,7 @@ def write_report(run: RunDir) -> None:
     digest = f", data sha256 {dataset['sha256'][:12]}…" if dataset["sha256"] else ""
     body = [
         f'<header><h1>{name}</h1><p class="badge {verdict}">accuracy check {verdict}</p>'
+        f"<p>{escape(report.meaning)}</p>"
         f"<p>{escape(run.config.train.model)} on {escape(dataset['name'])}: {dataset['train']:,} training and"
         f" {dataset['test']:,} test images{digest}</p></header>",
         _failures(report),

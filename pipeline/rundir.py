@@ -11,7 +11,6 @@ a process is killed at, the next one sees the truth. The lock belongs to the pro
 
 import dataclasses
 import fcntl
-import json
 import os
 import platform
 import re
@@ -25,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.errors import ConfigError, RunDirError, StorageError
-from ..runtime.files import make_folder, remove_parts, sha256_file, write_json
+from ..runtime.files import make_folder, parse_json, remove_parts, sha256_file, write_json
+from ..runtime.intake.typed import from_json
 from . import config as configuration
 from .sections import Config
 
@@ -81,7 +81,7 @@ class RunDir:
                 raise RunDirError(f"{path} is a file, not a run directory: name another with -o")
             return cls(path)
         try:
-            value = json.loads(manifest.read_text(encoding="utf-8"))
+            value = parse_json(manifest.read_text(encoding="utf-8"))
         except OSError as error:
             raise RunDirError(f"cannot read {manifest}: {error.strerror}") from error
         except ValueError as error:
@@ -99,7 +99,7 @@ class RunDir:
             )
         try:
             config = configuration.from_mapping(value["config"], where=str(manifest))
-            stages = {name: StageRecord(**record) for name, record in value["stages"].items()}
+            stages = {name: from_json(StageRecord, record, name) for name, record in value["stages"].items()}
         except (KeyError, TypeError, AttributeError, ConfigError) as error:
             raise RunDirError(f"{manifest} is corrupt ({error}): start a new run with -o, or delete {path}") from error
         return cls(path, config, stages, exists=True)

@@ -3,7 +3,6 @@
 Nothing of a stage is imported before it runs, so a run in which everything is fresh imports neither torch nor a kernel.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.errors import ConfigError
-from ..runtime.files import sha256_file, write_json
+from ..runtime.files import parse_json, sha256_file, write_json
 from ..runtime.metrics import current_names
 from .paths import (
     ANSWERS,
@@ -215,7 +214,7 @@ def _dataset(run: RunDir) -> "Dataset | OwnData":
 
 
 def _read(run: RunDir, name: str) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads((run.path / name).read_text(encoding="utf-8"))
+    value: dict[str, Any] = parse_json((run.path / name).read_text(encoding="utf-8"))
     return value
 
 

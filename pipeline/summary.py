@@ -1,11 +1,10 @@
 """The figures of an accuracy check as rows, and as the table at the end of a run."""
 
-import json
-
 from rich.console import Console
 from rich.table import Table
 
 from ..runtime.errors import DataError
+from ..runtime.files import parse_json
 from ..runtime.proof.report import Agreement, CheckReport, Times
 from .paths import REPORT
 from .rundir import RunDir
@@ -16,7 +15,7 @@ __all__ = ["check_rows", "print_check", "read_report"]
 def read_report(run: RunDir) -> CheckReport | None:
     """Return the report of the accuracy check, None where there is none or it cannot be read."""
     try:
-        return CheckReport.from_json(json.loads((run.path / REPORT).read_text(encoding="utf-8")))
+        return CheckReport.from_json(parse_json((run.path / REPORT).read_text(encoding="utf-8")))
     except (OSError, ValueError, DataError):
         return None
 
@@ -100,7 +99,7 @@ def _latency(value: Times) -> str:
 
 
 def print_check(console: Console, report: CheckReport) -> None:
-    """Print the figures as a table, and whether they passed."""
+    """Print the figures as a table, whether they passed, and what that means."""
     table = Table(title="accuracy check: passed" if report.passed else "accuracy check: FAILED")
     table.add_column("figure")
     table.add_column("value", justify="right")
@@ -108,3 +107,4 @@ def print_check(console: Console, report: CheckReport) -> None:
     for row in check_rows(report):
         table.add_row(*row)
     console.print(table)
+    console.print(report.meaning)

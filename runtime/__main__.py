@@ -1,6 +1,7 @@
 """The commands of a device: ``python -m latentbit.runtime run|check|classify|info|profile|bench``.
 
-Exit code 0: passed; 1: failed (an accuracy out of tolerance included); 2: wrong usage. An expected error is one line.
+Exit code 0: passed; 1: failed (an accuracy out of tolerance included); 2: wrong usage; 130: stopped by Ctrl-C. An
+expected error is one line.
 """
 
 import argparse
@@ -15,37 +16,46 @@ from typing import Any
 import numpy as np
 
 from .classify import classify
-from .errors import CheckFailed, DataError, InputError, LatentbitError
+from .errors import CheckFailed, DataError, InputError, LatentbitError, first_line
 from .files import atomic_path, write_json
 from .imported import import_function
 from .proof.bench import bench, random_feeds
 from .proof.device import check_bundle
 from .proof.peers import PEERS
 from .proof.tolerances import Tolerances
+from .session.info import StepInfo
+from .session.memory import MemoryUse
 from .session.profile import chrome_trace, summed
+from .session.self_test import NO_SELF_TEST
 from .session.session import InferenceSession
-from .zoo.catalogue import find_model
+from .zoo.catalogue import find_model, picture
 
-__all__ = ["main"]
+__all__ = ["VERBS", "main"]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code."""
+VERBS = ("run", "check", "classify", "info", "profile", "bench")
+
+
+def main(arguments: Sequence[str] | None = None, program: str = "python -m latentbit.runtime") -> int:
+    """Run one command and return the exit code; help calls it ``program``."""
     try:
-        options = _parser().parse_args(arguments)  # a model of the zoo is looked up, and may be refused
+        options = _parser(program).parse_args(arguments)  # a model of the zoo is looked up, and may be refused
         options.command(options)
         sys.stdout.flush()
     except LatentbitError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # whoever read our output, ``head`` for one, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit of Python would flush and complain
-        return 1
+        return int(options.command is _check)  # a verdict that nobody heard is no success
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m latentbit.runtime", description="Run packed binary networks.")
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, description="Run packed binary networks.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     model: dict[str, Any] = {"type": find_model, "help": "a .onnx file, or zoo:NAME"}
 
@@ -72,12 +82,13 @@ def _parser() -> argparse.ArgumentParser:
 
     labels = commands.add_parser("classify", help="name what is on image files: labels with their probabilities")
     labels.add_argument("model", **model)
-    labels.add_argument("image", type=Path, nargs="+", help="image files")
+    labels.add_argument("image", type=Path, nargs="*", help="image files (default: one that ships with zoo:NAME)")
     labels.add_argument("--top", type=int, default=5, help="labels per image (default: 5)")
     labels.set_defaults(command=_classify)
 
     info = commands.add_parser("info", help="tell what runs packed on which kernel, what runs float, and why")
     info.add_argument("model", **model)
+    info.add_argument("--shape", help="shape of the input for which to tell the memory, for example 1,3,224,224")
     info.set_defaults(command=_info)
 
     times = commands.add_parser("profile", help="tell how long each step of a model takes on random data")
@@ -101,12 +112,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+def _trusted(options: argparse.Namespace) -> InferenceSession:
+    """Return a session that has passed the self-test of its file. Raises CheckFailed for one that has not."""
     session = InferenceSession(options.model, num_threads=options.threads)
+    session.self_test()
+    return session
+
+
+def _run(options: argparse.Namespace) -> None:
+    session = _trusted(options)
     try:
         array = np.load(options.input, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"cannot read {options.input}: {error}; give an array saved by numpy.save") from None
+    except Exception as error:  # numpy parses a header that says what it likes, and raises many kinds
+        reason = first_line(error)
+        raise DataError(f"cannot read {options.input}: {reason}; give an array saved by numpy.save") from None
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise InputError(f"the model has {len(inputs)} inputs; run takes models with one, use the library for others")
@@ -151,11 +170,15 @@ def _check(options: argparse.Namespace) -> None:
     if not options.json:
         compared = report.check.agreement.oracle_integers_compared
         print(f"accuracy check passed: {report.check.samples} images, none of {compared:,} compared integers differs")
+        print(report.check.meaning)
 
 
 def _classify(options: argparse.Namespace) -> None:
-    session = InferenceSession(options.model, num_threads=options.threads)
-    for answer in classify(session, options.image, top=options.top):
+    shipped = picture(options.model)
+    if not options.image and shipped is None:
+        raise InputError(f"{options.model} comes with no image to try it on: name image files")
+    session = _trusted(options)
+    for answer in classify(session, options.image or [shipped], top=options.top):
         if options.json:
             print(json.dumps({"image": str(answer.path), "top": answer.top}), flush=True)
         else:
@@ -165,9 +188,46 @@ def _classify(options: argparse.Namespace) -> None:
 def _info(options: argparse.Namespace) -> None:
     session = InferenceSession(options.model, num_threads=options.threads)
     steps = session.get_steps()
+    told, failure = _self_test(session)
+    shapes, memory = _memory(session, options.shape)
     if options.json:
-        print(json.dumps([vars(step) for step in steps], indent=2))
-        return
+        use = memory if isinstance(memory, str) else {**vars(memory), "peak": memory.peak}
+        found = {"steps": [vars(step) for step in steps], "self_test": told, "shapes": shapes, "memory": use}
+        print(json.dumps(found, indent=2))
+    else:
+        _print_info(session, steps)
+        print(f"self-test: {told}")
+        shown = ", ".join(f"{name} {list(sizes)}" for name, sizes in shapes.items())
+        print(f"memory for {shown}: {memory}")
+    if failure is not None:
+        raise failure
+
+
+def _memory(session: InferenceSession, given: str | None) -> tuple[dict[str, list[int]], MemoryUse | str]:
+    """Return shapes, those of the option for the first input, and the memory for them, or why it is not known."""
+    shapes = {info.name: [size if isinstance(size, int) else 1 for size in info.shape] for info in session.get_inputs()}
+    if given is not None:
+        try:
+            shapes[next(iter(shapes))] = [int(size) for size in given.split(",")]
+        except ValueError:
+            raise InputError(f"--shape {given!r}: give sizes, for example 1,3,224,224") from None
+        return shapes, session.memory(shapes)
+    try:
+        return shapes, session.memory(shapes)
+    except InputError as error:  # of sizes that the file leaves free, 1 may be too small
+        return shapes, f"not known ({error}); give --shape"
+
+
+def _self_test(session: InferenceSession) -> tuple[str, CheckFailed | None]:
+    """Return in words how the self-test of the file ended, and the error of one that failed."""
+    try:
+        passed = session.self_test()
+    except CheckFailed as error:
+        return "failed", error
+    return NO_SELF_TEST if passed is None else str(passed), None
+
+
+def _print_info(session: InferenceSession, steps: Sequence[StepInfo]) -> None:
     for info in (*session.get_inputs(), *session.get_outputs()):
         print(f"{info.name}: {info.type} {info.shape}")
     width = max(len(step.name) for step in steps)

@@ -16,7 +16,7 @@ from typing import Any
 
 from .errors import StorageError
 
-__all__ = ["atomic_path", "make_folder", "remove_parts", "sha256_file", "write_bytes", "write_json"]
+__all__ = ["atomic_path", "make_folder", "parse_json", "remove_parts", "sha256_file", "write_bytes", "write_json"]
 
 _MENDS = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -110,6 +110,17 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write ``value`` as indented UTF-8 JSON (NaN refused: it is no JSON), whole or not at all."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text. Raises ValueError for any other text; the standard library has no such promise.
+
+    It raises RecursionError for what is nested some thousand times, which a few kilobytes can be.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

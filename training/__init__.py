@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from .handover.proving.prove import Proof, prove
     from .latent.objectives import Objective, build_objective
     from .layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign, set_progress
+    from .layers.stages import bake, set_real_weights
     from .layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
-    from .layers.weights import bake, choose_weights, set_real_weights
+    from .layers.weights import choose_weights
     from .loop.loading import load_network
     from .loop.trainer import Progress, TrainResult, train
     from .models.binarize import binarize
@@ -67,7 +68,7 @@ __getattr__, __dir__ = lazy(
         "RSign": "layers.binary",
         "Settings": "settings",
         "TrainResult": "loop.trainer",
-        "bake": "layers.weights",
+        "bake": "layers.stages",
         "binarize": "models.binarize",
         "build_model": "models.catalogue",
         "build_objective": "latent.objectives",
@@ -77,7 +78,7 @@ __getattr__, __dir__ = lazy(
         "make_dataset": "data.dataset",
         "prove": "handover.proving.prove",
         "set_progress": "layers.binary",
-        "set_real_weights": "layers.weights",
+        "set_real_weights": "layers.stages",
         "train": "loop.trainer",
     },
 )

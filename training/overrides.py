@@ -19,7 +19,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
 
@@ -37,5 +37,5 @@ def read_override(text: str, type_of: Callable[[str, str], type | None]) -> tupl
         return section, key, written.strip()
     try:
         return section, key, tomllib.loads(f"value = {written}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return section, key, written

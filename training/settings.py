@@ -16,7 +16,7 @@ __all__ = ["FOLDER", "LATENT", "Settings", "table_of"]
 
 FOLDER = "folder:"
 """Begins the name of a data set that is a folder of images."""
-LATENT = ("none", "L1", "L2", "L3", "L4", "L5")
+LATENT = ("none", "L1", "L2", "L3", "L4", "L5", "L6")
 
 Value = TypeVar("Value")
 Rule = tuple[Callable[[Any], bool], str]
@@ -110,9 +110,12 @@ class Settings:
     """Shortest gradient of a weight channel, as a share of the weights' norm (OvSW's gradient scaling); 0: none."""
     silent_decay: float = ruled(0.0, NOT_NEGATIVE)
     """Decay of weights whose sign has stopped flipping (OvSW's silence awareness); 0: none."""
+    float_until: float = ruled(0.0, SHARE_BELOW_1)
+    """The network is float in this first part of the schedule: hardtanh in the place of signs, and real weights. Then
+    activations become binary, and weights at ``real_weight_until`` or with them. 0: it never is."""
     real_weight_until: float = ruled(0.0, SHARE_BELOW_1)
-    """Two-stage training: weights stay real in this first part of the schedule, then the schedule starts again without
-    weight decay. 0: one stage; ReActNet uses 0.5."""
+    """Weights stay real up to this share of the schedule. 0: they are binary from the start, or where ``float_until``
+    ends; ReActNet uses 0.5. Each stage has a whole schedule of the learning rate, the last one no weight decay."""
     weight_limit: float = ruled(1.5, NOT_NEGATIVE)
     """Latent weights are clamped to ±limit after every step; 0: never."""
     seed: int = ruled(0, NOT_NEGATIVE)
@@ -127,10 +130,12 @@ class Settings:
     """none, or the attempt of docs/training.md."""
     phi: str = one_of("identity", ("identity", "hardtanh", "sign"))
     """Activation of the latent stream: identity, hardtanh or sign."""
+    label_weight: float = ruled(1.0, NOT_NEGATIVE)
+    """Weight of the binary stream's cross-entropy in the steps in which a latent stream runs (L1, L2, L5, L6)."""
     mu: float = ruled(1.0, NOT_NEGATIVE)
     """Weight of the latent stream's own cross-entropy."""
     beta: float = ruled(1.0, NOT_NEGATIVE)
-    """Weight of the distillation from the latent to the binary stream."""
+    """Weight of the distillation from the latent to the binary stream; L6: of both distillations."""
     temperature: float = ruled(1.0, POSITIVE)
     """Temperature T of that distillation."""
     gamma: float = ruled(0.1, NOT_NEGATIVE)
@@ -142,15 +147,18 @@ class Settings:
     fade: float = ruled(0.8, SHARE_ABOVE_0)
     """L3 and L5: share of the schedule by which the latent part has faded to zero."""
     mu_ramp: float = ruled(0.0, SHARE_BELOW_1)
-    """Share of the schedule over which mu rises from 0; 0: at once. So for beta_ramp and gamma_ramp."""
+    """Share of the schedule over which mu rises from 0, from ``latent_from`` on; 0: at once. So for beta_ramp and
+    gamma_ramp."""
     beta_ramp: float = ruled(0.0, SHARE_BELOW_1)
     gamma_ramp: float = ruled(0.0, SHARE_BELOW_1)
     latent_share: float = ruled(1.0, SHARE_ABOVE_0)
-    """Share of each batch that the latent stream reads (L1, L2, L5)."""
+    """Share of each batch that the latent stream reads (L1, L2, L5, L6)."""
     latent_every: int = ruled(1, at_least(1))
-    """The latent stream runs on every n-th step (L1, L2, L5)."""
+    """The latent stream runs on every n-th step (L1, L2, L5, L6)."""
+    latent_from: float = ruled(0.0, SHARE_BELOW_1)
+    """The latent stream runs from this share of the schedule on (L1, L2, L5, L6) …"""
     latent_until: float = ruled(1.0, SHARE_ABOVE_0)
-    """The latent stream runs in this first part of the schedule (L1, L2, L5)."""
+    """… and up to this one."""
 
     tensorboard: bool = False
     """Write curves for TensorBoard too (needs the package tensorboard)."""
@@ -172,14 +180,32 @@ class Settings:
         """Check every value, and those that go with others."""
         for known in fields(self):
             _check(known.name, getattr(self, known.name), known.metadata)
-        if self.latent == "L4" and self.real_weight_until:
-            raise ConfigError("train.real_weight_until needs another latent variant than L4, whose value is binary")
+        if self.latent == "L4" and self.turns:
+            raise ConfigError(
+                "train.real_weight_until and float_until need another latent variant than L4, whose value is binary"
+            )
+        if 0 < self.real_weight_until <= self.float_until:
+            raise ConfigError(
+                f"train.real_weight_until = {self.real_weight_until:g} has passed when train.float_until ="
+                f" {self.float_until:g} ends, and weights are real till then: leave it out, or make it larger"
+            )
+        end = min(self.latent_until, self.fade) if self.latent == "L5" else self.latent_until
+        if self.latent_from >= end:
+            raise ConfigError(
+                f"train.latent_from = {self.latent_from:g} lets the latent stream begin where it has ended, at {end:g}"
+                " of the schedule (latent_until; of L5, fade too)"
+            )
         if self.loss and self.label_smoothing:
             raise ConfigError(
                 "train.label_smoothing belongs to the cross-entropy, which train.loss replaces: set it to 0"
             )
         if self.precision == "fp16" and self.device == "cpu":
             raise ConfigError("train.precision = 'fp16' needs a GPU: use bf16 or float32 on the CPU")
+
+    @property
+    def turns(self) -> tuple[float, ...]:
+        """The shares of the schedule at which a stage ends and the next begins, in order."""
+        return tuple(turn for turn in (self.float_until, self.real_weight_until) if turn)
 
     @classmethod
     def from_keywords(cls, **keywords: Any) -> "Settings":

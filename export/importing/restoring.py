@@ -5,7 +5,6 @@ nodes around it still have the form of that operator's body they are put back to
 tool has changed them they are left, and are looked at like those of any other file.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ...runtime.bits import DOMAIN, pack_conv_weight, pack_signs
+from ...runtime.files import parse_json
 from ...runtime.operators import LAYERS, SIGNATURES, STANDARD_DOMAINS, WRITTEN_OUT
 from ..graph.constants import Constants
 from .rewriting import Rewriting
@@ -37,7 +37,7 @@ def restore(model: ir.Model) -> None:
 def _written_out(text: str) -> dict[str, str]:
     """Return operators by node; none where the property says no such thing."""
     try:
-        return {name: str(entry["operator"]) for name, entry in json.loads(text).items()}
+        return {name: str(entry["operator"]) for name, entry in parse_json(text).items()}
     except (ValueError, AttributeError, TypeError, KeyError):
         return {}
 

@@ -3,7 +3,6 @@
 An image is turned to the model's number of channels, scaled so that its shorter side fits, and cut to the centre.
 """
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from ..files import parse_json
 from ..session.session import InferenceSession
 
 if TYPE_CHECKING:
@@ -74,6 +74,6 @@ def read_metadata(session: InferenceSession, key: str) -> Any:
     """Return what the file keeps under ``latentbit.KEY``, None where it keeps nothing; broken JSON is a ModelError."""
     text = session.get_modelmeta().custom_metadata_map.get(f"latentbit.{key}", "null")
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         raise ModelError(f"the model's metadata latentbit.{key} is no JSON: export it again") from None

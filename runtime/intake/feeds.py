@@ -11,7 +11,7 @@ from onnx import helper
 from ..errors import InputError, ModelError
 from .model import Model
 
-__all__ = ["InputSpec", "check_feeds", "input_specs", "type_name"]
+__all__ = ["InputSpec", "check_feeds", "check_shapes", "input_specs", "type_name"]
 
 _NAMES = {"float32": "float", "float64": "double", "float16": "float16"}
 
@@ -67,7 +67,7 @@ def check_feeds(specs: Sequence[InputSpec], feeds: Mapping[str, Any]) -> dict[st
                 f"input {spec.name!r} has dtype {array.dtype}, the model needs {spec.dtype}; "
                 f"convert it with .astype(np.{spec.dtype.name})"
             )
-        _check_shape(spec, array, symbols)
+        _check_shape(spec, array.shape, symbols)
         array = np.ascontiguousarray(array)
         if array.dtype.kind == "f" and np.isnan(array.min()):  # the minimum of an array with a NaN is NaN: one pass
             count = int(np.isnan(array).sum())
@@ -76,22 +76,32 @@ def check_feeds(specs: Sequence[InputSpec], feeds: Mapping[str, Any]) -> dict[st
     return arrays
 
 
-def _check_shape(spec: InputSpec, array: NDArray[Any], symbols: dict[str, tuple[int, str]]) -> None:
+def check_shapes(specs: Sequence[InputSpec], shapes: Mapping[str, Sequence[int]]) -> None:
+    """Raise InputError where shapes are not those of all inputs, as for arrays that are fed."""
+    symbols: dict[str, tuple[int, str]] = {}
+    names = [spec.name for spec in specs]
+    if sorted(names) != sorted(shapes):
+        raise InputError(f"shapes are given for {', '.join(shapes) or 'nothing'}; the model has {', '.join(names)}")
+    for spec in specs:
+        _check_shape(spec, tuple(shapes[spec.name]), symbols)
+
+
+def _check_shape(spec: InputSpec, shape: tuple[int, ...], symbols: dict[str, tuple[int, str]]) -> None:
     if spec.shape is None:
         return
     wanted = "[" + ", ".join("?" if size is None else str(size) for size in spec.shape) + "]"
-    found = list(array.shape)
-    if array.ndim != len(spec.shape):
+    found = list(shape)
+    if len(found) != len(spec.shape):
         raise InputError(
-            f"input {spec.name!r} has rank {array.ndim} {found}, the model needs rank {len(spec.shape)} {wanted}"
-            + ("; add the batch axis with array[None]" if array.ndim == len(spec.shape) - 1 else "")
+            f"input {spec.name!r} has rank {len(found)} {found}, the model needs rank {len(spec.shape)} {wanted}"
+            + ("; add the batch axis with array[None]" if len(found) == len(spec.shape) - 1 else "")
         )
     for axis, (size, got) in enumerate(zip(spec.shape, found, strict=True)):
         if isinstance(size, int) and size != got:
             raise InputError(
                 f"input {spec.name!r} has shape {found}, the model needs {wanted}: axis {axis} is {got}, not {size}"
             )
-        if got == 0:
+        if got < 1:
             raise InputError(f"input {spec.name!r} has shape {found}: axis {axis} is empty; feed at least one sample")
         if isinstance(size, str):
             known, other = symbols.setdefault(size, (got, spec.name))

@@ -6,6 +6,7 @@ is one :class:`~.errors.ModelError` that names the node, so no later stage meets
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -22,7 +23,7 @@ from .model import BinarizeNode, BinaryLayer, Model, ValueType
 from .source import parse_model
 from .structure import ITEM_BYTES
 
-__all__ = ["load"]
+__all__ = ["load", "value_types"]
 
 _DOMAINS = {*STANDARD_DOMAINS, "ai.onnx.ml", "com.microsoft", DOMAIN}
 
@@ -57,7 +58,7 @@ def load(source: str | PathLike[str] | bytes) -> Model:
             )
         else:
             layers[index] = _layer(node, label, signature.rank, attributes, constants)
-    types = _types(proto)
+    types = value_types(proto)
     for layer in layers.values():
         _check_channels(layer, types.get(layer.input))
     return Model(proto, constants, types, layers, binarizes)
@@ -185,9 +186,15 @@ def _sizes(value: Any, label: str, name: str, count: int, least: int) -> tuple[i
     return sizes
 
 
-def _types(proto: onnx.ModelProto) -> dict[str, ValueType]:
+def value_types(proto: onnx.ModelProto, shapes: Mapping[str, Sequence[int]] | None = None) -> dict[str, ValueType]:
+    """Return the type of every value that can be inferred; shapes: by input, in the place of those in the file.
+
+    Raises ModelError for a graph that contradicts itself or these shapes, and for a value past the limit memory_bytes.
+    """
     try:
         skeleton = _skeleton(proto)
+        if shapes is not None:
+            _reshape(skeleton.graph, shapes)
         data = skeleton.SerializeToString()
         onnx.checker.check_model(_stated(skeleton) or data)  # what runs in a kernel no engine compares with ONNX again
         graph = onnx.shape_inference.infer_shapes(data, check_type=True, strict_mode=True).graph
@@ -203,6 +210,17 @@ def _types(proto: onnx.ModelProto) -> dict[str, ValueType]:
     for tensor in proto.graph.initializer:
         types[tensor.name] = ValueType(tensor.data_type, tuple(tensor.dims))
     return types
+
+
+def _reshape(graph: onnx.GraphProto, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Give inputs these shapes; what the file says of other values is of its own ones."""
+    del graph.value_info[:]
+    for info in graph.input:
+        if info.name in shapes:
+            elem = info.type.tensor_type.elem_type
+            info.CopyFrom(onnx.helper.make_tensor_value_info(info.name, elem, list(shapes[info.name])))
+    for info in graph.output:
+        info.type.tensor_type.ClearField("shape")
 
 
 def _checked_type(info: onnx.ValueInfoProto, limit: int) -> ValueType:

@@ -29,6 +29,11 @@ ITEM_BYTES: Mapping[int, int] = MappingProxyType(
 )
 """Every element type that ONNX knows -> bytes of one number of it."""
 
+_PACKED = {
+    elem for name, elem in TensorProto.DataType.items() if name.startswith(("INT4", "UINT4", "FLOAT4", "INT2", "UINT2"))
+}
+"""Element types of which a byte holds several."""
+
 _Call = tuple[str, str]
 """Domain and name of what a node calls: an operator, or a function of the file."""
 
@@ -140,6 +145,13 @@ class _Walk:
                 raise ModelError(f"constant {_name(tensor)} of sizes {sizes} passes the limit memory_bytes")
             if tensor.data_location != TensorProto.DEFAULT or tensor.external_data:
                 self.outside.append(tensor)
+            elif tensor.HasField("raw_data") and elem not in _PACKED:
+                needed = math.prod(sizes) * ITEM_BYTES[elem]
+                if len(tensor.raw_data) != needed:
+                    raise ModelError(
+                        f"constant {_name(tensor)} of sizes {sizes} holds {len(tensor.raw_data)} bytes and needs "
+                        f"{needed}; export or copy the file again"
+                    )
 
 
 def _name(tensor: TensorProto) -> Any:

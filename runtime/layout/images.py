@@ -28,6 +28,7 @@ __all__ = [
     "ImageFormat",
     "PackedImage",
     "decode_image",
+    "encode_image",
     "new_image",
 ]
 
@@ -137,11 +138,26 @@ def new_image(layer: BinaryLayer, form: ImageFormat, height: int, width: int, co
 
 def decode_image(image: PackedImage, index: int) -> NDArray[np.int8]:
     """Return the signs ``[C, H, W]`` of one image without its border."""
-    layer, (groups, group_channels) = image.layer, image.format.groups(image.layer)
-    rows = image.data[index].reshape(-1, image.row_bytes)[layer.pads[0] : layer.pads[0] + image.height]
-    pixels = rows.reshape(image.height, -1, groups, image.format.group_bytes(group_channels))
-    pixels = pixels[:, layer.pads[1] : layer.pads[1] + image.width]
+    _, group_channels = image.format.groups(image.layer)
+    pixels = _inside(image, index)
     shift = 1 if image.format.per_byte == 4 else 0
     bits = pixels[..., None] >> (np.arange(image.format.per_byte, dtype=np.uint8) + shift) & 1
     signs = bits.reshape(*bits.shape[:3], -1)[..., :group_channels].reshape(image.height, image.width, -1)
     return np.ascontiguousarray(np.moveaxis(signs, -1, 0)).astype(np.int8) * np.int8(2) - np.int8(1)
+
+
+def encode_image(image: PackedImage, index: int, signs: NDArray[np.int8]) -> None:
+    """Put signs ``[C, H, W]`` into one image, as packing does; its border stays."""
+    groups, group_channels = image.format.groups(image.layer)
+    last = np.moveaxis(signs, 0, -1).reshape(image.height, image.width, groups, group_channels)
+    packed = image.format.encode(last)
+    _inside(image, index)[:] = packed * np.uint8(2) if image.format.per_byte == 4 else packed
+
+
+def _inside(image: PackedImage, index: int) -> NDArray[np.uint8]:
+    """Return the bytes of one image without its border, ``[H, W, groups, group bytes]``, as a view."""
+    layer, (groups, channels) = image.layer, image.format.groups(image.layer)
+    rows = image.data[index].reshape(-1, image.row_bytes)[layer.pads[0] : layer.pads[0] + image.height]
+    pixels = rows.reshape(image.height, -1, groups, image.format.group_bytes(channels))
+    inside: NDArray[np.uint8] = pixels[:, layer.pads[1] : layer.pads[1] + image.width]
+    return inside

@@ -36,18 +36,19 @@ __all__ = [
     "use_library",
 ]
 
+_V2 = frozenset({"popcnt", "sse4_1", "sse4_2", "ssse3"})
+_V3 = _V2 | {"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
+_V4 = _V3 | {"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"}
 CLASSES = {
-    "x86-64-v4": (
-        "x86_64",
-        frozenset({"avx2", "avx512_vnni", "avx512_vpopcntdq", "avx512f", "fma", "popcnt", "ssse3"}),
-    ),
-    "x86-64-v3": ("x86_64", frozenset({"avx2", "fma", "popcnt", "ssse3"})),
-    "x86-64-v2": ("x86_64", frozenset({"popcnt", "ssse3"})),
+    "x86-64-v4": ("x86_64", _V4 | {"avx512_vnni", "avx512_vpopcntdq"}),
+    "x86-64-v3": ("x86_64", _V3),
+    "x86-64-v2": ("x86_64", _V2),
     "aarch64": ("aarch64", frozenset({"asimd"})),
 }
 """Class -> machine and the features a CPU of it has, the best first: a CPU belongs to the first that fits.
 
-x86-64-v4 is the psABI's level with the population counts and dot products that came after it.
+They are all that the compiler may use for it: the levels of the x86-64 psABI. x86-64-v4 is its level with the
+population counts and dot products that came after it.
 """
 
 VARIABLE = "LATENTBIT_KERNELS"

@@ -14,7 +14,6 @@ Three comparisons, three figures, never blended:
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from os import PathLike, fspath
 from pathlib import Path
@@ -23,9 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, ModelError
+from ..errors import CheckFailed, DataError, ModelError
+from ..files import parse_json
 from ..machine.environment import environment, peak_memory_bytes
 from ..metrics import Metric, figures
+from ..session.self_test import NO_SELF_TEST
 from ..session.session import InferenceSession
 from .answers import Answers, answer, batches, only_input
 from .flips import flip_failures
@@ -63,6 +64,7 @@ def check(
     allowed = tolerances or Tolerances()
     recorded = reference if isinstance(reference, Reference) else load_reference(reference)
     session = InferenceSession(model, num_threads=num_threads)
+    self_test, wrong = _self_test(session)
     data = Path(model).read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if answers is None:
@@ -73,10 +75,10 @@ def check(
     accuracy, agreement = _accuracy(session, answers, recorded), _agreement(answers, recorded, layers)
     few = [{only_input(session): part} for _, part in batches(session, recorded.inputs[: allowed.oracle_samples])]
     stock = stock_failures(data, few, allowed, class_scores=recorded.class_scores)
-    flips = flip_failures(data, {only_input(session): recorded.inputs}, layers.first, allowed)
+    flips = flip_failures(data, only_input(session), recorded, layers.first, allowed)
     name, metrics = _metrics(session, answers, recorded, metric)
     return CheckReport(
-        failures=(*_failures(accuracy, agreement, layers.mismatches, allowed), *flips, *stock),
+        failures=(*wrong, *_failures(accuracy, agreement, layers.mismatches, allowed), *flips, *stock),
         samples=len(recorded.inputs),
         accuracy=accuracy,
         agreement=agreement,
@@ -88,17 +90,29 @@ def check(
         environment=environment(),
         metric=name,
         metrics=metrics,
+        self_test=self_test,
     )
 
 
+def _self_test(session: InferenceSession) -> tuple[str, tuple[str, ...]]:
+    """Return in words how the self-test of the file ended, and what failed in it."""
+    try:
+        passed = session.self_test()
+    except CheckFailed as error:
+        return "failed", (str(error),)
+    return NO_SELF_TEST if passed is None else str(passed), ()
+
+
 def _accuracy(session: InferenceSession, answers: Answers, recorded: Reference) -> Accuracy:
-    stated, scores = session.get_metrics(), recorded.class_scores
+    stated, labels = session.get_metrics(), recorded.labels
+    whole = (stated.get("latent_test_accuracy"), stated.get("test_accuracy"), stated.get("folded"))
+    if labels is None or not recorded.class_scores:
+        return Accuracy(*whole, folded_on_samples=None, deployed=None)
     return Accuracy(
-        latent_test_accuracy=stated.get("latent_test_accuracy"),
-        test_accuracy=stated.get("test_accuracy"),
-        folded=stated.get("folded"),
-        folded_on_samples=float(np.mean(recorded.logits.argmax(axis=1) == recorded.labels)) if scores else None,
-        deployed=float(np.mean(answers.outputs[ONLY].argmax(axis=1) == recorded.labels)) if scores else None,
+        *whole,
+        folded_on_samples=float(np.mean(recorded.logits.argmax(axis=1) == labels)),
+        deployed=float(np.mean(answers.outputs[ONLY].argmax(axis=1) == labels)),
+        majority=float(np.unique(labels, return_counts=True)[1].max() / len(labels)),
     )
 
 
@@ -107,7 +121,7 @@ def _metrics(
 ) -> tuple[str, dict[str, Mapping[str, float]]]:
     """Return the name of the user's metric, and its figures: those that were stored, and those computed here."""
     try:
-        stated = json.loads(session.get_modelmeta().custom_metadata_map.get("latentbit.task", "{}"))
+        stated = parse_json(session.get_modelmeta().custom_metadata_map.get("latentbit.task", "{}"))
         known = {key: stated[key] for key in ("trained", "folded") if stated.get(key)}
         found: dict[str, Mapping[str, float]] = {
             key: {str(each): float(value) for each, value in entries.items()} for key, entries in known.items()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from os import PathLike, fspath
 from typing import Any
 
@@ -13,7 +14,9 @@ from ..intake.source import read_bytes
 from ..machine.environment import environment
 from ..session.session import InferenceSession
 from .oracle import layer_oracle
+from .original import Run, accuracy_of, labelled, open_original
 from .peers import PEERS
+from .reference import Reference
 from .report import Times
 from .timing import interleaved, times
 
@@ -22,12 +25,16 @@ __all__ = ["BenchReport", "BenchRow", "bench", "random_feeds"]
 
 @dataclass(frozen=True)
 class BenchRow:
-    """The times of an engine with a number of threads; ``ratio`` is its median over that of latentbit."""
+    """The times of an engine with a number of threads; ``ratio`` is its median over that of latentbit.
+
+    ``accuracy`` is the share of right answers on the reference, None without one or for an engine that only times.
+    """
 
     engine: str
     threads: int
     times: Times
     ratio: float
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,15 @@ class BenchReport:
     environment: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; a result is ``{engine, threads, median, p95, best, ratio}``."""
+        """Return plain values; a result is ``{engine, threads, median, p95, best, ratio, accuracy}``."""
         rows = [
-            {"engine": row.engine, "threads": row.threads, **asdict(row.times), "ratio": row.ratio}
+            {
+                "engine": row.engine,
+                "threads": row.threads,
+                **asdict(row.times),
+                "ratio": row.ratio,
+                "accuracy": row.accuracy,
+            }
             for row in self.results
         ]
         return {**asdict(self), "results": rows}
@@ -71,6 +84,8 @@ def bench(
     threads: Sequence[int] = (1,),
     runs: int = 100,
     batch: int = 1,
+    original: str | PathLike[str] | bytes | None = None,
+    reference: Reference | str | PathLike[str] | None = None,
 ) -> BenchReport:
     """Time one batch of random data through the model, here and on every peer, for each number of threads.
 
@@ -78,10 +93,13 @@ def bench(
     peers: names of :data:`.peers.PEERS`.
     runs: timed runs of every engine, by turns, after a warm-up.
     batch: size of a first axis that the model leaves free.
+    original: the float network that the model was made from: timed in stock onnxruntime as it is and in int8.
+    reference: samples with labels. On them the accuracy of the model and of both forms of the original is measured;
+        the first hundred calibrate the int8 form.
 
     The integers of every packed layer are compared with the oracle first. Raises ConfigError for a peer that is not
-    known, a number below 1, or an input of another type; CheckFailed where an integer differs; ModelError for a file
-    that cannot be read or run.
+    known, a number below 1, an input of another type, or an original that takes other inputs; CheckFailed where an
+    integer differs; ModelError for a file that cannot be read or run; DataError for a reference without labels.
     """
     for peer in peers:
         if peer not in PEERS:
@@ -90,18 +108,33 @@ def bench(
         raise ConfigError("runs, batch and threads must be 1 or more")
     data = read_bytes(model)
     _verify(data)
+    samples = None if reference is None else labelled(reference)
     results: list[BenchRow] = []
+    beside = None
     for count in threads:
         session = InferenceSession(data, num_threads=count)
         feeds = random_feeds(session, batch)
         calls: dict[str, Callable[[], object]] = {"latentbit": _call(session, feeds)}
         for peer in peers:
             calls[peer] = PEERS[peer](data, feeds, count)
+        runners: dict[str, Run] = {"latentbit": _runner(session)}
+        if original is not None:
+            beside = beside or open_original(original, feeds, samples)
+            runners |= beside.runs(count)
+            calls |= {name: partial(run, *feeds.values()) for name, run in runners.items() if name not in calls}
         found = {name: times(values) for name, values in interleaved(calls, runs).items()}
+        right = {name: accuracy_of(run, session, samples) for name, run in runners.items()} if samples else {}
         ours = found["latentbit"].median
-        results += [BenchRow(name, count, figures, figures.median / ours) for name, figures in found.items()]
+        results += [
+            BenchRow(name, count, figures, figures.median / ours, right.get(name)) for name, figures in found.items()
+        ]
     shown = "bytes" if isinstance(model, bytes) else fspath(model)
     return BenchReport(shown, batch, runs, tuple(results), environment())
+
+
+def _runner(session: InferenceSession) -> Run:
+    name = session.get_inputs()[0].name
+    return lambda batch: session.run(None, {name: batch})[0]
 
 
 def _call(session: InferenceSession, feeds: dict[str, NDArray[Any]]) -> Callable[[], object]:

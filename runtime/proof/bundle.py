@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, first_line
-from ..files import sha256_file
+from ..files import parse_json, sha256_file
 from ..intake.archives import UNREADABLE, check_archive, check_npz, is_inside
 from .signing import check_signature
 from .tolerances import Tolerances
@@ -106,10 +106,10 @@ def _read_manifest(folder: Path, shown: Path) -> tuple[bytes, dict[str, Any]]:
             f"{shown} is no bundle: cannot read {MANIFEST} ({error.strerror}); make one with pipeline bundle"
         ) from error
     try:
-        value: Any = json.loads(data) if len(data) <= _MANIFEST_BYTES else None
+        value: Any = parse_json(data) if len(data) <= _MANIFEST_BYTES else None
         entries = {key: entry for key, entry in value.items() if key != "sha256"}
         intact = data == manifest_bytes(entries)
-    except (ValueError, AttributeError, RecursionError):
+    except (ValueError, AttributeError):
         intact = False
     if not intact:
         raise DataError(f"{shown}/{MANIFEST} was altered: its digest does not fit; copy the bundle again")

@@ -1,6 +1,5 @@
 """Recording a reference: what a plain model answers in stock onnxruntime, and the signs that its binary layers read."""
 
-import json
 from collections.abc import Mapping
 from os import PathLike, fspath
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..bits import pack_signs
 from ..errors import ModelError, first_line
+from ..files import parse_json
 from ..operators import SIGNATURES, WRITTEN_OUT
 from ..session.float_model import ENGINE_ERRORS
 from .timing import stock_session
@@ -68,7 +68,7 @@ def _binary_layers(proto: onnx.ModelProto, path: str) -> dict[str, str]:
     """Return for every binary layer the value that it reads, as the exporter wrote it into the file."""
     text = next((entry.value for entry in proto.metadata_props if entry.key == WRITTEN_OUT), "")
     try:
-        known = {name: (SIGNATURES[entry["operator"]], str(entry["reads"])) for name, entry in json.loads(text).items()}
+        known = {name: (SIGNATURES[entry["operator"]], str(entry["reads"])) for name, entry in parse_json(text).items()}
     except (ValueError, AttributeError, TypeError, KeyError):
         raise ModelError(f"{path} is no folded network of ours: export it with plain=True") from None
     return {name: reads for name, (operator, reads) in known.items() if operator.rank and not operator.real_input}

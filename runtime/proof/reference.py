@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bits import pack_signs, unpack_signs
-from ..errors import DataError
+from ..errors import DataError, first_line
 from ..files import atomic_path, sha256_file
 
 __all__ = ["ONLY", "Reference", "grouped", "load_reference", "save_reference", "ungrouped"]
@@ -162,8 +162,8 @@ def load_reference(path: str | PathLike[str]) -> Reference:
         raise DataError(f"{fspath(path)} is no reference file, or it is corrupt ({error}); copy it again") from None
     try:
         return _read(arrays, digest)
-    except DataError as error:
-        raise DataError(f"reference {fspath(path)}: {error}; record it again with the stage fold") from None
+    except (DataError, TypeError, ValueError, IndexError, OverflowError) as error:  # arrays of any type and shape
+        raise DataError(f"reference {fspath(path)}: {first_line(error)}; record it again with the stage fold") from None
 
 
 def _read(arrays: Arrays, sha256: str = "") -> Reference:

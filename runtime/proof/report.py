@@ -1,13 +1,23 @@
 """What the accuracy check found, as the types that every page, table and command reads, and as ``report.json``."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import DataError
+from ..intake.typed import from_json
 from ..metrics import current_names
 
 __all__ = ["Accuracy", "Agreement", "CheckReport", "Latency", "OutputAgreement", "Size", "Times"]
+
+
+def _least_share(share: float, count: int) -> float:
+    """Return the lower end of the 95% interval of a share seen in ``count`` trials (Wilson's score interval, 1927)."""
+    z = 1.96
+    middle = share + z * z / (2 * count)
+    spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return (middle - spread) / (1 + z * z / count)
 
 
 @dataclass(frozen=True)
@@ -15,7 +25,8 @@ class Accuracy:
     """Shares of right answers, fractions; None where the model file states none, or the outputs are no class scores.
 
     ``latent_test_accuracy`` (the float latent stream), ``test_accuracy`` (the trained binary network) and ``folded``
-    are of all test images; ``folded_on_samples`` and ``deployed`` of the images of the reference.
+    are of all test images; ``folded_on_samples`` and ``deployed`` of the images of the reference. ``majority`` is the
+    share of the reference's commonest class: what a network gets right that gives the same answer to everything.
     """
 
     latent_test_accuracy: float | None
@@ -23,6 +34,7 @@ class Accuracy:
     folded: float | None
     folded_on_samples: float | None
     deployed: float | None
+    majority: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,8 @@ class CheckReport:
     ``failures`` has a sentence for each figure out of tolerance; ``samples`` counts the images of the reference;
     ``metrics`` has the figures of a metric of the user's, by what was measured: ``trained`` and ``folded`` on all test
     data, ``folded_on_samples`` and ``deployed`` on the reference's. ``metric`` is its name in the model file.
-    ``throughput`` is images a second; ``kernels`` names the kernel of each packed layer; ``environment`` says where.
+    ``throughput`` is images a second; ``kernels`` names the kernel of each packed layer; ``environment`` says where;
+    ``self_test`` how the self-test of the file ended.
     """
 
     failures: tuple[str, ...]
@@ -107,11 +120,31 @@ class CheckReport:
     environment: Mapping[str, Any]
     metric: str = ""
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    self_test: str = ""
 
     @property
     def passed(self) -> bool:
         """Whether no figure is out of tolerance."""
         return not self.failures
+
+    @property
+    def meaning(self) -> str:
+        """What the verdict says, and what it does not: a sentence for whoever reads it.
+
+        A file may answer exactly as its network did, and that network may be no better than guessing. It is called so
+        where the 95% interval of its accuracy on the reference's images (Wilson, 1927) begins below ``majority``.
+        """
+        if not self.passed:
+            return "The file does not answer as the trained network did."
+        right, commonest = self.accuracy.deployed, self.accuracy.majority
+        if right is None or commonest is None:
+            return "The file answers as the trained network did. How good that network is, this check does not say."
+        if _least_share(right, self.samples) <= commonest:
+            return (
+                "The file answers as the trained network did, but that network is hardly better than guessing: it gets"
+                f" {right:.1%} of {self.samples} images right, and always naming the commonest class {commonest:.1%}."
+            )
+        return f"The file answers as the trained network did; always naming the commonest class gets {commonest:.1%}."
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``report.json``: the fields by their names, and ``passed``."""
@@ -122,18 +155,6 @@ class CheckReport:
         """Return the report that :meth:`to_json` gave. Raises :class:`DataError` for anything else."""
         try:
             entries = {key: entry for key, entry in value.items() if key != "passed"}
-            agreement = dict(entries["agreement"])
-            outputs = {name: OutputAgreement(**found) for name, found in agreement.pop("outputs", {}).items()}
-            latency = {engine: Times(**times) for engine, times in entries["latency_ms"].items()}
-            return cls(
-                **entries
-                | {
-                    "failures": tuple(entries["failures"]),
-                    "accuracy": Accuracy(**current_names(entries["accuracy"])),
-                    "agreement": Agreement(**agreement, outputs=outputs),
-                    "size_bytes": Size(**entries["size_bytes"]),
-                    "latency_ms": Latency(**latency),
-                }
-            )
+            return from_json(cls, entries | {"accuracy": current_names(entries["accuracy"])})
         except (AttributeError, KeyError, TypeError) as error:
             raise DataError(f"this is no report of the accuracy check ({error}): run the check again") from None

@@ -1,6 +1,6 @@
 """A binary segment bound to buffers: for each image of the batch its steps one after another."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from ..layout.images import encode_image
 from ..plan.parts import Planned
 from ..plan.segments import BinarySegment
 from ..plan.units import Unit
@@ -18,7 +19,10 @@ from ..steps.step import Step
 from .profile import Stopwatch
 from .program import Helpers, Program
 
-__all__ = ["BoundBinarySegment", "Traced"]
+__all__ = ["BoundBinarySegment", "SignsOf", "Traced"]
+
+SignsOf = Callable[[Unit, tuple[int, ...]], NDArray[np.int8]]
+"""Makes signs of a shape for a unit."""
 
 Traced = dict[Unit, tuple[NDArray[np.int8], NDArray[np.int32]]]
 """For every unit the signs it read ``[N, C, H, W]`` and its accumulators ``[N, O, H, W]``."""
@@ -79,6 +83,22 @@ class BoundBinarySegment:
                     signs.setdefault(step.packed.unit, []).append(step.signs(image))
                     sums.setdefault(step.packed.unit, []).append(step.accumulators(image))
         return {unit: (np.stack(signs[unit]), np.stack(sums[unit])) for unit in signs}
+
+    def layer_sums(self, signs_of: SignsOf) -> dict[Unit, NDArray[np.int32]]:
+        """Return the accumulators ``[1, O, H, W]`` of each unit on signs ``[1, C, H, W]`` that are made for it.
+
+        What lies in the inputs of the kernels is lost; the next run puts all of it there anew.
+        """
+        found = {}
+        for place, step in enumerate(self._steps):
+            if isinstance(step, ConvStep):
+                layer, image = step.packed.layer, step.image
+                signs = signs_of(step.packed.unit, (1, layer.channels, image.height, image.width))
+                encode_image(image, 0, signs[0])
+                if place and self._steps[place - 1].words is step.words:  # what the kernel makes of its input first
+                    self._steps[place - 1].run(0)
+                found[step.packed.unit] = step.accumulators(0)[None]
+        return found
 
     def _take_feeds(self) -> None:
         """Put the addresses of fed arrays into the descriptors."""

@@ -7,14 +7,16 @@ the first pass, whatever that pass does. A context serves one thread at a time; 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..plan.parts import Planned
 from ..plan.plan import Plan
 from ..plan.segments import FloatSegment
+from ..plan.units import Unit
 from ..steps.buffers import Arrays, Buffers
 from ..steps.prepare import Prepared
-from .binary_segment import BoundBinarySegment, Traced
+from .binary_segment import BoundBinarySegment, SignsOf, Traced
 from .float_segment import BoundFloatSegment
 from .profile import Stopwatch
 from .program import Helpers
@@ -64,6 +66,11 @@ class Context:
         for segment in self._segments(feeds):
             found |= segment.trace()
         return found
+
+    def layer_sums(self, feeds: Arrays, signs_of: SignsOf) -> dict[Unit, NDArray[np.int32]]:
+        """Return the accumulators ``[1, O, H, W]`` of every unit on signs made for it, whatever the feeds are."""
+        self.run(feeds)
+        return {unit: sums for segment in self._bound for unit, sums in segment.layer_sums(signs_of).items()}
 
     def _segments(self, feeds: Arrays) -> Iterator[BoundFloatSegment | BoundBinarySegment]:
         """Yield the segments in order, each bound by the time that the ones before it have run."""

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..layout.memory import aligned
 from ..plan.segments import FloatSegment
+from ..plan.units import Unit
 from ..steps.buffers import Buffers, channel_last
-from .binary_segment import Traced
+from .binary_segment import SignsOf, Traced
 from .float_model import plain_output
 from .profile import Stopwatch
 
@@ -50,6 +51,10 @@ class BoundFloatSegment:
     def trace(self) -> Traced:
         """Run the segment; it has no units."""
         self.run()
+        return {}
+
+    def layer_sums(self, signs_of: SignsOf) -> dict[Unit, NDArray[np.int32]]:
+        """Return nothing: a float segment has no units."""
         return {}
 
     def _run_plainly(self) -> None:

@@ -1,12 +1,10 @@
 """InferenceSession: a packed model, run by popcount kernels and onnxruntime, with the calls of onnxruntime."""
 
-import json
 import math
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from time import perf_counter_ns
 from typing import Any, TypeVar
@@ -17,21 +15,26 @@ import onnx
 from numpy.typing import NDArray
 
 from ..errors import InputError, ModelError, first_line
-from ..intake.feeds import check_feeds, input_specs, type_name
+from ..files import parse_json
+from ..intake.feeds import check_feeds, check_shapes, input_specs, type_name
 from ..intake.limits import current_limits
 from ..intake.model import Model
 from ..intake.reading import load
 from ..metrics import current_names
 from ..plan.plan import make_plan
 from ..plan.segments import FloatSegment
+from ..plan.units import Unit
 from ..steps.buffers import Arrays
 from ..steps.choice import choose_kernels
 from ..steps.prepare import prepare
 from .context import Context
 from .float_model import ENGINE_ERRORS, make_session
 from .info import StepInfo, describe
+from .memory import MemoryUse, forecast
 from .profile import StepTime, Stopwatch
 from .program import Helpers
+from .self_test import KEY, Record, SelfTest, compare, layer_signs, made_inputs, made_record, read_record
+from .values import LayerTrace, ModelMeta, ValueInfo
 
 __all__ = ["InferenceSession", "LayerTrace", "ModelMeta", "ValueInfo"]
 
@@ -42,40 +45,6 @@ _sessions: "WeakSet[InferenceSession]" = WeakSet()
 Result = TypeVar("Result")
 _SHARE = ("auto", "always", "never")
 """Whether kernels share their work out among the threads of a session."""
-
-
-@dataclass(frozen=True)
-class ValueInfo:
-    """An input or output of the model, as onnxruntime describes it: ``type`` such as ``tensor(float)``."""
-
-    name: str
-    type: str
-    shape: list[int | str | None]
-
-
-@dataclass(frozen=True)
-class ModelMeta:
-    """The descriptive part of a model file, with onnxruntime's names."""
-
-    producer_name: str
-    graph_name: str
-    domain: str
-    description: str
-    version: int
-    custom_metadata_map: dict[str, str]
-
-
-@dataclass(frozen=True)
-class LayerTrace:
-    """What one binary layer read and summed.
-
-    ``signs`` int8 ±1 ``[N, C, H, W]`` (dense: ``[N, K]``), ``accumulators`` int32 ``[N, O, H, W]`` (``[N, O]``).
-    """
-
-    name: str
-    op_type: str
-    signs: NDArray[np.int8]
-    accumulators: NDArray[np.int32]
 
 
 class InferenceSession:
@@ -196,10 +165,46 @@ class InferenceSession:
         Fractions under the names of :mod:`latentbit.runtime.metrics`, and ``folded``; None for what was not measured.
         """
         try:
-            metrics = json.loads(self._meta.custom_metadata_map.get("latentbit.metrics", "{}"))
+            metrics = parse_json(self._meta.custom_metadata_map.get("latentbit.metrics", "{}"))
         except ValueError:
             raise ModelError("the metadata latentbit.metrics of the model is no JSON; export it again") from None
         return current_names(metrics) if isinstance(metrics, dict) else {}
+
+    def self_test(self) -> SelfTest | None:
+        """Compute what the file's self-test asks for, and return what was compared; None where the file has none.
+
+        It takes about as long as three runs. Nothing runs it by itself but the command line.
+        Raises CheckFailed where this machine computes otherwise than the file says, so that nobody is served wrong
+        answers; ModelError for a self-test that cannot be read or run (:mod:`.self_test` says what is compared).
+        """
+        text = self._meta.custom_metadata_map.get(KEY)
+        if text is None:
+            return None
+        stated = read_record(text)
+        return compare(stated, self.self_test_record(stated.inputs))
+
+    def self_test_record(self, shapes: Mapping[str, Sequence[int]]) -> Record:
+        """Return what a self-test with inputs of these shapes gives on this machine.
+
+        Raises ModelError for inputs that are not those of the model, are no numbers or pass the limit memory_bytes;
+        InputError for shapes that do not fit it.
+        """
+        feeds = made_inputs({spec.name: spec.dtype for spec in self._inputs}, shapes)
+        arrays = check_feeds(self._inputs, feeds)
+        outputs = dict(zip((info.name for info in self._outputs), self.run(None, feeds), strict=True))
+        traces = self.trace(feeds)
+        sums = self._in_context(arrays, lambda context: context.layer_sums(arrays, _signs_of))
+        return made_record(shapes, traces, {unit.name: found for unit, found in sums.items()}, outputs)
+
+    def memory(self, shapes: Mapping[str, Sequence[int]]) -> MemoryUse:
+        """Return the bytes that opening the model and running it on inputs of these shapes takes, each at most.
+
+        None of it is taken for the answer (:mod:`.memory` says what is known and what is a bound). It holds for one run
+        at a time; each further one that runs beside it takes ``kernels`` again.
+        Raises InputError for shapes that do not fit, and where a size depends on more than the shapes of the inputs.
+        """
+        check_shapes(self._inputs, shapes)
+        return forecast(self._plan, self._prepared, shapes)
 
     def saved_bytes(self) -> int:
         """Return how many bytes larger the file would be with float32 instead of packed weights."""
@@ -264,6 +269,10 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _signs_of(unit: Unit, shape: tuple[int, ...]) -> NDArray[np.int8]:
+    return layer_signs(unit.name, shape)
 
 
 def _described(info: onnx.ValueInfoProto, model: Model) -> ValueInfo:

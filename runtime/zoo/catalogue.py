@@ -5,7 +5,6 @@ here, so that command lines may ask before they load a kernel.
 """
 
 import difflib
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from ..files import sha256_file
+from ..files import parse_json, sha256_file
+from ..intake.typed import from_json
 
-__all__ = ["CARD_VERSION", "FOLDER", "PREFIX", "Card", "card", "find_model", "names", "path", "read_card"]
+__all__ = ["CARD_VERSION", "FOLDER", "PREFIX", "Card", "card", "find_model", "names", "path", "picture", "read_card"]
 
 CARD_VERSION = 1
 FOLDER = Path(__file__).parent
@@ -61,6 +61,12 @@ class Card:
         return shlex.join(["pipeline", "run-all", "-c", self.recipe, *changes])
 
 
+def picture(model: Path) -> Path | None:
+    """Return the image that ships with the file of a model of the zoo, to try it on; None where there is none."""
+    beside = model.with_suffix(".png")
+    return beside if beside.parent == FOLDER and beside.exists() else None
+
+
 def names() -> tuple[str, ...]:
     """Return the names of all models of the zoo, sorted."""
     return tuple(sorted(file.stem for file in FOLDER.glob("*.json")))
@@ -81,10 +87,10 @@ def card(name: str) -> Card:
 def read_card(file: Path) -> Card:
     """Return the card in a file. Raises :class:`ModelError` for one that is corrupt or of another version."""
     try:
-        entries: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        entries: dict[str, Any] = parse_json(file.read_text(encoding="utf-8"))
         version = entries.pop("format_version")
         if version == CARD_VERSION:
-            return Card(**{**entries, "settings": tuple(entries["settings"])})
+            return from_json(Card, entries)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"the card {file} is corrupt ({error}): install latentbit again") from None
     raise ModelError(

@@ -19,7 +19,7 @@ FLOORS = {
         *("sections", "config", "rundir", "progress", "paths", "console", "sampling"),
         *("recording", "charts", "page", "cards", "summary", "report"),
         *("stages", "bundle", "conductor"),
-        *("cli_models", "cli_devices", "cli_studies", "cli_zoo", "starter", "cli_init", "cli"),
+        *("cli_board", "cli_models", "cli_devices", "cli_studies", "cli_zoo", "starter", "cli_init", "cli"),
     ),
 }
 """The folders of each wing from the lowest floor to the highest; "" are the files that lie in none. A module imports

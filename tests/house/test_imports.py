@@ -19,7 +19,7 @@ FOUNDATION = {
 }
 INTAKE = {
     "runtime": set[str](),
-    "export": FOUNDATION | {"runtime.intake.source"},
+    "export": FOUNDATION | {"runtime.intake.source", "runtime.proof.self_test"},
     "training": FOUNDATION | {"export.frontend.finishing"} | {"runtime.proof.engines"},
 }
 BASE = {"numpy", "onnx", "onnxruntime", "numba", "llvmlite"}
@@ -69,6 +69,7 @@ def test_third_party_packages_stay_in_their_wing(module: Module) -> None:
 def test_pipeline_imports_the_stages_lazily(module: Module) -> None:
     light = FOUNDATION | {
         "pipeline",
+        "runtime.intake.typed",
         "runtime.machine.library",
         "runtime.proof.bundle",
         "runtime.proof.peers",

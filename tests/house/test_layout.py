@@ -10,7 +10,7 @@ import pytest
 
 import latentbit
 
-from .source import CHECKOUT, WINGS, Module, modules
+from .source import CHECKOUT, WINGS, Module, imports, modules
 
 PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
 LIMIT = 300
@@ -32,6 +32,15 @@ def test_no_file_is_longer_than_a_reader_follows() -> None:
     long = {str(path.relative_to(CHECKOUT)): lines for path, lines in lengths.items() if lines > LIMIT}
     assert lengths
     assert not long, f"longer than {LIMIT} lines: {long}; split by idea"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_json_is_read_by_the_function_that_keeps_its_word(module: Module) -> None:
+    """``json.loads`` raises RecursionError for a small text; :func:`.files.parse_json` raises ValueError for all."""
+    read = {name for item in imports(module) if item.module == "json" for name in item.names}
+    assert not read, f"{module.name} imports {sorted(read)} from json"
+    if module.name != "runtime.files":
+        assert "json.load" not in module.path.read_text(encoding="utf-8"), f"{module.name}: call parse_json"
 
 
 def test_pyproject_lists_every_package() -> None:

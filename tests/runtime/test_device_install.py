@@ -27,18 +27,29 @@ def test_the_errors_import_nothing_heavy() -> None:
     assert python(code).stdout == "[]\n"
 
 
-def test_the_command_without_the_extra_is_one_line() -> None:
-    code = (
-        "import importlib.util as u\nfind = u.find_spec\n"
-        "u.find_spec = lambda name, *rest: None if name in ('click', 'rich') else find(name, *rest)\n"
-        "from latentbit.__main__ import main; main()"
-    )
-    done = python(code)
+BASE = (
+    "import importlib.util as u\nfind = u.find_spec\n"
+    "u.find_spec = lambda name, *rest: None if name in ('click', 'rich') else find(name, *rest)\n"
+    "from latentbit.__main__ import main; main()"
+)
+"""The command ``latentbit`` where the extra is not installed."""
+
+
+def test_a_verb_that_needs_the_extra_says_so_in_one_line() -> None:
+    done = python(BASE, "run-all", "-o", "x")
     assert done.returncode == 1
     assert done.stderr == (
-        "error: the pipeline needs click and rich: pip install 'latentbit[train]'"
-        " (on a device use: python -m latentbit.runtime)\n"
+        "error: run-all needs click and rich: pip install 'latentbit[train]'"
+        " (without the extra there are run, check, classify, info, profile, bench)\n"
     )
+
+
+def test_the_verbs_of_a_device_need_no_extra() -> None:
+    done = python(BASE, "info", "zoo:digits")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "blocks.0.conv" in done.stdout
+    assert python(BASE, "--help").stdout.startswith("usage: latentbit")
+    assert python(BASE, "info", "zoo:digit").stderr.count("\n") == 1
 
 
 def test_version_is_that_of_the_distribution() -> None:

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from latentbit.runtime.errors import StorageError
-from latentbit.runtime.files import atomic_path, make_folder, remove_parts, sha256_file, write_bytes, write_json
+from latentbit.runtime.files import (
+    atomic_path,
+    make_folder,
+    parse_json,
+    remove_parts,
+    sha256_file,
+    write_bytes,
+    write_json,
+)
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -116,3 +124,10 @@ def test_litter_of_a_killed_process_is_removed(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
     remove_parts(tmp_path)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "", "{", b"\xff", "9" * 5000])
+def test_what_is_no_json_is_a_value_error(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(text)
+    assert parse_json('{"a": [1]}') == {"a": [1]}

@@ -1,8 +1,7 @@
 """Altered models, tried one after another by ``python -m latentbit.tests.support.fuzz FIRST COUNT``.
 
-A mutant is drawn from its number alone. The process may die of one, so a line ``NUMBER WHO`` says before whose code
-runs. Whatever is neither an answer nor a LatentbitError is a line ``FAULT NUMBER what``, and so is an answer that
-differs from that of stock onnxruntime.
+A mutant is drawn from its number alone. A fault is whatever is neither an answer nor a LatentbitError, and an answer
+that differs from that of stock onnxruntime. :mod:`.hunt` watches this program, for it may die of a mutant.
 """
 
 import contextlib
@@ -21,6 +20,7 @@ from latentbit.runtime.session import InferenceSession
 
 from .graphs import GraphMaker, chain
 from .guarded import guard_buffers, guarded_copy
+from .hunt import hunt, say
 
 __all__ = ["BASES", "mutant"]
 
@@ -199,14 +199,9 @@ def _feeds(session: InferenceSession, rng: np.random.Generator) -> dict[str, NDA
     return feeds
 
 
-def _say(*words: object) -> None:
-    sys.stdout.write(" ".join(map(str, words)) + "\n")
-    sys.stdout.flush()
-
-
 def _try(number: int) -> str | None:
     data, rng = mutant(number), np.random.default_rng(number)
-    _say(number, "latentbit")
+    say(number, "latentbit")
     try:
         session = InferenceSession(data)
         feeds = _feeds(session, rng)
@@ -216,7 +211,7 @@ def _try(number: int) -> str | None:
         return f"two lines: {error}" if "\n" in str(error) else None
     except Exception:
         return f"is no LatentbitError: {traceback.format_exc()}"
-    _say(number, "onnxruntime")
+    say(number, "onnxruntime")
     options = ort.SessionOptions()
     options.log_severity_level = 4
     try:
@@ -229,15 +224,6 @@ def _try(number: int) -> str | None:
     return None if same else "other answers than onnxruntime"
 
 
-def main(first: int, count: int) -> None:
-    """Try ``count`` mutants from number ``first`` on."""
-    guard_buffers()
-    for number in range(first, first + count):
-        fault = _try(number)
-        if fault is not None:
-            _say("FAULT", number, fault)
-    _say("done")
-
-
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:]))
+    guard_buffers()
+    hunt(_try, *(int(argument) for argument in sys.argv[1:]))

@@ -91,6 +91,10 @@ def _over_channels(values: Tensor, x: Tensor) -> Tensor:
 
 
 def _prepare_sign(module: Any, name: str) -> None:
+    if module.real:
+        raise UnsupportedError(
+            f"{name}: it computes hardtanh in the place of signs (real=True); bake(network) makes it binary"
+        )
     _keep(module, threshold=module.threshold.detach().clone())
 
 

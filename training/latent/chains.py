@@ -10,7 +10,7 @@ from ...runtime.errors import UnsupportedError
 from ..layers.binary import BinaryConv2d, BinaryLinear, RSign
 from ..layers.channels import minus
 from ..layers.weights import LatentWeightLayer
-from .streams import Change, Stream, real_sign
+from .streams import PHI, Change, Stream, real_sign
 
 __all__ = ["Chained", "Chains"]
 
@@ -45,7 +45,7 @@ class Chains:
         own: dict[str, Any] = {"latent_chains": self}
         forward = getattr(module.forward, "__func__", None)
         if isinstance(module, RSign):
-            return [(_Sign, own | real_sign(path, module, self.phi))]
+            return [(_Sign, own | real_sign(path, module, PHI[self.phi]))]
         if isinstance(module, LatentWeightLayer):
             if forward not in (BinaryConv2d.forward, BinaryLinear.forward):
                 raise self.refusal(path)

@@ -62,7 +62,7 @@ class Objective(nn.Module):
         fade = fading(progress, settings.fade)
         self.faded = fade == 0
         ramped = [
-            value * (min(1.0, progress / ramp) if ramp else 1.0)
+            value * (min(1.0, max(0.0, progress - settings.latent_from) / ramp) if ramp else 1.0)
             for value, ramp in (
                 (settings.mu, settings.mu_ramp),
                 (settings.beta, settings.beta_ramp),

@@ -16,12 +16,12 @@ from torch.nn.modules.batchnorm import _NormBase
 from ...runtime.errors import UnsupportedError
 from ..layers.binary import RSign
 from ..layers.channels import minus
-from ..layers.signs import sign
+from ..layers.signs import sign, signs_of, weight_scale
 from ..layers.weights import LatentWeightLayer
 from ..models.copying import bound_function, recast, shared_copy
 from ..settings import table_of
 
-__all__ = ["Change", "Stream", "answer", "latent_stream", "plant", "real_sign"]
+__all__ = ["PHI", "Change", "Stream", "TwoBitWeight", "answer", "latent_stream", "plant", "real_sign", "two_bits"]
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -49,6 +49,27 @@ class LatentSign(RSign):
 
 class RealWeight(LatentWeightLayer):
     """A binary layer that computes with W itself."""
+
+
+def two_bits(x: Tensor) -> Tensor:
+    """Return the nearest of −1, −1/3, 1/3 and 1, of the sign of x; the gradient is that of hardtanh."""
+    inside = F.hardtanh(x)
+    value = inside.detach()
+    levels = value.abs().ge_(2 / 3).mul_(2 / 3).add_(1 / 3).mul_(signs_of(value))
+    return inside + (levels - value)
+
+
+class TwoBitWeight(RealWeight):
+    """A binary layer that computes with W in two bits: 2m·two_bits(W/2m), m = mean|W| per output channel.
+
+    Of the four levels ±m·2/3 and ±2m the mean squared error is 3% above the least of any four (normal W).
+    """
+
+    def latent_weight(self) -> Tensor:
+        """Return the nearest levels; the gradient reaches W where it lies within ±2m."""
+        weight = super().latent_weight()
+        scale = 2 * weight_scale(weight)
+        return scale * two_bits(weight / scale.clamp(min=1e-12))
 
 
 class Stream:
@@ -102,20 +123,25 @@ def answer(network: nn.Module, inputs: Any) -> Any:
     return network(*inputs) if isinstance(inputs, tuple) else network(inputs)
 
 
-def real_sign(path: str, sign: RSign, phi: str) -> dict[str, Any]:
+def real_sign(path: str, sign: RSign, phi: Activation) -> dict[str, Any]:
     """Return the attributes of a sign that gives φ(x − t); UnsupportedError if it does not compute what RSign does."""
     if getattr(sign.forward, "__func__", None) is not RSign.forward:
         raise UnsupportedError(
             f"{path} has a forward of its own in the place of RSign's: a latent branch cannot tell what the real values"
             " are there"
         )
-    return {"latent_phi": staticmethod(PHI[phi])}
+    return {"latent_phi": staticmethod(phi)}
 
 
-def latent_stream(network: nn.Module, phi: str, further: Rule = lambda path, module: ()) -> tuple[Stream, nn.Module]:
+def latent_stream(
+    network: nn.Module,
+    phi: Activation,
+    further: Rule = lambda path, module: (),
+    weight: type[RealWeight] = RealWeight,
+) -> tuple[Stream, nn.Module]:
     """Return the stream that computes with W, and the norms it has of its own, by their paths in the network.
 
-    ``further`` may change the modules of the stream once more.
+    ``further`` may change the modules of the stream once more; ``weight`` is what a binary layer becomes.
     """
 
     def rule(path: str, module: nn.Module) -> list[Change]:
@@ -123,7 +149,7 @@ def latent_stream(network: nn.Module, phi: str, further: Rule = lambda path, mod
         if isinstance(module, RSign):
             changes = [(LatentSign, real_sign(path, module, phi))]
         elif isinstance(module, LatentWeightLayer):
-            changes = [(RealWeight, {})]
+            changes = [(weight, {})]
         return [*changes, *further(path, module)]
 
     stream, own = Stream(network, rule), nn.Module()

@@ -1,67 +1,80 @@
-"""L1, L2 and L5: the latent stream beside the binary one."""
+"""L1, L2, L5 and L6: the latent stream beside the binary one."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...runtime.errors import UnsupportedError
+from ...runtime.errors import ConfigError, UnsupportedError
 from ..settings import Settings
 from .objective import BETA, GAMMA, LAMBDA, MU, Objective
 from .stages import NO_CLASSIFIER, Stages
-from .streams import Stream, answer, latent_stream
+from .streams import PHI, Stream, TwoBitWeight, answer, latent_stream, two_bits
 from .structures import Part, cloned, detached, mixed
 from .supervision import CentreLoss, feature_distance
 from .task import Loss
 
-__all__ = ["FeatureSupervised", "LogitEnsemble", "TwoStreams"]
+__all__ = ["FeatureSupervised", "LogitEnsemble", "Recursive", "TwoStreams"]
 
 
 class TwoStreams(Objective):
     """L1: the binary and the latent stream side by side.
 
-    Cheaper forms: the stream reads a share of the batch, runs on every n-th step, or in the first part of the schedule.
+    Cheaper forms: the stream reads a share of the batch, runs on every n-th step, or in a part of the schedule.
     """
 
     has_latent_stream = True
 
     def __init__(self, network: nn.Module, settings: Settings, *losses: Loss | None) -> None:
         super().__init__(network, settings, *losses)
-        self.stream, self.latent = latent_stream(network, settings.phi)
+        if not settings.label_weight and not (settings.beta and self.task.has_distance):
+            raise ConfigError(
+                "nothing would teach the binary network: train.label_weight is 0, and "
+                + ("train.beta is 0 too" if self.task.has_distance else "a loss of your own has no distance beside it")
+            )
+        self.stream, self.latent = latent_stream(network, PHI[settings.phi])
         self.active = True
 
     @property
     def leaves_unused(self) -> bool:
         """The latent stream's own batch norms, where it does not run in every step."""
-        return self.settings.latent_every > 1 or self.settings.latent_until < 1
+        settings = self.settings
+        return settings.latent_every > 1 or settings.latent_from > 0 or settings.latent_until < 1
 
     def set_progress(self, progress: float, step: int) -> None:
         """Decide whether the latent stream runs in this step."""
         super().set_progress(progress, step)
-        self.active = progress < self.settings.latent_until and step % self.settings.latent_every == 0
+        settings = self.settings
+        self.active = settings.latent_from <= progress < settings.latent_until and step % settings.latent_every == 0
 
     def forward(self, inputs: Any, targets: Any, lesson: Any = None) -> tuple[Tensor, Any]:
-        """CE(z_b) + μ·CE(z_w) + β·T²·KL(sg softmax(z_w/T) ‖ softmax(z_b/T))."""
+        """κ·CE(z_b) + μ·CE(z_w) + β·T²·KL(sg softmax(z_w/T) ‖ softmax(z_b/T))."""
         if not self.active:
             return super().forward(inputs, targets, lesson)
         part = Part(inputs, self.settings.latent_share if self.training else 1.0)
-        given = cloned(part.of(inputs, "inputs"))
+        given = cloned(part.of(inputs, "inputs"))  # before the network runs, which may change its inputs in place
         binary = self.binary_outputs(inputs)
-        latent = self.stream(given)
-        loss: Tensor = self.task(binary, targets, lesson)
-        return loss + self.extra_loss(part, binary, latent, targets, lesson), binary
+        loss: Tensor = self.settings.label_weight * self.task(binary, targets, lesson)
+        return loss + self.extra_loss(part, binary, self.finer_outputs(given), targets, lesson), binary
 
     def binary_outputs(self, inputs: Any) -> Any:
         """Return the outputs of the network."""
         return answer(self.network, inputs)
 
-    def extra_loss(self, part: Part, binary: Any, latent: Any, targets: Any, lesson: Any) -> Tensor:
-        """Return what the latent outputs add to the loss; they are of a part of the batch."""
-        loss: Tensor = self.strength[MU] * self.task(latent, part.of(targets, "targets"), part.of(lesson, "lesson"))
+    def finer_outputs(self, inputs: Any) -> list[Any]:
+        """Return the outputs of the streams that are finer than the binary one, the finest (W itself) first."""
+        return [self.stream(inputs)]
+
+    def extra_loss(self, part: Part, binary: Any, finer: Sequence[Any], targets: Any, lesson: Any) -> Tensor:
+        """Return what the finer outputs add to the loss; they are of a part of the batch."""
+        loss: Tensor = self.strength[MU] * self.task(finer[0], part.of(targets, "targets"), part.of(lesson, "lesson"))
         if not self.task.has_distance:
             return loss
-        taught = self.task.teach(part.of(binary, "outputs"), detached(latent), self.settings.temperature)
-        return loss + self.strength[BETA] * taught
+        for teacher, outputs in zip(finer, [*finer[1:], part.of(binary, "outputs")], strict=True):
+            taught = self.task.teach(outputs, detached(teacher), self.settings.temperature)
+            loss = loss + self.strength[BETA] * taught
+        return loss
 
     def latent_logits(self, inputs: Any) -> Any:
         """Return the outputs of the stream that runs on W itself."""
@@ -82,7 +95,7 @@ class FeatureSupervised(TwoStreams):
             self.centres = CentreLoss(classifier.out_features, classifier.in_features)
         self.own, self.other = Stages(classifier), Stages(None)
         self.watched = Stream(network, self.own.rule)
-        self.stream, self.latent = latent_stream(network, settings.phi, self.other.rule)
+        self.stream, self.latent = latent_stream(network, PHI[settings.phi], self.other.rule)
 
     def forward(self, inputs: Any, targets: Any, lesson: Any = None) -> tuple[Tensor, Any]:
         """Return L1's loss + γ·Σ_stages ‖f_b/‖f_b‖ − sg(f_w/‖f_w‖)‖² + centre loss."""
@@ -117,8 +130,26 @@ class LogitEnsemble(TwoStreams):
         loss, outputs = Objective.forward(self, inputs, targets, lesson)
         return 2 * loss, outputs
 
-    def extra_loss(self, part: Part, binary: Any, latent: Any, targets: Any, lesson: Any) -> Tensor:
+    def extra_loss(self, part: Part, binary: Any, finer: Sequence[Any], targets: Any, lesson: Any) -> Tensor:
         """CE((1 − λ)·z_b + λ·z_w)."""
-        mixture = mixed(part.of(binary, "outputs"), latent, self.strength[LAMBDA])
+        mixture = mixed(part.of(binary, "outputs"), finer[0], self.strength[LAMBDA])
         loss: Tensor = self.task(mixture, part.of(targets, "targets"), part.of(lesson, "lesson"))
         return loss
+
+
+class Recursive(TwoStreams):
+    """L6: a stream of two bits in between; each stream is taught by the next finer one (Any-Precision, 1911.07346)."""
+
+    def __init__(self, network: nn.Module, settings: Settings, *losses: Loss | None) -> None:
+        super().__init__(network, settings, *losses)
+        if not self.task.has_distance:
+            raise ConfigError(
+                "L6 teaches each stream by the outputs of the next: a loss of your own needs distance(outputs, taught)"
+                " beside it; give it to build_objective, or use L1"
+            )
+        self.between, self.two_bits = latent_stream(network, two_bits, weight=TwoBitWeight)
+
+    def finer_outputs(self, inputs: Any) -> list[Any]:
+        """Return the outputs of the stream over W and of that over two bits."""
+        again = cloned(inputs)
+        return [self.stream(inputs), self.between(again)]

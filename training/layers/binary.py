@@ -30,13 +30,14 @@ __all__ = ["BinaryConv2d", "BinaryLinear", "RPReLU", "RSign", "set_progress"]
 class RSign(nn.Module):
     """Sign with a learned threshold a channel: +1 where ``x − threshold >= 0``, else −1 (ReActNet, 2003.03488, eq. 1).
 
-    Input and output ``[N, C, …]`` of one dtype. ``estimator`` names the surrogate derivative.
+    Input and output ``[N, C, …]`` of one dtype. ``estimator`` names the surrogate derivative. ``real`` makes it
+    hardtanh(x − threshold), for the first stage of training (:mod:`.stages`).
     """
 
     def __init__(self, channels: int, *, estimator: str = "approx_sign") -> None:
         super().__init__()
         require_positive("RSign", channels=channels)
-        self.channels, self.progress = channels, 0.0
+        self.channels, self.progress, self.real = channels, 0.0, False
         self.choose(estimator)
         self.threshold = nn.Parameter(torch.zeros(channels))
 
@@ -54,7 +55,8 @@ class RSign(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ±1 of the shape of ``x``."""
-        return sign(minus(x, self.threshold), self.estimate, self.progress)
+        moved = minus(x, self.threshold)
+        return F.hardtanh(moved) if self.real else sign(moved, self.estimate, self.progress)
 
     def extra_repr(self) -> str:
         """Describe the layer."""

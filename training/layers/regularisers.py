@@ -1,7 +1,7 @@
 """Weight regularisers: what W becomes before it is binarised, at no cost in the exported network.
 
 A regulariser is a function ``(weight, progress) -> weight`` of the same shape, per output channel, ``progress`` the
-share of the schedule that has passed. After training :func:`.weights.bake` writes its result into W, so that nothing of
+share of the schedule that has passed. After training :func:`.stages.bake` writes its result into W, so that nothing of
 it remains. Register a new one in :data:`REGULARISERS`; layers choose by name.
 
 ===========  ==========================================================================================

@@ -1,4 +1,4 @@
-"""The latent weight W of a binary layer: how it is regularised, binarised, and left behind after training."""
+"""The latent weight W of a binary layer: how it is regularised and binarised."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from .estimators import STATIC_ESTIMATORS, find_estimator
 from .products import Geometry, binary_product
 from .regularisers import find_regulariser, none, recu
 
-__all__ = ["LatentWeightLayer", "bake", "choose_weights", "set_real_weights"]
+__all__ = ["LatentWeightLayer", "choose_weights"]
 
 
 class LatentWeightLayer(nn.Module):
@@ -70,20 +70,3 @@ def choose_weights(network: nn.Module, *, estimator: str, regulariser: str) -> N
     for layer in network.modules():
         if isinstance(layer, LatentWeightLayer):
             layer.choose(estimator, regulariser)
-
-
-def set_real_weights(network: nn.Module, real: bool) -> None:
-    """Switch binarisation of weights off or on in every binary layer."""
-    for layer in network.modules():
-        if isinstance(layer, LatentWeightLayer):
-            layer.real = real
-
-
-@torch.no_grad()
-def bake(network: nn.Module) -> None:
-    """Write the regularised W into W and drop the regulariser: signs and scales stay, and export reads W alone."""
-    for layer in network.modules():
-        if isinstance(layer, LatentWeightLayer):
-            layer.weight.copy_(layer.latent_weight().clone())
-            layer.choose(layer.estimator, "none")
-            layer.real = False

@@ -2,15 +2,14 @@
 
 import io
 import json
-import pickle
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ...runtime.errors import DataError
-from ...runtime.files import write_bytes
+from ...runtime.errors import DataError, first_line
+from ...runtime.files import parse_json, write_bytes
 
 __all__ = ["load_tensors", "read_json", "save_tensors", "write_lines"]
 
@@ -28,9 +27,8 @@ def load_tensors(path: Path) -> dict[str, Any]:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise DataError(f"{path} is missing: run the train stage first") from None
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path} cannot be read ({reason}): delete it and train again") from error
+    except Exception as error:  # a damaged file makes torch's reader raise many kinds
+        raise DataError(f"{path} cannot be read ({first_line(error)}): delete it and train again") from error
     if not isinstance(values, dict):
         raise DataError(f"{path} holds no dictionary: delete it and train again")
     return values
@@ -39,7 +37,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; DataError if it is missing or corrupt."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path} is missing: run the train stage first") from None
     except (OSError, ValueError) as error:

@@ -24,7 +24,7 @@ def load_network(folder: str | Path) -> nn.Module:
         raise DataError(f"{folder / 'network.json'} does not say how the network is built: train again") from error
     try:
         network.load_state_dict(load_tensors(folder / "network.pt"))
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:  # other shapes and names; no tensors at all
         raise DataError(
             f"{folder / 'network.pt'} does not fit the network that {record['model']} makes now: train again"
         ) from error

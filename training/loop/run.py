@@ -14,7 +14,8 @@ from ..data.dataset import Dataset
 from ..data.own import OwnData
 from ..latent.objectives import Objective, build_objective
 from ..layers.binary import RSign
-from ..layers.weights import bake, choose_weights, set_real_weights
+from ..layers.stages import bake, set_real_weights
+from ..layers.weights import choose_weights
 from ..models.catalogue import build_model, model_options
 from ..settings import Settings, table_of
 from .averages import MovingAverage
@@ -180,15 +181,17 @@ class TrainingRun:
 
     def _enter(self, step: int) -> None:
         """Set what depends on the place in the schedule: learning rate, stage, strength of the latent branch."""
-        settings, passed, turn = self.settings, self.budget.passed(step), self.settings.real_weight_until
+        settings, passed = self.settings, self.budget.passed(step)
         self.objective.set_progress(passed, step)
-        real = passed < turn
-        within = passed / turn if real else (passed - turn) / (1 - turn)
-        if turn:
-            set_real_weights(self.network, real)
-            if not real and self.budget.before(step) < turn:
-                self.optimizer.state.clear()  # the second stage starts with no momentum of the first
-        decay = settings.weight_decay if real or not turn else 0.0
+        begins = max((turn for turn in settings.turns if turn <= passed), default=0.0)
+        ends = min((turn for turn in settings.turns if turn > passed), default=1.0)
+        real = ends < 1  # the last stage alone is binary
+        if settings.turns:
+            set_real_weights(self.network, real, activations=passed < settings.float_until)
+            if begins and self.budget.before(step) < begins:
+                self.optimizer.state.clear()  # a stage starts with no momentum of the one before
+        decay = settings.weight_decay if real or not settings.turns else 0.0
+        within = (passed - begins) / (ends - begins)
         set_stage(self.optimizer, settings.learning_rate * factor(settings.schedule, within), decay)
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...runtime.errors import ConfigError
+from ...runtime.errors import ConfigError, DataError, first_line
 from ...runtime.files import write_json
 from ..settings import Settings
 from . import checkpoints
@@ -273,9 +273,14 @@ class _Trainer:
         if not path.exists():
             return
         saved = checkpoints.load_tensors(path)
-        saved["settings"] = Settings().as_dict() | saved["settings"]  # an option that came later had its default
-        if any(saved.get(name) != value for name, value in self._identity().items()):
-            return
-        self.run.restore(saved)
-        self.epoch, self.step, self.seconds = saved["epoch"], saved["step"], saved["seconds"]
-        self.totals, self.history = saved["totals"], saved["history"]
+        try:
+            saved["settings"] = Settings().as_dict() | saved["settings"]  # an option that came later had its default
+            if any(saved.get(name) != value for name, value in self._identity().items()):
+                return
+            self.run.restore(saved)
+            self.epoch, self.step, self.seconds = int(saved["epoch"]), int(saved["step"]), float(saved["seconds"])
+            self.totals, self.history = saved["totals"], saved["history"]
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{path} does not fit this training ({first_line(error)}): delete it and train again"
+            ) from error

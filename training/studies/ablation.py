@@ -5,7 +5,6 @@ or settings alone: ``weight_estimator=ede``. The first is the baseline. Runs wit
 order of images and augmentation, so their difference has less noise than either figure.
 """
 
-import json
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,15 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime.errors import ConfigError, DataError
-from ...runtime.files import write_bytes
-from ..loop.checkpoints import write_lines
+from ...runtime.files import write_bytes, write_json
+from ..loop.checkpoints import read_json, write_lines
 from ..loop.trainer import Progress, train
 from ..settings import LATENT, Settings
 from .plots import plot_ablation
-from .results import Row, render, summarise
+from .results import BUDGETS, Row, render, summarise
 from .stepcost import step_costs
 
 __all__ = ["ablate", "parse_variant"]
+
+LONGER = 1.5
+"""How many times as long the control of convergence trains."""
+RECORD = "record.json"
+"""In the folder of a finished run: its line of ablation.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,21 @@ def ablate(
     seeds: Sequence[int],
     out: str | Path,
     equal_compute: bool = True,
+    longer: bool = False,
     progress: Callable[[str, Progress], None] | None = None,
     **settings: Any,
 ) -> Ablation:
     """Train every variant with every seed and compare; the keywords are those of :func:`..loop.trainer.train`.
 
     Writes into ``out``: a folder a run, ablation.jsonl (a line a run), table.md and plot.png. Started again it skips
-    finished runs and resumes a broken one; DataError if ``out`` holds an ablation of other settings. With
-    ``equal_compute`` each variant runs a second time with the epochs that cost the baseline's time, by step times
-    measured here and now, interleaved. ``progress`` is called with the name of the run.
+    finished runs and resumes a broken one; DataError if ``out`` holds an ablation of other settings. Processes with
+    other seeds may work in the same folder at the same time.
+
+    equal_compute: run each variant a second time with the epochs that cost the baseline's time, by step times measured
+        here and now, interleaved.
+    longer: run all once more with 1.5 times the epochs. A schedule has converged where that changes
+        nothing.
+    progress: is called with the name of the run.
     """
     if len(variants) < 2 or len(set(variants)) < len(variants) or not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError("an ablation needs at least two different variants and one seed, none of them twice")
@@ -78,52 +88,49 @@ def ablate(
         Settings.from_keywords(**values)
     folder = Path(out)
     plan = _load_plan(folder, base, list(variants), chosen)
-    records = _read_lines(folder / "ablation.jsonl")
-    done = {(record["variant"], record["budget"], record["seed"]) for record in records}
-    budgets = ["epochs", "compute"] if equal_compute else ["epochs"]
+    budgets = ["epochs", *(["compute"] if equal_compute else []), *(["longer"] if longer else [])]
+    records = _records(folder, variants)
     for budget in budgets:
         for seed in seeds:
             for variant in variants[1:] if budget == "compute" else variants:
-                if (variant, budget, seed) in done:
+                name = f"{variants.index(variant)}-{budget}-{seed}"
+                if (folder / "runs" / name / RECORD).exists():
                     continue
                 cost = plan["costs"][variant]
-                epochs = base.epochs if budget == "epochs" else max(1, round(base.epochs / cost))
-                name = f"{variants.index(variant)}-{budget}-{seed}"
+                shares = {"epochs": 1.0, "compute": 1 / cost, "longer": LONGER}
                 label = f"{variant} ({budget}, seed {seed})"
                 result = train(
                     out=folder / "runs" / name,
                     progress=None if progress is None else lambda p, label=label: progress(label, p),  # type: ignore[misc]
-                    **chosen[variant] | {"seed": seed, "epochs": epochs},
+                    **chosen[variant] | {"seed": seed, "epochs": max(1, round(base.epochs * shares[budget]))},
                 )
-                records.append(
-                    {"variant": variant, "budget": budget, "seed": seed, "cost": cost, "run": name} | result.metrics
-                )
+                record = {"variant": variant, "budget": budget, "seed": seed, "cost": cost, "run": name}
+                write_json(folder / "runs" / name / RECORD, record | result.metrics)
+                records = _records(folder, variants)
                 write_lines(folder / "ablation.jsonl", records)
-    rows = summarise(records, variants, budgets)
+    rows = summarise(records, variants, [budget for budget in BUDGETS if any(r["budget"] == budget for r in records)])
     table = render(rows)
     write_bytes(folder / "table.md", table.encode())
     plot_ablation(rows, records, folder / "plot.png")
     return Ablation(folder, tuple(rows), tuple(records), table)
 
 
+def _records(folder: Path, variants: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the records of all finished runs in the folder, whichever process trained them, in a fixed order."""
+    found = [read_json(path) for path in (folder / "runs").glob(f"*/{RECORD}")]
+    budgets = list(BUDGETS)
+    return sorted(found, key=lambda r: (budgets.index(r["budget"]), r["seed"], variants.index(r["variant"])))
+
+
 def _load_plan(folder: Path, base: Settings, variants: list[str], chosen: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return settings and measured step costs, from the folder if it holds the same ablation."""
-    path = folder / "plan.jsonl"
+    path = folder / "plan.json"
     stated = {"settings": base.as_dict() | {"seed": 0}, "variants": variants}
-    found = _read_lines(path)
-    if found:
-        if {name: found[0].get(name) for name in stated} != stated:
-            raise DataError(f"{folder} holds an ablation of other settings or variants: choose another folder")
-        return found[0]
-    plan = stated | {"costs": step_costs(chosen)}
-    write_lines(path, [plan])
-    return plan
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
-        return []
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}): delete it and run the ablation again") from error
+        costs = step_costs(chosen)
+        if not path.exists():  # another process may have been quicker: all of an ablation's runs go by the same costs
+            write_json(path, stated | {"costs": costs})
+    plan = read_json(path)
+    if {name: plan.get(name) for name in stated} != stated:
+        raise DataError(f"{folder} holds an ablation of other settings or variants: choose another folder")
+    return plan

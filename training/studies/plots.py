@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...runtime.errors import MissingExtraError
 from ...runtime.files import write_bytes
-from .results import Row, accuracy_of
+from .results import BUDGETS, Row, paired_gains
 
 __all__ = ["plot_ablation", "plot_embeddings"]
 
@@ -38,22 +38,17 @@ def plot_ablation(rows: Sequence[Row], records: Sequence[Mapping[str, Any]], pat
     budgets = list(dict.fromkeys(row.budget for row in rows))
     figure, axes = _figure(len(budgets), 1.5 + 4 * len(budgets), 3.6)
     baseline = rows[0].variant
-    truth = {r["seed"]: accuracy_of(r) for r in records if r["variant"] == baseline}
     for axis, budget in zip(axes, budgets, strict=True):
         shown = [row for row in rows if row.budget == budget and row.variant != baseline]
         for place, row in enumerate(shown):
             error = None if np.isnan(row.gain_error) else [[row.gain_error], [row.gain_error]]
             axis.errorbar([place], [row.gain], yerr=error, fmt="o", color="C0", capsize=4)
-            dots = [
-                accuracy_of(r) - truth[r["seed"]]
-                for r in records
-                if (r["variant"], r["budget"]) == (row.variant, budget)
-            ]
+            dots = paired_gains(records, baseline, row.variant, budget)
             axis.plot([place + 0.15] * len(dots), dots, ".", color="0.6")
         axis.axhline(0, color="0.3", linewidth=0.8)
         axis.set_xticks(range(len(shown)), [row.variant for row in shown], rotation=20, ha="right")
         axis.set_xlim(-0.5, len(shown) - 0.5)
-        axis.set_title(f"equal {budget}")
+        axis.set_title(f"equal {BUDGETS[budget]}")
         axis.set_ylabel(f"gain over {baseline}, points")
     _save(figure, path)
 

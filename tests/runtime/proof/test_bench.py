@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 
 from latentbit.runtime.__main__ import main
-from latentbit.runtime.errors import CheckFailed, ConfigError
+from latentbit.runtime.errors import CheckFailed, ConfigError, DataError, ModelError
 from latentbit.runtime.proof import timing
 from latentbit.runtime.proof.bench import bench, random_feeds
+from latentbit.runtime.proof.quantizing import plain_form
 from latentbit.runtime.proof.report import Times
 from latentbit.runtime.proof.timing import interleaved, times
 from latentbit.runtime.session.profile import chrome_trace, summed
 from latentbit.runtime.session.session import InferenceSession
 
-from ...support.graphs import chain
+from ...support.graphs import GraphMaker, chain
+from ...support.references import write_own_reference
 
 
 def test_a_profile_has_every_step() -> None:
@@ -53,8 +55,37 @@ def test_bench_times_every_engine() -> None:
         (ours,) = (each for each in report.results if (each.engine, each.threads) == ("latentbit", row.threads))
         assert row.ratio == row.times.median / ours.times.median
     rows = report.to_json()["results"]
-    assert list(rows[0]) == ["engine", "threads", "median", "p95", "best", "ratio"]
+    assert list(rows[0]) == ["engine", "threads", "median", "p95", "best", "ratio", "accuracy"]
     assert json.loads(json.dumps(report.to_json()))["runs"] == 3
+
+
+def test_the_float_original_stands_beside_its_model(tmp_path: Path) -> None:
+    data = chain().SerializeToString()
+    inputs = GraphMaker().floats(130, 12, 8, 8)
+    write_own_reference(data, inputs, tmp_path / "reference.npz")
+    (tmp_path / "float.onnx").write_bytes(plain_form(data))  # the same network with float weights
+    report = bench(
+        data, peers=[], threads=[1, 2], runs=2, original=tmp_path / "float.onnx", reference=tmp_path / "reference.npz"
+    )
+    engines = ("latentbit", "original fp32", "original int8")
+    assert [(row.engine, row.threads) for row in report.results] == [(name, n) for n in (1, 2) for name in engines]
+    for row in report.results:
+        assert row.accuracy is not None
+        assert row.accuracy == 1 if row.engine != "original int8" else 0 <= row.accuracy <= 1
+    without = bench(data, peers=[], runs=1, original=plain_form(data))
+    assert [row.accuracy for row in without.results] == [None] * 3
+
+
+def test_an_original_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    data = chain().SerializeToString()
+    with pytest.raises(ModelError, match="does not run on the model's input"):
+        bench(data, peers=[], runs=1, original=plain_form(chain(channels=16).SerializeToString()))
+    write_own_reference(data, GraphMaker().floats(4, 12, 8, 8), tmp_path / "reference.npz")
+    with np.load(tmp_path / "reference.npz") as file:
+        arrays = {name: value for name, value in file.items() if name != "labels"}
+    np.savez(tmp_path / "reference.npz", **arrays)
+    with pytest.raises(DataError, match="no class numbers"):
+        bench(data, peers=[], runs=1, reference=tmp_path / "reference.npz")
 
 
 def test_engines_run_by_turns_and_the_warm_up_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:

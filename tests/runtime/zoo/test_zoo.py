@@ -166,6 +166,16 @@ def test_a_wrong_name_on_the_command_line_is_one_line(capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == "error: the zoo has no model 'digit': did you mean 'digits'?\n"
 
 
+def test_the_first_success_needs_no_image_and_no_training(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("PIL.Image", reason="needs the extra images")
+    assert main(["classify", "zoo:digits", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert Path(said["image"]) == catalogue.FOLDER / "digits.png"
+    assert said["top"][0][0] == "2"
+    assert main(["classify", "zoo:cifar10_resnet20"]) == 2
+    assert "comes with no image to try it on" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", SAMPLED)
 def test_classify_names_what_is_on_the_stored_images(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -19,8 +19,9 @@ from latentbit.training.handover.pixels import Pixels
 from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RSign
 from latentbit.training.layers.regularisers import REGULARISERS
 from latentbit.training.layers.signs import weight_scale
+from latentbit.training.layers.stages import bake, set_real_weights
 from latentbit.training.layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
-from latentbit.training.layers.weights import bake, choose_weights, set_real_weights
+from latentbit.training.layers.weights import choose_weights
 
 from ...support.deployed import answers, folded
 
@@ -97,6 +98,11 @@ def test_real_weights_are_refused_by_name(tmp_path: Path) -> None:
     net = network()
     set_real_weights(net, True)
     with pytest.raises(UnsupportedError, match=r"2: its weights are not α·sign\(W\) \(real=True\).*bake"):
+        export_onnx(net, torch.zeros(1, 2, 3, 3), tmp_path / "m.onnx")
+    bake(net)
+    export_onnx(net, torch.zeros(1, 2, 3, 3), tmp_path / "m.onnx")
+    set_real_weights(net, True, activations=True)
+    with pytest.raises(UnsupportedError, match=r"1: it computes hardtanh in the place of signs \(real=True\); bake"):
         export_onnx(net, torch.zeros(1, 2, 3, 3), tmp_path / "m.onnx")
     bake(net)
     export_onnx(net, torch.zeros(1, 2, 3, 3), tmp_path / "m.onnx")

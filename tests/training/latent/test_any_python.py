@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from latentbit.runtime.errors import ConfigError, DataError, UnsupportedError
 from latentbit.training.latent.objectives import build_objective
 from latentbit.training.layers.binary import BinaryConv2d, RPReLU, RSign
-from latentbit.training.layers.weights import choose_weights, set_real_weights
+from latentbit.training.layers.stages import set_real_weights
+from latentbit.training.layers.weights import choose_weights
 from latentbit.training.models.binarize import binarize
 from latentbit.training.models.blocks import BinaryBlock
 from latentbit.training.settings import Settings
@@ -56,6 +57,10 @@ def detection(outputs: Any, targets: Any) -> Tensor:
     return found
 
 
+def between(outputs: Any, taught: Any) -> Tensor:
+    return F.mse_loss(outputs["boxes"], taught["boxes"])
+
+
 def data(count: int = 16) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(1)
     labels = torch.arange(count) % 4
@@ -72,11 +77,11 @@ def ours() -> Any:
     return binarize(Theirs(), fresh(data()[0]))
 
 
-@pytest.mark.parametrize("variant", ["none", "L1", "L2", "L3", "L4", "L5"])
+@pytest.mark.parametrize("variant", ["none", "L1", "L2", "L3", "L4", "L5", "L6"])
 def test_a_binarized_network_of_ordinary_python_trains(variant: str) -> None:
     network, (inputs, targets) = ours(), data()
     settings = Settings(latent=variant, fade=1.0)
-    objective = build_objective(network, settings, detection, distance=lambda a, b: F.mse_loss(a["boxes"], b["boxes"]))
+    objective = build_objective(network, settings, detection, between)
     optimizer = torch.optim.Adam(objective.train().parameters(), 1e-2)
     losses = []
     for step in range(25):
@@ -97,12 +102,12 @@ def test_a_binarized_network_of_ordinary_python_trains(variant: str) -> None:
             assert torch.equal(value, network.eval()(*fresh(inputs))[name])
 
 
-@pytest.mark.parametrize("variant", ["L1", "L2", "L4", "L5"])
+@pytest.mark.parametrize("variant", ["L1", "L2", "L4", "L5", "L6"])
 def test_outputs_are_the_bare_networks_and_inputs_changed_in_place_are_changed_once(variant: str) -> None:
     network, (inputs, targets) = ours().train(), data()
     bare, given = copy.deepcopy(network), fresh(inputs)
     expected = bare(*fresh(inputs))
-    _, outputs = build_objective(network, Settings(latent=variant), detection)(given, targets)
+    _, outputs = build_objective(network, Settings(latent=variant), detection, between)(given, targets)
     assert all(torch.equal(outputs[name], expected[name]) for name in expected)
     assert torch.equal(given[0], inputs[0] - 0.5)
     for name, value in bare.named_buffers():
@@ -210,10 +215,10 @@ def test_layers_with_a_forward_of_their_own() -> None:
         build_objective(network, Settings(latent="L1"))
 
 
-@pytest.mark.parametrize("variant", ["L1", "L2", "L3", "L4", "L5"])
+@pytest.mark.parametrize("variant", ["L1", "L2", "L3", "L4", "L5", "L6"])
 def test_a_deep_copy_has_a_branch_of_its_own(variant: str) -> None:
     network, (inputs, targets) = ours(), data()
-    objective = build_objective(network, Settings(latent=variant), detection).train()
+    objective = build_objective(network, Settings(latent=variant), detection, between).train()
     objective.set_progress(0.3, 1)
     objective(fresh(inputs), targets)[0].backward()
     other = copy.deepcopy(objective)

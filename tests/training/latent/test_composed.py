@@ -136,13 +136,13 @@ def test_two_streams_are_two_networks_of_one_weight(chosen: list[str], blocks: i
 
 
 @settings(max_examples=10, deadline=None)
-@given(ways, st.integers(1, 3), pads, st.sampled_from(["L1", "L2", "L3", "L4", "L5"]))
+@given(ways, st.integers(1, 3), pads, st.sampled_from(["L1", "L2", "L3", "L4", "L5", "L6"]))
 def test_values_are_the_bare_networks_and_deletion_leaves_it(
     chosen: list[str], blocks: int, pad_value: int, variant: str
 ) -> None:
     network, (images, labels) = made(chosen, blocks, pad_value, 0), data(0)
     bare = copy.deepcopy(network)
-    objective = build_objective(network, Settings(latent=variant, fade=0.5), task).train()
+    objective = build_objective(network, Settings(latent=variant, fade=0.5), task, far).train()
     optimizer = torch.optim.SGD(objective.parameters(), 1e-2)
     for step, progress in enumerate((0.0, 0.9)):
         objective.set_progress(progress, step)

@@ -106,7 +106,7 @@ def test_streams_have_their_own_batch_norm_statistics() -> None:
     assert {int(norm.num_batches_tracked) for norm in (*norms, network.stem[1], network.blocks[0].norm)} == {1}
 
 
-@pytest.mark.parametrize("variant", ["none", "L1", "L2", "L3", "L4", "L5"])
+@pytest.mark.parametrize("variant", ["none", "L1", "L2", "L3", "L4", "L5", "L6"])
 def test_deleting_the_branch_leaves_identical_logits(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network, (images, labels) = small(), batch()
     objective = build_objective(network, Settings(latent=variant))

@@ -153,7 +153,7 @@ def strengths(objective: Objective, progress: float) -> list[float]:
 
 def test_only_variants_that_stop_using_parameters_say_so() -> None:
     used = {name: build_objective(small(), Settings(latent=name)).leaves_unused for name in OBJECTIVES}
-    assert used == {"none": False, "L1": False, "L2": False, "L3": True, "L4": False, "L5": True}
+    assert used == {"none": False, "L1": False, "L2": False, "L3": True, "L4": False, "L5": True, "L6": False}
     assert build_objective(small(), Settings(latent="L1", latent_every=2)).leaves_unused
     assert build_objective(small(), Settings(latent="L2", latent_until=0.5)).leaves_unused
     assert not build_objective(small(), Settings(latent="none", latent_every=2)).leaves_unused
@@ -180,7 +180,7 @@ def test_ramps_raise_the_weights_from_zero() -> None:
     assert strengths(objective, 0.75) == pytest.approx([2.0, 1.0, 0.4])
 
 
-@pytest.mark.parametrize("variant", ["L1", "L2", "L5"])
+@pytest.mark.parametrize("variant", ["L1", "L2", "L5", "L6"])
 def test_a_stream_on_part_of_the_batch_reads_its_first_rows(variant: str) -> None:
     network, (images, labels) = small(), batch()
     objective = build_objective(network, Settings(latent=variant, latent_share=0.5)).train()

@@ -10,7 +10,8 @@ from torch import nn
 from latentbit.runtime.errors import ConfigError
 from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, set_progress
 from latentbit.training.layers.regularisers import REGULARISERS, find_regulariser, recu, standardise
-from latentbit.training.layers.weights import bake, choose_weights, set_real_weights
+from latentbit.training.layers.stages import bake, set_real_weights
+from latentbit.training.layers.weights import choose_weights
 from latentbit.training.models.catalogue import build_model
 
 

@@ -11,6 +11,7 @@ from latentbit.runtime.errors import ConfigError
 from latentbit.training.latent.objectives import build_objective
 from latentbit.training.latent.supervision import distillation
 from latentbit.training.layers.binary import BinaryConv2d, RSign
+from latentbit.training.layers.stages import set_real_weights
 from latentbit.training.loop.averages import MovingAverage
 from latentbit.training.loop.loading import load_network
 from latentbit.training.loop.optimize import build_optimizer
@@ -136,6 +137,58 @@ def test_two_stages_binarise_weights_and_start_the_schedule_again() -> None:
     assert not any(m.real for m in found.network.modules() if isinstance(m, BinaryConv2d))
 
 
+def test_a_float_network_becomes_binary_activations_first() -> None:
+    found = run(float_until=0.25, real_weight_until=0.5, weight_decay=0.1, schedule="linear", learning_rate=0.01)
+    found.objective.train()
+    sign, layer = found.network.blocks[0].sign, found.network.blocks[0].conv
+    steps = found.settings.epochs * found.batches.steps
+    assert steps % 4 == 0, "the stages begin at whole steps, or the rates below are others"
+    seen = []
+    for step in (0, steps // 4 - 1, steps // 4, steps // 2 - 1, steps // 2, steps - 1):
+        found.train_step(ROWS, step)
+        group = found.optimizer.param_groups[0]
+        left = round(group["lr"] / 0.01, 4)
+        seen.append((sign.real, layer.real, left, group["weight_decay"]))
+    short, long = round(4 / steps, 4), round(2 / steps, 4)
+    assert seen == [
+        (True, True, 1.0, 0.1),
+        (True, True, short, 0.1),
+        (False, True, 1.0, 0.1),
+        (False, True, short, 0.1),
+        (False, False, 1.0, 0.0),
+        (False, False, long, 0.0),
+    ]
+    assert {int(state["step"]) for state in found.optimizer.state.values()} == {2}
+    found.close()
+    assert not any(m.real for m in found.network.modules() if isinstance(m, BinaryConv2d | RSign))
+
+
+def test_a_float_stage_computes_hardtanh_and_the_weights_themselves() -> None:
+    found = run(float_until=0.5, latent="L1", phi="hardtanh", latent_every=2)
+    found.objective.train()
+    found.train_step(ROWS, 0)
+    images, _ = found.batches.get(ROWS, 0)
+    # The latent stream with φ = hardtanh is the same float network with norms of its own: with its norms they agree.
+    pairs = dict(found.objective.latent.named_modules())
+    for path, norm in found.network.named_modules():
+        if isinstance(norm, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):
+            norm.load_state_dict(pairs[path].state_dict())
+    found.objective.eval()
+    floats = found.network(images)
+    assert torch.allclose(floats, found.objective.latent_logits(images), atol=1e-6)
+    found.close()
+    assert not torch.allclose(found.network(images), floats, atol=1e-2), "binary from now on"
+
+
+def test_stages_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"real_weight_until = 0\.3 has passed when train\.float_until = 0\.3 ends"):
+        Settings(float_until=0.3, real_weight_until=0.3)
+    with pytest.raises(ConfigError, match="another latent variant than L4"):
+        Settings(float_until=0.3, latent="L4")
+    with pytest.raises(ConfigError, match="real activations need real weights"):
+        set_real_weights(torch.nn.Sequential(RSign(1)), False, activations=True)
+
+
 def test_estimators_and_regulariser_are_chosen_by_name(tmp_path: Path) -> None:
     found = run(activation_estimator="ede", weight_estimator="reste", weight_regulariser="recu")
     assert {m.estimator for m in found.network.modules() if isinstance(m, RSign)} == {"ede"}
@@ -168,7 +221,7 @@ def test_a_teacher_replaces_its_share_of_the_loss(tmp_path: Path) -> None:
     assert all(torch.equal(value, before[name]) for name, value in found.teacher.state_dict().items())
 
 
-@pytest.mark.parametrize("latent", ["L1", "L3", "L4", "L5"])
+@pytest.mark.parametrize("latent", ["L1", "L3", "L4", "L5", "L6"])
 def test_a_teacher_works_beside_every_variant(latent: str, tmp_path: Path) -> None:
     folder = train(out=tmp_path, latent="none", **QUICK | {"epochs": 1}).folder
     found = run(teacher=str(folder), teacher_weight=0.5, latent=latent)

@@ -174,6 +174,16 @@ def test_a_corrupt_checkpoint_is_named(tmp_path: Path) -> None:
         train(out=tmp_path, **QUICK)
 
 
+@pytest.mark.parametrize("values", [{}, {"settings": 7}, {"settings": {}, "step": []}])
+def test_a_checkpoint_that_holds_something_else_is_named_or_not_resumed(values: dict[str, Any], tmp_path: Path) -> None:
+    checkpoints.save_tensors(tmp_path / "checkpoint.pt", values)
+    if isinstance(values.get("settings"), dict):  # of other settings: trained anew
+        assert train(out=tmp_path, **QUICK).folder == tmp_path
+        return
+    with pytest.raises(DataError, match=r"checkpoint.pt does not fit this training .*: delete it and train again"):
+        train(out=tmp_path, **QUICK)
+
+
 def test_loading_from_an_empty_folder_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"network\.json is missing"):
         load_network(tmp_path)

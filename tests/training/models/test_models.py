@@ -47,7 +47,7 @@ def test_network_is_as_binary_as_it_says(
     assert sum(isinstance(m, BinaryLinear) for m in network.modules()) == dense
 
 
-@pytest.mark.parametrize("variant", ["L1", "L2", "L3", "L4", "L5"])
+@pytest.mark.parametrize("variant", ["L1", "L2", "L3", "L4", "L5", "L6"])
 @pytest.mark.parametrize("name", ["resnet8", "vgg_small"])
 def test_every_variant_trains_networks_with_and_without_shortcuts(name: str, variant: str) -> None:
     torch.manual_seed(0)

@@ -11,11 +11,12 @@ from torch import nn
 
 from latentbit.runtime.errors import ConfigError, DataError, UnsupportedError
 from latentbit.training.loop.trainer import load_network, train
+from latentbit.training.settings import Settings
 from latentbit.training.studies import ablation
 from latentbit.training.studies.ablation import ablate, parse_variant
 from latentbit.training.studies.results import render, summarise
 from latentbit.training.studies.separability import features_of, lda_trace, separability
-from latentbit.training.studies.stepcost import step_costs
+from latentbit.training.studies.stepcost import phases, step_costs
 
 QUICK: dict[str, Any] = {"epochs": 2, "width": 4, "batch_size": 256, "threads": 1}
 
@@ -79,6 +80,59 @@ def test_an_ablation_pairs_seeds_and_resumes(tmp_path: Path, monkeypatch: pytest
         ablate(variants=["none", "L1"], seeds=[0], out=tmp_path, **QUICK | {"epochs": 3})
 
 
+def test_processes_with_other_seeds_work_in_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second process finishes all of its runs while the first one is in its own: both are in the result of each."""
+    monkeypatch.setattr(ablation, "step_costs", lambda variants: {"none": 1.0, "L1": 2.0})
+    arguments: dict[str, Any] = {"variants": ["none", "L1"], "out": tmp_path, "equal_compute": False, **QUICK}
+    seen: list[str] = []
+
+    def other_process(label: str, event: Any) -> None:
+        if not seen:
+            ablate(seeds=[1], progress=lambda label, p: seen.append(label), **arguments)
+
+    result = ablate(seeds=[0], progress=other_process, **arguments)
+    assert set(seen) == {"none (epochs, seed 1)", "L1 (epochs, seed 1)"}
+    assert [(r["variant"], r["seed"]) for r in result.records] == [("none", 0), ("L1", 0), ("none", 1), ("L1", 1)]
+    lines = [json.loads(line) for line in (tmp_path / "ablation.jsonl").read_text().splitlines()]
+    assert lines == list(result.records)
+
+
+def test_a_killed_run_of_an_ablation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ablation, "step_costs", lambda variants: {"none": 1.0, "L1": 2.0})
+    arguments: dict[str, Any] = {"variants": ["none", "L1"], "seeds": [0], "equal_compute": False, **QUICK}
+
+    def kill(label: str, event: Any) -> None:
+        if label.startswith("L1") and event.epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ablate(out=tmp_path / "killed", progress=kill, **arguments)
+    epochs: list[tuple[str, int]] = []
+    again = ablate(out=tmp_path / "killed", progress=lambda label, e: epochs.append((label, e.epoch)), **arguments)
+    assert set(epochs) == {("L1 (epochs, seed 0)", 1)}, "neither the finished run nor the first epoch was repeated"
+    whole = ablate(out=tmp_path / "whole", **arguments)
+    assert [r["test_accuracy"] for r in again.records] == [r["test_accuracy"] for r in whole.records]
+
+
+def test_the_control_of_convergence_trains_all_for_half_as_long_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ablation, "step_costs", lambda variants: {"none": 1.0, "L1": 2.0})
+    result = ablate(variants=["none", "L1"], seeds=[0, 1], out=tmp_path, equal_compute=False, longer=True, **QUICK)
+    assert [(r.variant, r.budget, r.epochs) for r in result.rows] == [
+        ("none", "epochs", 2),
+        ("L1", "epochs", 2),
+        ("none", "longer", 3),
+        ("L1", "longer", 3),
+    ]
+    found = {(r["variant"], r["budget"], r["seed"]): 100 * r["test_accuracy"] for r in result.records}
+    own = [found["none", "longer", s] - found["none", "epochs", s] for s in (0, 1)]
+    assert result.rows[2].gain == pytest.approx(np.mean(own)), "the baseline is compared with its own shorter run"
+    gains = [found["L1", "longer", s] - found["none", "longer", s] for s in (0, 1)]
+    assert result.rows[3].gain == pytest.approx(np.mean(gains)), "a variant with the baseline that trained as long"
+    assert "| none | 1.5 × epochs | 2 | 3 |" in result.table
+
+
 def test_an_ablation_on_held_out_data_reports_validation(tmp_path: Path) -> None:
     settings = QUICK | {"epochs": 1, "holdout": 0.1}
     result = ablate(variants=["none", "learning_rate=0.02"], seeds=[0], out=tmp_path, equal_compute=False, **settings)
@@ -111,6 +165,17 @@ def test_step_costs_are_relative_to_the_first() -> None:
     costs = step_costs({"none": base, "L1": base | {"latent": "L1"}})
     assert costs["none"] == 1.0
     assert costs["L1"] > 1.1
+
+
+def test_step_costs_are_those_of_the_whole_schedule() -> None:
+    """A stream in a part of the schedule costs that part, wherever it lies."""
+    assert phases(Settings(latent="L1", latent_from=0.6, real_weight_until=0.5)) == [(0, 0.5), (0.5, 0.6), (0.6, 1)]
+    assert phases(Settings(latent="L5", fade=0.7)) == [(0, 0.7), (0.7, 1)]
+    base = {"width": 8, "batch_size": 64, "latent": "L1"}
+    late, early = base | {"latent_from": 0.8}, base | {"latent_until": 0.2}
+    costs = step_costs({"none": base | {"latent": "none"}, "L1": base, "late": late, "early": early})
+    for name in ("late", "early"):
+        assert costs[name] == pytest.approx(1 + 0.2 * (costs["L1"] - 1), abs=0.2)
 
 
 def test_lda_trace_grows_with_the_distance_between_classes() -> None:

@@ -1,6 +1,10 @@
 """docs/results.md against its logs: every table there is what the stored runs give."""
 
+import html
 import json
+import re
+import runpy
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,6 +27,41 @@ def test_the_table_of_a_log_stands_in_the_results(log: Path) -> None:
     page = (DOCS / "results.md").read_text(encoding="utf-8")
     assert render(summarise(records, variants, budgets)) in page
     assert log.name in page
+
+
+def test_the_page_and_its_chart_are_what_the_logs_say() -> None:
+    tool = runpy.run_path(str(DOCS.parent / "tools" / "write_results.py"))
+    again = "python tools/write_results.py"
+    page = tool["PAGE"].read_text(encoding="utf-8")
+    assert tool["filled"](page) == page, again
+    assert set(tool["index"]()) == {log.stem for log in LOGS}, "a line of index.toml for each log"
+    picture = tool["PICTURE"].read_text(encoding="utf-8")
+    shown = Counter(html.unescape(text).strip() for text in re.findall(r"<text[^>]*>([^<]*)</text>", picture))
+    wanted: Counter[str] = Counter()
+    for title, rows in tool["compared"]().items():
+        wanted[title] += 1
+        wanted.update(tool["gain"](rows["L1", budget]) for budget in tool["SERIES"] if ("L1", budget) in rows)
+    assert len(wanted) > 5
+    assert wanted <= shown, again
+    figures = Counter({text: count for text, count in shown.items() if " ± " in text and text[0] in "+-"})
+    assert figures <= wanted, again
+
+
+def test_a_log_without_a_section_of_its_own_is_listed_with_its_command() -> None:
+    tool = runpy.run_path(str(DOCS.parent / "tools" / "write_results.py"))
+    page = tool["PAGE"].read_text(encoding="utf-8")
+    name = next(iter(tool["index"]()))
+    entry = {"title": "A title", "command": "pipeline ablate x.toml"}
+    tool["others"].__globals__["index"] = lambda: {name: entry}
+    assert tool["others"](page) == ""
+    listed = tool["others"](page.replace(f"<!-- results {name} -->", ""))
+    for part in (
+        "### A title",
+        f"results/{name}.jsonl",
+        "    pipeline ablate x.toml",
+        render(tool["rows_of"](name)).strip(),
+    ):
+        assert part in listed
 
 
 @pytest.mark.parametrize("log", LOGS, ids=lambda path: path.stem)
