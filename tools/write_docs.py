@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
-PAGES = tuple(ROOT / "docs" / f"{name}.md" for name in ("performance", "measurements", "results"))
+PAGES = tuple(ROOT / "docs" / f"{name}.md" for name in ("convert", "performance", "measurements", "results"))
 
 
 def filled(text: str) -> str:

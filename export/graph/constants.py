@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from ...runtime.errors import ModelError
 from ...runtime.operators import STANDARD_DOMAINS
 
 __all__ = ["Constants", "add_constant", "fold_constants", "free_name"]
@@ -50,30 +51,40 @@ class Constants:
         """Return the array of a value, None where it depends on an input of the graph (or is no value at all)."""
         if value is None:
             return None
-        if value not in self._known:
-            self._known[value] = self._compute(value)
+        waiting, entered = [value], {value}
+        while waiting:  # no recursion: a graph may be thousands of nodes deep
+            last = waiting[-1]
+            before = self._needed(last)
+            if before is None:
+                self._known.setdefault(last, None)
+                waiting.pop()
+            elif before in entered:
+                raise ModelError(f"value {before.name} is computed from itself; export the model again")
+            else:
+                waiting.append(before)
+                entered.add(before)
         return self._known[value]
 
-    def _compute(self, value: ir.Value) -> NDArray[Any] | None:
-        if value.is_graph_input():  # an initializer that is also an input can be overridden by the caller
+    def _needed(self, value: ir.Value) -> ir.Value | None:
+        """Settle a value, or return an operand that has to be settled before."""
+        node = value.producer()
+        if value in self._known or value.is_graph_input():  # an initializer that is an input can be overridden
             return None
         if value.const_value is not None:
-            return np.asarray(value.const_value.numpy())
-        node = value.producer()
-        if node is None or node.domain not in STANDARD_DOMAINS or node.op_type in _RANDOM:
+            self._known[value] = np.asarray(value.const_value.numpy())
             return None
-        if any(
-            attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-            for attribute in node.attributes.values()
-        ):
+        if node is None or node.domain not in STANDARD_DOMAINS or node.op_type in _RANDOM or _has_body(node):
             return None
-        arrays = [None if entry is None else self.get(entry) for entry in node.inputs]
-        if any(array is None and entry is not None for array, entry in zip(arrays, node.inputs, strict=True)):
-            return None
-        results = self._run(node, arrays)
-        for output, result in zip(node.outputs, results, strict=False):
+        arrays: list[NDArray[Any] | None] = []
+        for entry in node.inputs:
+            if entry is not None and entry not in self._known:
+                return entry
+            if entry is not None and self._known[entry] is None:
+                return None
+            arrays.append(None if entry is None else self._known[entry])
+        for output, result in zip(node.outputs, self._run(node, arrays), strict=False):
             self._known[output] = result
-        return self._known[value]
+        return None
 
     def _run(self, node: ir.Node, arrays: list[NDArray[Any] | None]) -> list[NDArray[Any] | None]:
         feeds = {str(entry.name): array for entry, array in zip(node.inputs, arrays, strict=True) if entry is not None}
@@ -84,6 +95,10 @@ class Constants:
         except Exception:  # an operator that onnx.reference has not, or operands that do not fit: not known here
             return [None] * len(node.outputs)
         return [np.asarray(result) if isinstance(result, np.ndarray | np.generic) else None for result in results]
+
+
+def _has_body(node: ir.Node) -> bool:
+    return any(entry.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for entry in node.attributes.values())
 
 
 def fold_constants(model: ir.Model, select: Callable[[ir.Node, NDArray[Any]], bool]) -> None:

@@ -226,3 +226,14 @@ def test_the_scale_of_a_bipolar_quantiser_in_another_type(elem: int, tmp_path: P
     g.constants.append(helper.make_tensor("s", elem, [], [2]))
     y = g("Conv", g("BipolarQuant", "x", "s", domain=GENERAL), g.constant(WEIGHT))
     np.testing.assert_array_equal(run(packed(g.model(y, 4), tmp_path), X), 2 * run(plain(), X))
+
+
+def test_a_network_of_thousands_of_nodes(tmp_path: Path) -> None:
+    """What is constant is found without recursion, however deep the graph."""
+    g = Source([1, 4, 6, 6])
+    y = "x"
+    for _ in range(2000):
+        y = g("Softmax", y, axis=1)
+    y = g("Conv", y, g.constant(WEIGHT))
+    (layer,) = convert(g.save(tmp_path / "s.onnx", y, 4), tmp_path / "t.onnx").layers
+    assert layer.form == "weight-only"
