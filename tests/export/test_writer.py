@@ -11,9 +11,12 @@ import onnx_ir as ir
 import pytest
 from onnx import helper
 
-from latentbit.export import export_onnx
+from latentbit.export import convert, export_onnx
+from latentbit.runtime import InferenceSession
 from latentbit.runtime.errors import ConfigError, ModelError, StorageError, UnsupportedError
+from latentbit.runtime.session.self_test import KEY
 
+from ..support import fuzz
 from ..support.graph import Graph
 
 
@@ -34,6 +37,20 @@ def test_metadata_is_json(tmp_path: Path) -> None:
     assert json.loads(properties["latentbit.labels"]) == ["ä", "b"]
     assert json.loads(properties["latentbit.metrics"]) == {"folded": 0.5}
     assert json.loads(properties["latentbit.format_version"]) == 1
+
+
+def test_a_file_with_packed_layers_carries_a_self_test_and_keeps_no_old_one(tmp_path: Path) -> None:
+    model = fuzz.plain()
+    helper.set_model_props(model, {KEY: "of another file"})
+    path = export_onnx(ir.from_proto(model), None, tmp_path / "packed.onnx")
+    found = InferenceSession(path).self_test()
+    assert found is not None
+    assert (found.layers, found.outputs) == (4, 1)
+    plain = export_onnx(ir.from_proto(model), None, tmp_path / "plain.onnx", plain=True)
+    assert KEY not in {p.key for p in onnx.load(plain).metadata_props}
+    again = tmp_path / "again.onnx"
+    convert(plain, again)
+    assert InferenceSession(again).self_test() == found
 
 
 def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -43,60 +43,12 @@ from latentbit.training.loop.loading import load_network
 from latentbit.training.models.catalogue import build_model
 
 from . import fuzz
+from .altering import VALUES, Random, bytes_changed, changed, json_changed, pick
 from .hunt import hunt, say
 
 __all__ = ["KINDS"]
 
 DATA = Path(__file__).resolve().parents[1] / "data"
-_VALUES: tuple[Any, ...] = (
-    *(None, True, False, -1, 0, 1, 7, 2**31, 2**70, -0.5, 1e308, float("nan"), float("inf"), "", "x", "../../x", "ä\0"),
-    *([], [1], ["a", None], {}, {"a": 1}, {"": {"": []}}, [[[[]]]], "9" * 5000),
-)
-Random = np.random.Generator
-
-
-def _pick(rng: Random, values: Any) -> Any:
-    return values[int(rng.integers(len(values)))]
-
-
-def bytes_changed(data: bytes, rng: Random) -> bytes:
-    """Return other bytes: some replaced, cut off, put in, or nested far too deep."""
-    found, choice = bytearray(data), rng.random()
-    if choice < 0.15:
-        return bytes(found[: int(rng.integers(len(found) + 1))])
-    if choice < 0.25:
-        place = int(rng.integers(len(found) + 1))
-        return bytes(found[:place] + rng.bytes(int(rng.integers(1, 40))) + found[place:])
-    if choice < 0.28:
-        return _pick(rng, (b"[", b'{"a":', b"a = [")) * 100_000
-    for place in rng.integers(0, max(1, len(found)), rng.integers(1, 5)):
-        if found:
-            found[place] = rng.integers(0, 256)
-    return bytes(found)
-
-
-def changed(value: Any, rng: Random) -> Any:
-    """Return a JSON value in which one place holds another kind of thing, or nothing."""
-    inner = (
-        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
-    )
-    if not inner or rng.random() < 0.15:
-        return _pick(rng, _VALUES)
-    key, old = _pick(rng, inner)
-    copy = value.copy()
-    if rng.random() < 0.1:
-        del copy[key]
-    elif isinstance(copy, dict) and rng.random() < 0.1:
-        copy[_pick(rng, ("new", "", "config", "train", str(key) + "s"))] = copy.pop(key)
-    else:
-        copy[key] = changed(old, rng)
-    return copy
-
-
-def _json(data: bytes | str, rng: Random) -> bytes:
-    if rng.random() < 0.3:
-        return bytes_changed(data.encode() if isinstance(data, str) else data, rng)
-    return json.dumps(changed(json.loads(data), rng)).encode()
 
 
 def bundle(rng: Random, folder: Path) -> None:
@@ -113,7 +65,7 @@ def bundle(rng: Random, folder: Path) -> None:
             other = changed(entries, rng)
             files[MANIFEST] = manifest_bytes(other if isinstance(other, dict) else {"files": other})
         if rng.random() < 0.2:
-            files[_pick(rng, ("../up", "a/b/c", MANIFEST + "x", "kernels/x86-64-v4.so", "requirements.txt"))] = b"x"
+            files[pick(rng, ("../up", "a/b/c", MANIFEST + "x", "kernels/x86-64-v4.so", "requirements.txt"))] = b"x"
         with zipfile.ZipFile(path, "w") as archive:
             for name, data in files.items():
                 archive.writestr(name, data)
@@ -130,7 +82,7 @@ def reference(rng: Random, folder: Path) -> None:
         path.write_bytes(bytes_changed(data, rng))
     else:
         arrays = dict(np.load(io.BytesIO(data)))
-        name = _pick(rng, list(arrays))
+        name = pick(rng, list(arrays))
         array, choice = arrays.pop(name), int(rng.integers(8))
         others: tuple[Callable[[], Any], ...] = (
             lambda: array[:-1] if array.ndim else array, lambda: array.astype(np.complex64), lambda: array[None],
@@ -138,7 +90,7 @@ def reference(rng: Random, folder: Path) -> None:
             lambda: np.full_like(array, np.nan) if array.dtype.kind == "f" else array * 0,
         )  # fmt: skip
         if choice < len(others):
-            arrays[_pick(rng, (name, name, "signs/" + name, "metric/a", "targets/b"))] = others[choice]()
+            arrays[pick(rng, (name, name, "signs/" + name, "metric/a", "targets/b"))] = others[choice]()
         np.savez(path, **arrays)
     load_reference(path)
     check_bundle(folder, oracle_samples=1, latency_runs=1)
@@ -153,12 +105,12 @@ def _bundled() -> bytes:
 def metadata(rng: Random, folder: Path) -> None:
     """What a model says of itself, read by all that reads it."""
     model = onnx.load_from_string(zoo.path("digits").read_bytes())
-    entry = _pick(rng, model.metadata_props)
+    entry = pick(rng, model.metadata_props)
     known = {"latentbit.task": '{"metric": "m", "trained": {"a": 1.0}, "folded": {"a": 0.5}}'}
     if rng.random() < 0.2:
-        entry.key, entry.value = _pick(rng, list(known.items()))
+        entry.key, entry.value = pick(rng, list(known.items()))
     with contextlib.suppress(ValueError):
-        entry.value = _json(entry.value, rng).decode()
+        entry.value = json_changed(entry.value, rng).decode()
     path, image = folder / "model.onnx", folder / "image.png"
     path.write_bytes(model.SerializeToString())
     Image.fromarray(rng.integers(0, 256, (9, 11), np.uint8)).save(image)
@@ -181,7 +133,7 @@ def _checked(folder: Path, model: Path) -> Path:
 
 def image(rng: Random, folder: Path) -> None:
     """An image file of a common format, its bytes altered."""
-    form, mode = _pick(rng, ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "ICO")), _pick(rng, ("L", "RGB"))
+    form, mode = pick(rng, ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "ICO")), pick(rng, ("L", "RGB"))
     written = io.BytesIO()
     Image.fromarray(rng.integers(0, 256, (24, 20, 3), np.uint8)).convert(mode).save(written, form)
     path = folder / f"image.{form.lower()}"
@@ -204,7 +156,7 @@ def array(rng: Random, folder: Path) -> None:
     path.write_bytes(bytes_changed(written.getvalue(), rng))
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         main(["run", str(zoo.path("digits")), str(path)])
-    limits = ",".join(f"{name}={_pick(rng, (1, 'x', '', -1, 2**80))}" for name in vars(Limits()))
+    limits = ",".join(f"{name}={pick(rng, (1, 'x', '', -1, 2**80))}" for name in vars(Limits()))
     os.environ["LATENTBIT_LIMITS"] = bytes_changed(limits.encode(), rng).decode(errors="replace").replace("\0", "")
     try:
         current_limits()
@@ -214,18 +166,18 @@ def array(rng: Random, folder: Path) -> None:
 
 def config(rng: Random, folder: Path) -> None:
     """A configuration file with other values, and an override on top of it."""
-    source = _pick(rng, sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml")))
+    source = pick(rng, sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml")))
     lines, path = source.read_text(encoding="utf-8").splitlines(), folder / "config.toml"
     if rng.random() < 0.5:
         place = int(rng.integers(len(lines)))
         key = lines[place].partition("=")[0]
-        lines[place] = f"{key} = {json.dumps(_pick(rng, _VALUES))}"
+        lines[place] = f"{key} = {json.dumps(pick(rng, VALUES))}"
         path.write_text("\n".join(lines), encoding="utf-8")
     else:
         path.write_bytes(bytes_changed("\n".join(lines).encode(), rng))
-    key = _pick(rng, ("train.epochs", "train.model", "check.oracle_samples", "run.threads", "train", "", "a.b.c"))
+    key = pick(rng, ("train.epochs", "train.model", "check.oracle_samples", "run.threads", "train", "", "a.b.c"))
     with contextlib.suppress(LatentbitError):
-        configuration.read(None, [f"{key}={json.dumps(_pick(rng, _VALUES))}"])
+        configuration.read(None, [f"{key}={json.dumps(pick(rng, VALUES))}"])
     configuration.read(path)
 
 
@@ -233,8 +185,8 @@ def run_directory(rng: Random, folder: Path) -> None:
     """A run directory with another manifest or report, as ``pipeline show`` and ``pipeline bundle`` read it."""
     run = folder / "run"
     _run_directory(run)
-    name = _pick(rng, ("run.json", "run.json", "5-check/report.json"))
-    (run / name).write_bytes(_json((run / name).read_bytes(), rng))
+    name = pick(rng, ("run.json", "run.json", "5-check/report.json"))
+    (run / name).write_bytes(json_changed((run / name).read_bytes(), rng))
     for arguments in (["show", str(run)], ["bundle", str(run), "-o", str(folder / "out.zip")]):
         _command(arguments)
     found = read_report(RunDir.open(run))
@@ -277,10 +229,10 @@ def checkpoint(rng: Random, folder: Path) -> None:
     (folder / "network.json").write_bytes(json.dumps(record).encode())
     choice, path = rng.random(), folder / "network.pt"
     if choice < 0.3:
-        (folder / "network.json").write_bytes(_json(json.dumps(record), rng))
+        (folder / "network.json").write_bytes(json_changed(json.dumps(record), rng))
     elif choice < 0.6:
-        name = _pick(rng, list(values))
-        values[_pick(rng, (name, "new"))] = _pick(rng, (*_VALUES, torch.zeros(3), torch.zeros(0, dtype=torch.int8)))
+        name = pick(rng, list(values))
+        values[pick(rng, (name, "new"))] = pick(rng, (*VALUES, torch.zeros(3), torch.zeros(0, dtype=torch.int8)))
     save_tensors(path, values)
     if choice > 0.6:
         path.write_bytes(bytes_changed(path.read_bytes(), rng))
@@ -290,7 +242,7 @@ def checkpoint(rng: Random, folder: Path) -> None:
 def card(rng: Random, folder: Path) -> None:
     """A card of the zoo."""
     path = folder / "card.json"
-    path.write_bytes(_json((zoo.path("digits").with_suffix(".json")).read_bytes(), rng))
+    path.write_bytes(json_changed((zoo.path("digits").with_suffix(".json")).read_bytes(), rng))
     read_card(path)
 
 
