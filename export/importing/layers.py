@@ -15,7 +15,15 @@ from ...runtime.operators import LAYERS, STANDARD_DOMAINS, channel_vector
 from ..graph.constants import Constants
 
 __all__ = [
-    *("SOURCE", "Layer", "StaysFloat", "is_layer", "label", "read_layer", "shape_of", "split_planes", "split_signs"),
+    "SOURCE",
+    "Layer",
+    "StaysFloat",
+    "is_layer",
+    "label",
+    "read_layer",
+    "shape_of",
+    "split_planes",
+    "split_signs",
     "told",
 ]
 
