@@ -11,11 +11,11 @@ OVERVIEW = ("name", "data", "accuracy", "size", "network", "recipe")
 
 
 def overview_row(card: Card) -> tuple[str, ...]:
-    """Return what stands in the columns of :data:`OVERVIEW`; accuracy is that of the packed file."""
+    """Return what stands in the columns of :data:`OVERVIEW`; figures are those of the packed file."""
     return (
         card.name,
         card.data,
-        _share(card.accuracy["deployed"]),
+        _share(card.accuracy["deployed"]) if not card.metrics else _figures(card.metrics["deployed"]),
         f"{card.size_bytes['packed'] / 1024:.1f} KiB",
         card.network,
         ", ".join([card.recipe, *card.settings]),
@@ -28,6 +28,17 @@ def card_rows(card: Card) -> list[tuple[str, str]]:
     ours, theirs = card.latency_ms["latentbit"], card.latency_ms["onnxruntime_fp32"]
     tested = f"{card.test_images:,} test images"
     sampled = tested if card.reference_images == card.test_images else f"{card.reference_images:,} of them"
+    measured = [
+        ("accuracy, latent stream", _share(accuracy["latent_test_accuracy"], tested)),
+        ("accuracy, trained", _share(accuracy["test_accuracy"], tested)),
+        ("accuracy, folded", _share(accuracy["folded"], tested)),
+        ("accuracy, deployed", _share(accuracy["deployed"], sampled)),
+    ]
+    if card.metrics:
+        measured = [
+            (name, f"{_figures(card.metrics[name])} of {images}")
+            for name, images in (("trained", tested), ("folded", tested), ("deployed", sampled))
+        ]
     return [
         ("model", f"{PREFIX}{card.name}"),
         ("data", f"{card.data}, sha256 {card.data_sha256}"),
@@ -35,10 +46,7 @@ def card_rows(card: Card) -> list[tuple[str, str]]:
         ("network", card.network),
         ("epochs", str(card.epochs)),
         ("made by", card.command),
-        ("accuracy, latent stream", _share(accuracy["latent_test_accuracy"], tested)),
-        ("accuracy, trained", _share(accuracy["test_accuracy"], tested)),
-        ("accuracy, folded", _share(accuracy["folded"], tested)),
-        ("accuracy, deployed", _share(accuracy["deployed"], sampled)),
+        *measured,
         ("size", f"{size['packed']:,} bytes; with float32 weights {size['float']:,}"),
         ("latency", f"{_latency(ours)}, one image on {card.cpu}"),
         ("latency, onnxruntime fp32", f"{_latency(theirs)}, the same file there"),
@@ -52,6 +60,10 @@ def _share(value: float | None, images: str = "") -> str:
     if value is None:
         return "none"
     return f"{100 * value:.2f} % of {images}" if images else f"{100 * value:.2f} %"
+
+
+def _figures(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
 def _latency(value: Mapping[str, float]) -> str:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from .. import __version__
 from ..runtime.errors import CheckFailed, LatentbitError, MissingExtraError, RunDirError
+from ..runtime.files import output_errors
 from . import config as configuration
 from .cli_board import COMMANDS as BOARD_COMMANDS
 from .cli_devices import COMMANDS as DEVICE_COMMANDS
@@ -171,7 +172,8 @@ def _print_stages(console: Console, run: RunDir, plans: Sequence[Plan]) -> None:
 def main(args: list[str] | None = None) -> None:
     """Entry point: print an expected error as one line and exit with its code."""
     try:
-        cli.main(args, standalone_mode=True)
+        with output_errors():
+            cli.main(args, standalone_mode=True)
     except LatentbitError as error:
         click.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise SystemExit(error.exit_code) from None

@@ -111,11 +111,11 @@ def bench_command(
         click.echo(json.dumps(report.to_json(), indent=2))
         return
     table = Table(title=str(model))
-    names = ["engine", "threads", "median, ms", "p95, ms", "best, ms", "times ours"]
+    names = ["engine", "threads", "median, ms", "p95, ms", "best, ms", "p99, ms", "times ours"]
     for name in [*names, "accuracy"] if reference is not None else names:
         table.add_column(name, justify="left" if name == "engine" else "right")
     for row in report.results:
-        figures = (f"{value:.3f}" for value in (row.times.median, row.times.p95, row.times.best))
+        figures = (f"{value:.3f}" for value in (row.times.median, row.times.p95, row.times.best, row.times.p99))
         right = [] if reference is None else ["" if row.accuracy is None else f"{row.accuracy:.2%}"]
         table.add_row(row.engine, str(row.threads), *figures, f"{row.ratio:.2f}", *right)
     open_console().print(table)

@@ -36,6 +36,7 @@ svg .tick { fill: var(--soft); font-size: 11px; }
 .track { fill: var(--track); } .bar, .dot { fill: var(--accent); }
 .line { fill: none; stroke: var(--accent); stroke-width: 2; stroke-linejoin: round; }
 .grid { stroke: var(--line); }
+.pair img { aspect-ratio: auto; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 18px; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(92px, 1fr)); gap: 12px; }
 figure { margin: 0; text-align: center; font-size: 13px; }

@@ -1,8 +1,8 @@
 """``report.html``: one page with all figures of a run, complete in itself (no network, no script)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from .paths import HISTORY, MODEL, PAGE, REFERENCE, REPORT, STEPS
 from .recording import read_answers
 from .rundir import RunDir
 from .summary import check_rows
+
+if TYPE_CHECKING:
+    from ..runtime.proof.reference import Reference
 
 __all__ = ["write_report"]
 
@@ -57,6 +60,7 @@ def write_report(run: RunDir) -> None:
         if (pictures := _pictures(reference.inputs, facts.get("input"))) is not None:
             shown = _images(pictures, labels, predicted, facts["labels"], run.config.report.images)
             body.append(_section("Images", shown))
+    body += [_section("Images, before and after", shown) for shown in _restored(run, reference, answers)]
     body.append(_section("Made with", _settings(run, report.environment)))
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -167,6 +171,24 @@ def _images(
     errors = int(np.sum(predicted != labels))
     note = f"<p>Answers of the deployed model; {errors} of {len(labels)} are wrong and shown first.</p>"
     return f'{note}<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _restored(run: RunDir, reference: "Reference", answers: Mapping[str, NDArray[Any]]) -> Iterator[str]:
+    """Yield, of a network from image to image, what it read, what it answered, and the target."""
+    from ..runtime.fidelity import psnr
+
+    outputs, targets = list(answers.values()), reference.targets
+    if len(outputs) != 1 or not isinstance(targets, np.ndarray) or targets.shape != outputs[0].shape:
+        return
+    if any(values.ndim != 4 or values.shape[1] not in (1, 3) for values in (reference.inputs, targets)):
+        return
+    tiles = []
+    for index in range(min(len(targets), run.config.report.images // 3)):
+        answer = f"answer, PSNR {psnr(outputs[0][index], targets[index], peak=float(targets.max())):.2f} dB"
+        for values, text in ((reference.inputs, "input"), (outputs[0], answer), (targets, "target")):
+            source = image_source(np.clip(values[index].astype(np.float32) / max(float(targets.max()), 1e-12), 0, 1))
+            tiles.append(f'<figure><img src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>')
+    yield f'<div class="pair">{"".join(tiles)}</div>'
 
 
 def _pictures(inputs: NDArray[Any], layout: dict[str, Any] | None) -> NDArray[np.float32] | None:

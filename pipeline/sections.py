@@ -28,10 +28,12 @@ class FoldSection:
 
     ``input``: float32 (normalised ``[N,C,H,W]``), uint8 (pixels ``[N,H,W,C]``, normalisation in the graph), or exact
     (pixels, and a first layer of int8 weights whose sums are integers). ``int8_weights`` stores float layers as int8.
+    ``dynamic_spatial`` leaves height and width of the image free: the file runs on images of any size.
     """
 
     input: str = _one_of("float32", "uint8", "exact")
     int8_weights: bool = False
+    dynamic_spatial: bool = False
     samples: int = _between(1000, 1)
 
 

@@ -144,7 +144,7 @@ def export(run: RunDir, step: Step) -> None:
 
 
 def _form(run: RunDir, dataset: "Dataset | OwnData") -> dict[str, Any]:
-    """Return the keywords of ``export_onnx``: what the deployed network reads, and how its float layers are stored."""
+    """Return the keywords of ``export_onnx``: what the deployed network reads, and how it is stored."""
     from ..training.data.own import OwnData
     from ..training.handover.pixels import Pixels
 
@@ -158,7 +158,12 @@ def _form(run: RunDir, dataset: "Dataset | OwnData") -> dict[str, Any]:
                 " then reads what the data set gives)"
             )
         pixels = Pixels(dataset.mean, dataset.std, dataset.pixel_range)
-    return {"pixels": pixels, "exact_stem": section.input == "exact", "int8_weights": section.int8_weights}
+    return {
+        "pixels": pixels,
+        "exact_stem": section.input == "exact",
+        "int8_weights": section.int8_weights,
+        "dynamic_spatial": section.dynamic_spatial,
+    }
 
 
 def _test_arrays(
@@ -196,7 +201,7 @@ def _facts(run: RunDir, dataset: "Dataset | OwnData", folding: dict[str, Any]) -
         count = folding.get("classes")
         facts: dict[str, Any] = {"labels": class_names(dataset, count)} if count else {}
         sizes = {"train": len(dataset.train), "test": len(dataset.test)}
-        return facts | {"dataset": {"name": dataset.name, "sha256": None, **sizes}}
+        return facts | {"dataset": {"name": dataset.name, "sha256": dataset.sha256, **sizes}}
     layout = {} if run.config.fold.input == "float32" else {"layout": "NHWC"}
     sizes = {"train": len(dataset.train_labels), "test": len(dataset.test_labels)}
     return {

@@ -78,6 +78,8 @@ def _output_rows(agreement: Agreement) -> list[tuple[str, str, str]]:
         largest = "" if output.largest_value is None else f", largest value {output.largest_value:.3g}"
         difference = _difference(output.max_abs_difference_unflipped)
         rows.append((f"largest difference of {name}", difference, f"{unflipped}{largest}"))
+        if output.psnr is not None:
+            rows.append((f"PSNR of {name}", f"{output.psnr:.1f} dB", f"{folded}, lowest of all samples"))
     return rows
 
 

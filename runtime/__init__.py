@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .proof.report import CheckReport
     from .proof.tolerances import Tolerances
     from .session.session import InferenceSession
+    from .session.tiled import run_tiled
 
 __all__ = [
     "CheckFailed",
@@ -41,6 +42,7 @@ __all__ = [
     "UnsupportedError",
     "check",
     "make_bundle",
+    "run_tiled",
 ]
 
 
@@ -54,5 +56,6 @@ __getattr__, __dir__ = lazy(
         "Tolerances": "proof.tolerances",
         "check": "proof.accuracy",
         "make_bundle": "proof.packing",
+        "run_tiled": "session.tiled",
     },
 )

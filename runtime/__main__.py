@@ -17,7 +17,7 @@ import numpy as np
 
 from .classify import classify
 from .errors import CheckFailed, DataError, InputError, LatentbitError, first_line
-from .files import atomic_path, write_json
+from .files import atomic_path, output_errors, write_json
 from .imported import import_function
 from .proof.bench import bench, random_feeds
 from .proof.device import check_bundle
@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m laten
     """Run one command and return the exit code; help calls it ``program``."""
     try:
         options = _parser(program).parse_args(arguments)  # a model of the zoo is looked up, and may be refused
-        options.command(options)
-        sys.stdout.flush()
+        with output_errors():
+            options.command(options)
     except LatentbitError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -262,9 +262,10 @@ def _bench(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(report.to_json(), indent=2))
         return
-    print(f"{'engine':16} threads  median ms   p95 ms  ratio")
+    print(f"{'engine':16} threads  median ms   p95 ms   p99 ms  ratio")
     for row in report.results:
-        print(f"{row.engine:16} {row.threads:7} {row.times.median:10.3f} {row.times.p95:8.3f} {row.ratio:6.2f}")
+        median, p95, p99 = row.times.median, row.times.p95, row.times.p99
+        print(f"{row.engine:16} {row.threads:7} {median:10.3f} {p95:8.3f} {p99:8.3f} {row.ratio:6.2f}")
 
 
 def _print_tree(value: dict[str, Any], indent: str = "") -> None:

@@ -9,6 +9,8 @@ import errno
 import hashlib
 import json
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,17 @@ from typing import Any
 
 from .errors import StorageError
 
-__all__ = ["atomic_path", "make_folder", "parse_json", "remove_parts", "sha256_file", "write_bytes", "write_json"]
+__all__ = [
+    "atomic_path",
+    "make_folder",
+    "output_errors",
+    "parse_json",
+    "remove_parts",
+    "scratch_folder",
+    "sha256_file",
+    "write_bytes",
+    "write_json",
+]
 
 _MENDS = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -77,6 +89,41 @@ def atomic_path(path: str | os.PathLike[str], *, mode: int = 0o666) -> Iterator[
     finally:
         with contextlib.suppress(OSError):  # renamed already, or the disk does not even let us clean up
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scratch_folder(prefix: str, parent: str | os.PathLike[str] | None = None) -> Iterator[Path]:
+    """Yield a folder that is gone afterwards, in ``parent`` (None: where the system keeps such folders).
+
+    Raises :class:`StorageError` where none can be made.
+    """
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    except OSError as error:
+        raise _storage_error(Path(error.filename or parent or "a temporary folder"), error) from error
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def output_errors() -> Iterator[None]:
+    """Write out what a command has printed; :class:`StorageError` where that cannot be, as on a full disk behind ``>``.
+
+    An OSError of a write to a file of its own carries a name, or is a StorageError already; these pass.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it, ``head`` for one, has enough
+        raise
+    except OSError as error:
+        if error.filename is not None or error.errno not in _MENDS:
+            raise
+        with contextlib.suppress(OSError, ValueError):  # or the exit of Python would flush and complain again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise StorageError(f"cannot write the output: {_MENDS[error.errno]}") from None
 
 
 def remove_parts(folder: str | os.PathLike[str]) -> None:

@@ -44,9 +44,11 @@ TERMS = {
     "cifar10": "no licence published; free for research, cite A. Krizhevsky, 2009",
     "digits": "CC BY 4.0: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI",
     "fashion_mnist": "MIT, copyright 2017 Zalando SE",
+    "latentbit.training.data.superres:sr_x2": "no licence published; BSDS500 is free for non-commercial research and"
+    " education, cite D. Martin et al., 2001, and P. Arbelaez et al., 2011",
 }
 """Terms of the data sets, by name; what is not here stands as not known."""
-UNLICENSED = ("cifar10", "cifar100")
+UNLICENSED = ("cifar10", "cifar100", "latentbit.training.data.superres:sr_x2")
 """Data sets whose images stay out of this repository."""
 
 HEAD = """\
@@ -58,7 +60,7 @@ cards by `python tools/publish.py`.
 
 {overview}
 
-Accuracy is that of the packed file; the cards below say on how many test images it was measured.
+Accuracy, or what else the task is measured by, is that of the packed file; the cards below say on how many test images.
 
 ```python
 import numpy as np
@@ -145,6 +147,7 @@ def make_card(run: RunDir, recipe: Path, name: str) -> Card:
         sha256=sha256_file(run.path / MODEL),
         versions=json.loads((run.path / "run.json").read_text(encoding="utf-8"))["versions"],
         date=datetime.date.today().isoformat(),
+        metrics={key: dict(found) for key, found in report.metrics.items() if key != "folded_on_samples"},
     )
 
 

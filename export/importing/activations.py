@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from ...runtime.bits import DOMAIN
 from ...runtime.operators import sign_sources
 from ..graph.constants import Constants
-from .layers import StaysFloat, label, shape_of, told
-from .ranges import Ranges
+from .layers import StaysFloat, label, shape_of, told, words_of
 from .rewriting import Rewriting
-from .signs import UNDECIDED, Leaf, Signs, leaf_of
-from .stairs import Stairs, StairsReader
+from .signs import Leaf, Signs, leaf_of
+from .stairs import Stairs
+from .stairs_reader import StairsReader
 from .ties import find_tie, is_never_zero
 
 __all__ = ["Activations"]
@@ -33,6 +33,7 @@ class Activations:
 
     sign_zero: the sign of 0 in ops that give 0 for 0: "plus", "minus", or "keep", which finds no ±1 form there.
     straight_through: take ``hard − soft + soft`` as ``hard``.
+    finite: outputs of packed binary layers, which are neither infinite nor NaN.
     never_zero: outputs of packed layers that are provably never 0.
     rounded_zero: outputs of packed layers that can be exactly 0. The source adds rounded products, whose rounding may
     turn that 0 into a small number, or give a 0 at another place.
@@ -41,11 +42,11 @@ class Activations:
     def __init__(
         self, rewriting: Rewriting, constants: Constants, sign_zero: str = "keep", straight_through: bool = False
     ) -> None:
-        self._rewriting = rewriting
-        self._constants, self._ranges = constants, Ranges(constants)
+        self._rewriting, self._constants = rewriting, constants
         self._stairs = StairsReader(constants, straight_through=straight_through)
         self._sign_zero = sign_zero
         self._built: dict[tuple[ir.Value, int, bool], ir.Value] = {}
+        self.finite: set[ir.Value] = set()
         self.never_zero: set[ir.Value] = set()
         self.rounded_zero: set[ir.Value] = set()
 
@@ -56,7 +57,7 @@ class Activations:
             return self._from_stairs(value, stairs)
         if node is not None and node.domain == DOMAIN and node.op_type == "Binarize":
             return Signs(value, 1.0, 0.0)  # ours already, with a threshold that is computed
-        moved = () if node is None else sign_sources(node.op_type, node.domain, node.inputs, _words(node))
+        moved = () if node is None else sign_sources(node.op_type, node.domain, node.inputs, words_of(node))
         sources = [entry for entry in moved if entry is not None]
         if node is None or not sources or (value.index() and node.op_type != "Split"):
             raise StaysFloat(f"its input is real: {self._origin(value)}")
@@ -81,26 +82,22 @@ class Activations:
         source = stairs.source
         if value.dtype not in (None, ir.DataType.FLOAT) or source.dtype not in (None, ir.DataType.FLOAT):
             raise StaysFloat(f"its input is {value.dtype or source.dtype}, not float32")
-        signs = self._leaf(value, self._ranges.clipped(stairs))
+        never_zero = is_never_zero(source, self.never_zero)
+        signs = leaf_of(
+            value,
+            stairs,
+            self._stairs.ranges,
+            sign_zero=self._sign_zero,
+            never_zero=never_zero,
+            finite=source in self.finite,
+        )
         assert signs.leaf is not None
-        at_zero = np.any(np.abs(signs.leaf.points) < np.finfo(np.float32).tiny)  # x > 0 is x >= the next float above
-        tie = find_tie(source, self.rounded_zero, self._constants) if at_zero else None
+        close = bool(np.any(np.abs(signs.leaf.points) < np.finfo(np.float32).tiny))  # 0, or next to it on a chain
+        tie = find_tie(source, self.rounded_zero, self._constants) if close else None
         if tie is not None:
             note = f"{tie.name} can be exactly 0 here; the rounding of the source's sum decides such ties there"
             signs = replace(signs, notes=(*signs.notes, note))
         return signs
-
-    def _leaf(self, value: ir.Value, stairs: Stairs) -> Signs:
-        """Return the signs of stairs; sign_zero decides no number that the source takes often."""
-        never = is_never_zero(stairs.source, self.never_zero)
-        makers = [self._ranges.often(stairs.source, float(point)) for point in np.unique(stairs.points)]
-        if not any(makers):
-            return leaf_of(value, stairs, sign_zero=self._sign_zero, never_zero=never)
-        try:
-            return leaf_of(value, stairs, sign_zero="keep", never_zero=never)
-        except StaysFloat as stays:
-            words, end = str(stays).removesuffix(UNDECIDED), f", which is a common value behind {max(makers)}"
-            raise StaysFloat(words + end if str(stays).endswith(UNDECIDED) else words) from None
 
     def _origin(self, value: ir.Value) -> str:
         node = value.producer()
@@ -219,10 +216,6 @@ def _last(node: ir.Node, values: Sequence[ir.Value | None]) -> ir.Node:
         return node
     wanted = {node, *makers}
     return next(entry for entry in reversed(graph) if entry in wanted)
-
-
-def _words(node: ir.Node) -> dict[str, str]:
-    return {name: entry.as_string() for name, entry in node.attributes.items() if entry.type == ir.AttributeType.STRING}
 
 
 def _axis(node: ir.Node) -> int:

@@ -25,6 +25,7 @@ __all__ = [
     "split_planes",
     "split_signs",
     "told",
+    "words_of",
 ]
 
 SOURCE = "latentbit.source"
@@ -90,6 +91,11 @@ def label(node: ir.Node) -> str:
 def told(node: ir.Node) -> str:
     """Return operator and name of a node for a reader, those of the source where a dialect's node became several."""
     return node.metadata_props.get(SOURCE) or f"{node.op_type} {label(node)}"
+
+
+def words_of(node: ir.Node) -> dict[str, str]:
+    """Return the attributes of a node that are text."""
+    return {name: entry.as_string() for name, entry in node.attributes.items() if entry.type == ir.AttributeType.STRING}
 
 
 def shape_of(value: ir.Value | None) -> list[int | None] | None:

@@ -20,19 +20,22 @@ from numpy.typing import NDArray
 
 from ...runtime.bits import DOMAIN, pack_conv_weight, pack_signs
 from ...runtime.operators import SIGNATURES, STANDARD_DOMAINS, find_layer
-from ..folding import Affine
 from ..graph.constants import Constants
 from .activations import Activations
-from .layers import Layer, StaysFloat, is_layer, label, read_layer, split_planes
+from .core import Core, never_zero
+from .layers import SOURCE, Layer, StaysFloat, is_layer, label, read_layer, split_planes
 from .lifting import lift_layers
 from .rewriting import Rewriting
 from .signs import Signs
 from .tail import Tail, read_tail
 from .tidying import tidy
-from .ties import step_notes
+from .ties import quantiser_behind
 from .transposed import as_convolution
 
 __all__ = ["Outcome", "pack_layers"]
+
+_LARGE = 1e32
+"""Below it no sum of a layer overflows."""
 
 _LARGEST_WINDOW = 65535
 """Signs that the runtime counts for one output at most; a layer of more would not run packed."""
@@ -77,6 +80,8 @@ def pack_layers(
         if is_layer(node):
             outcomes.append(_already(node) if node.domain == DOMAIN else packer.pack(node))
     packer.rewriting.finish()
+    for node in model.graph.all_nodes():
+        node.metadata_props.pop(SOURCE, None)
     lift_layers(model)
     return outcomes
 
@@ -115,7 +120,7 @@ class _Packer:
         try:
             source, pads, pad_value = self._input(layer)
             source = source.times(len(planes))
-            core = _Core(layer, planes, alpha, pads, source, pad_value)
+            core = Core(layer, planes, alpha, pads, source, pad_value)
             if core.window > _LARGEST_WINDOW:
                 raise StaysFloat(f"{core.window} signs an output are more than the {_LARGEST_WINDOW} that are counted")
             value = self.activations.build(source, layer.group)
@@ -125,13 +130,15 @@ class _Packer:
                 return Outcome(name, op_type, "float", f"its weights hold zeros besides ±scale, and {reason}", shape)
             if not self.weight_only:
                 return Outcome(name, op_type, "float", reason, shape)
-            core, value = _Core(layer, planes, alpha, layer.pads), layer.input
+            core, value = Core(layer, planes, alpha, layer.pads), layer.input
         tail = read_tail(layer, core.start, self.constants, core.integral)
         if not (np.all(np.isfinite(tail.scale)) and np.all(np.isfinite(tail.bias))):
             return Outcome(name, op_type, "float", "its scale or bias is not finite in float32", shape)
-        notes = step_notes(tail.nodes[-1].outputs[0])
+        quantiser = quantiser_behind(tail.nodes[-1].outputs[0])
         exact = self._replace(core, tail, value) and not difference
-        notes = (*(() if core.source is None else core.source.notes), *(() if exact else notes))
+        notes = () if core.source is None else core.source.notes
+        if quantiser and not exact:
+            notes += (f"a rounding difference may move {quantiser} by one step",)
         if difference:
             notes += (f"its weights differ from ±scale by up to {difference:.1g} of it (straight_through)",)
         if core.source is None:
@@ -183,7 +190,7 @@ class _Packer:
         top, left, bottom, right = (int(pads[i]) for i in (2, 3, 6, 7))
         return inputs[0], (top, left, bottom, right), 0.0 if number is None else float(number.reshape(-1)[0])
 
-    def _replace(self, core: "_Core", tail: Tail, value: ir.Value) -> bool:
+    def _replace(self, core: Core, tail: Tail, value: ir.Value) -> bool:
         """Replace a layer and its tail by one packed operator; tell whether the results stay the same bit for bit."""
         layer, source, signs = core.layer, core.source, core.signs
         name = label(layer.node)
@@ -204,97 +211,12 @@ class _Packer:
         self.rewriting.take_place(tail.nodes, added)
         if source is None:
             return False  # a sum of floats: its last bits depend on its order
+        if np.all(np.abs(tail.scale) < _LARGE) and np.all(np.abs(tail.bias) < _LARGE):
+            self.activations.finite.add(added.outputs[0])
         exact = core.exact_sums and (not tail.folded if np.any(core.start.shift) else tail.exact)
         full = not any(core.pads) or core.pad_value != 0
-        if _never_zero(tail.scale, tail.bias, core.window, every_position_counts=full):
+        if never_zero(tail.scale, tail.bias, core.window, every_position_counts=full):
             self.activations.never_zero.add(added.outputs[0])
         elif not exact:
             self.activations.rounded_zero.add(added.outputs[0])
         return exact
-
-
-@dataclass(frozen=True)
-class _Core:
-    """A layer with planes of sign weights: int8 ``[Q, …]`` as the weight, ``alpha`` ``[O]``.
-
-    ``source`` has Q times the planes of the input; it is None for a real input.
-    """
-
-    layer: Layer
-    planes: NDArray[np.int8]
-    alpha: NDArray[np.float64]
-    pads: tuple[int, int, int, int]
-    source: Signs | None = None
-    pad_value: int = 0
-
-    @property
-    def signs(self) -> NDArray[np.int8]:
-        """The weight of the packed layer: for every plane of its input one of the weight, with the input's flips."""
-        if self.source is None or (self.source.planes == 1 and self.source.flips is None):
-            return np.asarray(self.planes[0])
-        groups, count = self.layer.group, self.source.planes
-        outputs, channels, *kernel = self.planes.shape[1:]
-        every = np.repeat(self.planes, count // len(self.planes), axis=0)  # the planes of the input under each of them
-        split = every.reshape(count, groups, outputs // groups, channels, -1)
-        if self.source.flips is not None:
-            flips = np.broadcast_to(self.source.flips, (count, groups * channels))
-            split = split * flips.reshape(count, groups, 1, channels, 1)
-        return np.moveaxis(split, 0, 2).reshape(outputs, count * channels, *kernel).astype(np.int8)
-
-    @property
-    def window(self) -> int:
-        """Signs an output sums over: the largest accumulator."""
-        return self.layer.window * (1 if self.source is None else self.source.planes)
-
-    @property
-    def start(self) -> Affine:
-        """Scale and bias of the layer itself.
-
-        conv(offset + step·s, α·w) = step·α·acc + offset·α·Σw; outside the image stands the sign of the number 0.
-        """
-        step, offset = (1.0, 0.0) if self.source is None else (self.source.scale, self.source.offset)
-        bias = np.zeros(self.layer.outputs) if self.layer.bias is None else self.layer.bias
-        sums = self.planes.reshape(len(self.planes), self.layer.outputs, -1).sum(axis=(0, 2), dtype=np.int64)
-        return Affine(step * self.alpha, bias + offset * self.alpha * sums / len(self.planes))
-
-    @property
-    def integral(self) -> bool:
-        """Whether the layer gives integers."""
-        start = self.start
-        return self.source is not None and bool(np.all(start.scale == 1) and np.all(np.mod(start.shift, 1) == 0))
-
-    @property
-    def exact_sums(self) -> bool:
-        """Whether the source's float32 sums are exact in any order."""
-        if self.source is None:
-            return False
-        powers = _power_of_two(np.append(self.alpha, self.source.scale))
-        whole = self.source.offset % self.source.scale == 0  # every level is a multiple of the scale
-        return bool(np.all(powers)) and whole and (self.integral or not np.any(self.layer.bias))
-
-
-def _power_of_two(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which values are 0 or ±2^k: with them a sum of ±value is exact in float32 in any order."""
-    return np.asarray((values == 0) | (np.abs(np.frexp(values)[0]) == 0.5))
-
-
-def _never_zero(
-    scale: NDArray[np.float32], bias: NDArray[np.float32], window: int, every_position_counts: bool
-) -> bool:
-    """Tell whether fl(fl(acc·scale) + bias) is 0 for no accumulator.
-
-    acc is in [−window, window], with the parity of ``window`` where every position counts (no padding with 0). It can
-    only cancel ``bias`` next to ``−bias/scale``, so of each channel the three accumulators around it are tried.
-    """
-    if np.any(np.abs(scale) < np.float32(1e-20)):  # fl(acc·scale) could underflow, or is always 0
-        return bool(np.all(scale == 0) and np.all(bias != 0))
-    middle = np.rint(-bias.astype(np.float64) / scale)
-    for near in (-1, 0, 1):
-        acc = middle + near
-        possible = np.abs(acc) <= window
-        if every_position_counts:
-            possible &= np.mod(acc, 2) == window % 2
-        value = acc.astype(np.float32) * scale + bias
-        if np.any(possible & (value == 0)):
-            return False
-    return True

@@ -6,7 +6,6 @@ a real value that happens to be 0.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 
 from ...runtime.operators import SIGN_KEEPING, STANDARD_DOMAINS
 from ..graph.constants import Constants
-from .stairs import Stairs
 
 __all__ = ["Range", "Ranges"]
 
@@ -28,7 +26,15 @@ _FIXED: dict[str, Range] = {
     **dict.fromkeys(("Sigmoid", "HardSigmoid", "Softmax"), (0.0, 1.0)),
     **dict.fromkeys(("Sign", "Tanh", "Erf", "Sin", "Cos", "Softsign"), (-1.0, 1.0)),
 }
-_SAME = SIGN_KEEPING | {"GlobalAveragePool", "Expand", "Tile", "ReduceMax", "ReduceMin", "ReduceMean", "Split"}
+_SAME = (SIGN_KEEPING - {"Resize"}) | {
+    "GlobalAveragePool",
+    "Expand",
+    "Tile",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceMean",
+    "Split",
+}
 """Operators whose values lie between those of their first input (Concat: of all)."""
 
 _MONOTONE: dict[str, Callable[[float], float]] = {
@@ -58,17 +64,6 @@ class Ranges:
             self._known[value] = self._read(value)
             self._depth -= 1
         return self._known.get(value, _ALL)
-
-    def clipped(self, stairs: Stairs) -> Stairs:
-        """Return stairs without the levels that the range of their source never meets: each is its neighbour."""
-        low, high = self.get(stairs.source)
-        levels = np.array(stairs.levels)
-        points = np.broadcast_to(stairs.points, (len(stairs.points), *levels.shape[1:]))
-        for index in reversed(range(len(points))):
-            levels[index] = np.where(points[index] <= low, levels[index + 1], levels[index])
-        for index in range(len(points)):
-            levels[index + 1] = np.where(points[index] > high, levels[index], levels[index + 1])
-        return replace(stairs, levels=levels)
 
     def often(self, value: ir.Value | None, number: float) -> str:
         """Return the operator that makes ``number`` a common value, "" where it is one real number among others."""

@@ -10,7 +10,6 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 from ...runtime.bits import DOMAIN, OPSET_VERSION
 from ..graph.constants import add_constant, free_name
 from ..opset import functions
-from .layers import SOURCE
 
 __all__ = ["Rewriting"]
 
@@ -86,8 +85,6 @@ class Rewriting:
     def finish(self) -> None:
         """Remove what nothing needs any more, and let the operators that are used travel in the model."""
         RemoveUnusedNodesPass()(self.model)
-        for node in self.graph.all_nodes():
-            node.metadata_props.pop(SOURCE, None)
         used = {node.op_type for node in self.graph.all_nodes() if node.domain == DOMAIN}
         if used:
             self.graph.opset_imports[DOMAIN] = OPSET_VERSION

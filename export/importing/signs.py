@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...runtime.operators import channel_vector
 from .layers import StaysFloat, shape_of
+from .ranges import Ranges
 from .stairs import Stairs
 
 __all__ = ["MOST_PLANES", "UNDECIDED", "Leaf", "Signs", "leaf_of"]
@@ -123,11 +124,13 @@ class Signs:
         return replace(self, leaf=leaf, parts=parts, flips=None, faithful=False)
 
 
-def leaf_of(value: ir.Value, stairs: Stairs, *, sign_zero: str, never_zero: bool) -> Signs:
+def leaf_of(
+    value: ir.Value, stairs: Stairs, ranges: Ranges, *, sign_zero: str, never_zero: bool, finite: bool
+) -> Signs:
     """Return the signs of stairs; StaysFloat where they are none.
 
     sign_zero: which side a level gets that is taken at a threshold alone (``Sign(0) = 0``): "plus", "minus" or "keep",
-    which takes it for a level like others. never_zero: the source is never 0.
+    which gives it none. never_zero: the source is never 0. finite: it is neither infinite nor NaN.
     """
     shape = shape_of(stairs.source)
     _check_shapes(stairs, shape)
@@ -135,7 +138,7 @@ def leaf_of(value: ir.Value, stairs: Stairs, *, sign_zero: str, never_zero: bool
     notes = list(stairs.notes)
     if not np.all(np.isfinite(levels[:-1])):
         raise StaysFloat("its activations are not finite on some side of a threshold")
-    levels, decided = _without_zeros(points, levels, sign_zero, never_zero, str(stairs.source.name))
+    levels, decided = _without_zeros(stairs, levels, ranges, sign_zero, never_zero)
     notes += decided
     numbers = np.unique(levels[:-1])
     if len(numbers) == 1:
@@ -146,7 +149,7 @@ def leaf_of(value: ir.Value, stairs: Stairs, *, sign_zero: str, never_zero: bool
     faithful = not decided and not stairs.notes
     nan = levels[-1]
     given = offset - distance / 2 * flips.sum(axis=0)
-    if not np.array_equal(np.broadcast_to(nan, given.shape), given):
+    if not finite and not np.array_equal(np.broadcast_to(nan, given.shape), given):
         faithful = False
         different = np.broadcast_to(nan, given.shape) - given
         if np.any(np.abs(different) > 0):  # not where the source gives NaN itself
@@ -154,7 +157,7 @@ def leaf_of(value: ir.Value, stairs: Stairs, *, sign_zero: str, never_zero: bool
             notes.append(
                 f"NaN gives {given[place]:g} here and {np.broadcast_to(nan, given.shape)[place]:g} in the source"
             )
-    if stairs.infinite:
+    if stairs.infinite and not finite:
         faithful = False
         notes.append(f"an infinite {stairs.source.name} is taken as a large number where the source makes NaN of it")
     thresholds, turned = (_shaped(array, shape, str(stairs.source.name)) for array in (thresholds, flips))
@@ -164,13 +167,13 @@ def leaf_of(value: ir.Value, stairs: Stairs, *, sign_zero: str, never_zero: bool
 
 
 def _without_zeros(
-    points: NDArray[np.float32], levels: NDArray[np.float64], sign_zero: str, never_zero: bool, name: str
+    stairs: Stairs, levels: NDArray[np.float64], ranges: Ranges, sign_zero: str, never_zero: bool
 ) -> tuple[NDArray[np.float64], list[str]]:
     """Give every level that is taken next to a threshold alone, between two others, to one of its sides.
 
     It is what ``Sign`` gives for 0. Raises StaysFloat where nobody has decided, and the level is no end of the others.
     """
-    levels = levels.copy()
+    levels, points, name = levels.copy(), stairs.points, str(stairs.source.name)
     notes: list[str] = []
     for index in range(1, len(points)):
         first, end = points[index - 1], points[index]
@@ -184,13 +187,16 @@ def _without_zeros(
         if never_zero and np.all(points[index - 1] == 0):
             levels[index] = np.where(odd, above, at)
             continue
+        words = "/".join(f"{number:g}" for number in np.unique(at[odd]))
+        three = f"its input takes three values, {np.min(levels[:-1]):g}, {words} and {np.max(levels[:-1]):g}: {words}"
+        for number in np.unique(first):
+            if maker := ranges.often(stairs.source, float(number)):
+                raise StaysFloat(
+                    f"{three} where {name} is {number:g}, which {maker} makes a common value, "
+                    "so sign_zero does not decide it"
+                )
         if sign_zero == "keep":
-            words = "/".join(f"{number:g}" for number in np.unique(at[odd]))
-            ends = f"{np.min(levels[:-1]):g}, {words} and {np.max(levels[:-1]):g}"
-            raise StaysFloat(
-                f"its input takes three values, {ends}: {words} where {name} is the threshold itself (Sign(0) = 0)"
-                f"{UNDECIDED}"
-            )
+            raise StaysFloat(f"{three} where {name} is the threshold itself (Sign(0) = 0){UNDECIDED}")
         upper = np.maximum(below, above) if sign_zero == "plus" else np.minimum(below, above)
         for number, side in sorted({(float(n), float(s)) for n, s in zip(at[odd], upper[odd], strict=True)}):
             notes.append(f"the activation {number:g} is taken as {side:g} (sign_zero)")

@@ -1,30 +1,27 @@
-"""Which values are stairs: functions of one real value that have few levels, with a step between each two.
+"""Stairs: functions of one real value that have few levels, with a step between each two.
 
-Binary networks write their activation in many ways: ``Where(x >= 0, 1, -1)``, ``2·Cast(x > 0) − 1``, ``Sign``,
-``Round(Clip(x, 0, 1))``, a batch norm before any of them. Nothing is matched by its looks. Operators that keep order
-are followed back to the value that they start from, and the float32 numbers at which the whole chain changes its result
-are found by bisection (:mod:`.floats`). What is computed of stairs is computed level by level.
+A chain of operators that keep order is stairs where one of them gives few values: the float32 numbers at which its
+result changes are found by bisection (:mod:`.floats`). What is computed of stairs is computed level by level.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ...runtime.bits import DOMAIN
-from ...runtime.operators import STANDARD_DOMAINS
-from ..graph.constants import Constants
-from .elementwise import apply, is_discrete, is_elementwise, keeps_order
+from .elementwise import apply
 from .floats import find_changes
-from .layers import label, shape_of
-from .uniform import Uniform
+from .layers import shape_of
+from .ranges import Range
 
-__all__ = ["Stairs", "StairsReader"]
+__all__ = ["Link", "Stairs", "combined", "discovered", "run_chain"]
 
 _MOST_CHANGES = 8
+_SPARE = 2.0**-20
+"""By how much a value may leave its computed limits: by the rounding of float32."""
 _LARGEST = np.finfo(np.float32).max
 
 
@@ -57,7 +54,7 @@ class Stairs:
 
 
 @dataclass(frozen=True, eq=False)
-class _Link:
+class Link:
     """An operator that reads one value, in the place where ``operands`` has None, and constants."""
 
     node: ir.Node
@@ -65,188 +62,13 @@ class _Link:
     operands: tuple[NDArray[Any] | None, ...]
 
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return what the operator makes of ``x``, of any shape that broadcasts with the constants."""
         return apply(self.node, [x if index == self.place else entry for index, entry in enumerate(self.operands)])
 
 
-class StairsReader:
-    """Finds the stairs of one graph; each value is read once.
-
-    straight_through: take ``hard − soft + soft`` as ``hard``. barriers: values that are not looked behind.
-    """
-
-    def __init__(
-        self, constants: Constants, *, straight_through: bool = False, barriers: Collection[ir.Value] = ()
-    ) -> None:
-        self._constants, self._uniform = constants, Uniform(constants)
-        self.straight_through = straight_through
-        self._barriers = set(barriers)
-        self._known: dict[ir.Value, Stairs | None] = {}
-
-    def get(self, value: ir.Value | None) -> Stairs | None:
-        """Return ``value`` as stairs, None where it is none."""
-        if value is None or value in self._barriers:
-            return None
-        if value not in self._known:
-            self._known[value] = None  # a graph has no circles; who asks in between gets no wrong answer
-            with np.errstate(all="ignore"):
-                self._known[value] = self._read(value)
-        return self._known[value]
-
-    def is_straight_through(self, node: ir.Node) -> bool:
-        """Tell whether a node is ``hard − soft + soft`` with a hard value of few levels."""
-        return self._hard(node) is not None
-
-    def behind(self, barriers: Collection[ir.Value]) -> "StairsReader":
-        """Return a reader that does not look behind these values."""
-        return StairsReader(
-            self._constants, straight_through=self.straight_through, barriers=[*self._barriers, *barriers]
-        )
-
-    def _read(self, value: ir.Value) -> Stairs | None:
-        node = value.producer()
-        if node is None or value.index():
-            return None
-        if node.domain == DOMAIN and node.op_type == "Binarize":
-            return self._binarize(node)
-        if node.domain in STANDARD_DOMAINS and node.op_type == "Transpose":
-            return self._transposed(node)
-        if not is_elementwise(node):
-            return None
-        found = self._of_stairs(node)
-        if found is None and node.op_type == "Equal":
-            found = self._equal(node)
-        if found is None and (link := self._link(node)) is not None:
-            source = node.inputs[link.place]
-            assert source is not None
-            found = self._through(source, (link,), ())
-        if found is None and self.straight_through:
-            found = self._hard(node)
-        return found
-
-    def _binarize(self, node: ir.Node) -> Stairs | None:
-        """Read our own operator: −1 for NaN too."""
-        source, threshold = node.inputs[0], self._operand(node, 1)
-        if source is None or threshold is None or not np.all(np.isfinite(threshold)):
-            return None
-        low, high = np.full_like(threshold, -1), np.ones_like(threshold)
-        return Stairs(source, threshold[None], np.stack([low, high, low]))
-
-    def _transposed(self, node: ir.Node) -> Stairs | None:
-        """Read stairs between two transpositions that cancel: stairs of what the first one reads."""
-        stairs = self.get(node.inputs[0])
-        before = None if stairs is None else stairs.source.producer()
-        if stairs is None or before is None or before.op_type != "Transpose" or before.inputs[0] is None:
-            return None
-        last, first = (list(n.attributes.get_ints("perm", []) or []) for n in (node, before))
-        if not last or len(first) != len(last) or [first[axis] for axis in last] != sorted(last):
-            return None
-        axes = [0, *(axis + 1 for axis in last)]
-        if not stairs.points.ndim == stairs.levels.ndim == len(axes):
-            return None
-        points, levels, through = stairs.points.transpose(axes), stairs.levels.transpose(axes), stairs.through
-        return replace(stairs, source=before.inputs[0], points=points, levels=levels, through=(stairs.source, *through))
-
-    def _of_stairs(self, node: ir.Node) -> Stairs | None:
-        """Carry an operator out on the levels of its operands, stairs of one source beside constants."""
-        found = [self.get(entry) for entry in node.inputs]
-        first = next((stairs for stairs in found if stairs is not None), None)
-        if first is None:
-            return None
-        operands: list[NDArray[Any] | Stairs | None] = []
-        for index, (stairs, entry) in enumerate(zip(found, node.inputs, strict=True)):
-            operand = stairs if stairs is not None else self._operand(node, index)
-            if entry is not None and operand is None:
-                return None  # a real value takes part
-            if isinstance(operand, Stairs) and operand.source is not first.source:
-                return None
-            operands.append(operand)
-        return _combined(operands, lambda levels: apply(node, levels))
-
-    def _equal(self, node: ir.Node) -> Stairs | None:
-        """Read ``x == c``: c is not reached below it and passed above it."""
-        arrays = [self._operand(node, index) for index in (0, 1)]
-        place = 0 if arrays[0] is None else 1
-        source, constant = node.inputs[place], arrays[1 - place]
-        if source is None or constant is None or arrays[place] is not None or not _is_float32(source):
-            return None
-        if constant.dtype != np.float32 or not np.all(np.isfinite(constant)):
-            return None
-        points = np.stack([constant, np.nextafter(constant, np.float32(np.inf))]) + np.float32(0)
-        no = np.zeros_like(constant, np.bool_)
-        return Stairs(source, points, np.stack([no, ~no, no, no]))
-
-    def _link(self, node: ir.Node) -> _Link | None:
-        """Return a node as a link of a chain: one operand, and constants beside which it keeps order."""
-        if not is_elementwise(node) or any(output in self._barriers for output in node.outputs):
-            return None
-        operands = [self._operand(node, index) for index in range(len(node.inputs))]
-        open_places = [i for i, entry in enumerate(node.inputs) if entry is not None and operands[i] is None]
-        if len(open_places) != 1 or not keeps_order(node, open_places[0], operands):
-            return None
-        return _Link(node, open_places[0], tuple(operands))
-
-    def _through(self, value: ir.Value, chain: tuple[_Link, ...], through: tuple[ir.Value, ...]) -> Stairs | None:
-        """Return the stairs that a chain of operators makes of a value, None where it makes none."""
-        if (stairs := self.get(value)) is not None:
-            return _combined([stairs], lambda levels: _run(chain, levels[0]))
-        node = None if value in self._barriers else value.producer()
-        if node is not None and (link := self._link(node)) is not None and node.inputs[link.place] is not None:
-            before = node.inputs[link.place]
-            assert before is not None
-            return self._through(before, (link, *chain), (value, *through))
-        if node is not None and is_elementwise(node) and node.op_type == "Where":
-            choice = self._chosen(node, chain, (value, *through))
-            if choice is not None:
-                return choice
-        if not any(is_discrete(link.node) for link in chain) or not _is_float32(value):
-            return None
-        return _discovered(value, chain, through)
-
-    def _chosen(self, node: ir.Node, chain: tuple[_Link, ...], through: tuple[ir.Value, ...]) -> Stairs | None:
-        """Push a chain into both branches of a Where whose condition is stairs: a clamp that is written with Where."""
-        condition = self.get(node.inputs[0])
-        operands: list[NDArray[Any] | Stairs | None] = [condition]
-        for index in (1, 2):
-            branch, constant = node.inputs[index], self._operand(node, index)
-            assert branch is not None
-            operands.append(_run(chain, constant) if constant is not None else self._through(branch, chain, through))
-        if condition is None or any(entry is None for entry in operands):
-            return None
-        if any(isinstance(entry, Stairs) and entry.source is not condition.source for entry in operands):
-            return None
-        return _combined(operands, lambda levels: np.where(*levels))
-
-    def _hard(self, node: ir.Node) -> Stairs | None:
-        """Read ``(hard − soft) + soft`` or ``(hard + soft) − soft`` as ``hard``; float32 rounds it otherwise."""
-        if node.op_type not in ("Add", "Sub"):
-            return None
-        for one, other in ((0, 1), (1, 0))[: 2 if node.op_type == "Add" else 1]:
-            inner = _maker(node.inputs[one])
-            if inner is None or inner.op_type != {"Add": "Sub", "Sub": "Add"}[node.op_type]:
-                continue
-            for hard, soft in ((0, 1), (1, 0))[: 1 if node.op_type == "Add" else 2]:
-                if _itself(inner.inputs[soft]) is _itself(node.inputs[other]):
-                    stairs = self.get(inner.inputs[hard])
-                    if stairs is not None:
-                        note = f"hard − soft + soft in {label(node)} is taken as hard; in the source it differs from "
-                        note += "that by up to 1.2e-7·(|hard| + |soft|), the rounding of float32 (straight_through)"
-                        return replace(stairs, notes=(*stairs.notes, note))
-        return None
-
-    def _operand(self, node: ir.Node, index: int) -> NDArray[Any] | None:
-        """Return a constant operand with the axes of the node's result, None where it is no constant."""
-        entry = node.inputs[index]
-        array = self._uniform.get(entry, node)
-        shape = shape_of(node.outputs[0]) or shape_of(node.inputs[0])
-        if array is None or shape is None or array.ndim > len(shape):
-            return None if array is None or array.ndim else array
-        if node.op_type == "BatchNormalization":
-            return array.reshape(1, -1, *(1,) * (len(shape) - 2)) if len(shape) > 1 else None
-        return array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
-
-
-def _discovered(source: ir.Value, chain: Sequence[_Link], through: tuple[ir.Value, ...]) -> Stairs | None:
-    """Find the points at which a chain changes its result, of each channel."""
+def discovered(source: ir.Value, chain: Sequence[Link], through: tuple[ir.Value, ...], limits: Range) -> Stairs | None:
+    """Find the points at which a chain changes its result, of each channel; ``limits`` are those of the source."""
+    limits = limits[0] - _SPARE * abs(limits[0]), limits[1] + _SPARE * abs(limits[1])
     shape = shape_of(source)
     axes = () if shape is None else (1,) * len(shape)
     try:
@@ -254,13 +76,14 @@ def _discovered(source: ir.Value, chain: Sequence[_Link], through: tuple[ir.Valu
         full = np.broadcast_shapes(axes, *shapes)
         lost = np.zeros(full, np.bool_)
         for end in (-np.inf, np.inf):
-            lost |= _becomes_nan(chain, np.full(full, end, np.float32))
+            lost |= _becomes_nan(chain, np.full(full, np.clip(end, *limits), np.float32))
 
         def function(x: NDArray[np.float32]) -> NDArray[Any]:
-            return _run(chain, np.where(lost, np.clip(x, -_LARGEST, _LARGEST), x))
+            met = np.clip(x, *limits).astype(np.float32)
+            return run_chain(chain, np.where(lost, np.clip(met, -_LARGEST, _LARGEST), met))
 
         found = find_changes(function, full, _MOST_CHANGES)
-        nan = _run(chain, np.full(full, np.nan, np.float32))
+        nan = run_chain(chain, np.full(full, np.nan, np.float32))
     except (TypeError, ValueError):  # numpy has no such types or shapes together
         return None
     if found is None or not found[0]:
@@ -268,7 +91,7 @@ def _discovered(source: ir.Value, chain: Sequence[_Link], through: tuple[ir.Valu
     return Stairs(source, np.stack(found[0]), np.stack([*found[1], nan]), through, bool(np.any(lost)))
 
 
-def _becomes_nan(chain: Sequence[_Link], x: NDArray[Any]) -> NDArray[np.bool_]:
+def _becomes_nan(chain: Sequence[Link], x: NDArray[Any]) -> NDArray[np.bool_]:
     lost = np.zeros(x.shape, np.bool_)
     for link in chain:
         x = link(x)
@@ -277,13 +100,14 @@ def _becomes_nan(chain: Sequence[_Link], x: NDArray[Any]) -> NDArray[np.bool_]:
     return lost
 
 
-def _run(chain: Sequence[_Link], x: NDArray[Any]) -> NDArray[Any]:
+def run_chain(chain: Sequence[Link], x: NDArray[Any]) -> NDArray[Any]:
+    """Carry out the operators of a chain, one behind the other."""
     for link in chain:
         x = link(x)
     return x
 
 
-def _combined(
+def combined(
     operands: Sequence[NDArray[Any] | Stairs | None], function: Callable[[list[Any]], NDArray[Any]]
 ) -> Stairs | None:
     """Carry a function out on stairs of one source and constants: at every point at which one of them changes."""
@@ -301,20 +125,3 @@ def _combined(
     through = tuple(dict.fromkeys(value for entry in stairs for value in entry.through))
     notes = tuple(dict.fromkeys(note for entry in stairs for note in entry.notes))
     return Stairs(stairs[0].source, points, levels, through, any(entry.infinite for entry in stairs), notes)
-
-
-def _maker(value: ir.Value | None) -> ir.Node | None:
-    value = _itself(value)
-    node = None if value is None else value.producer()
-    return node if node is not None and node.domain in STANDARD_DOMAINS else None
-
-
-def _itself(value: ir.Value | None) -> ir.Value | None:
-    """Return what Identity (a detach) hands on."""
-    while value is not None and (node := value.producer()) is not None and node.op_type == "Identity":
-        value = node.inputs[0]
-    return value
-
-
-def _is_float32(value: ir.Value) -> bool:
-    return value.dtype is None or value.dtype == ir.DataType.FLOAT

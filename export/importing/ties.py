@@ -10,9 +10,9 @@ import onnx_ir as ir
 
 from ...runtime.operators import STANDARD_DOMAINS, sign_sources
 from ..graph.constants import Constants
-from .layers import is_layer, told
+from .layers import is_layer, told, words_of
 
-__all__ = ["find_tie", "is_never_zero", "step_notes"]
+__all__ = ["find_tie", "is_never_zero", "quantiser_behind"]
 
 _MIRRORS = frozenset({"Neg", "Abs"})
 """Operators that give 0 for 0 and for nothing else."""
@@ -34,7 +34,11 @@ def is_never_zero(value: ir.Value | None, never: Container[ir.Value]) -> bool:
     node = value.producer()
     if node is None or node.domain not in STANDARD_DOMAINS or value.index():
         return False
-    sources = node.inputs if node.op_type in _MIRRORS else sign_sources(node.op_type, node.domain, node.inputs)
+    sources = (
+        node.inputs
+        if node.op_type in _MIRRORS
+        else sign_sources(node.op_type, node.domain, node.inputs, words_of(node))
+    )
     return bool(sources) and all(is_never_zero(source, never) for source in sources)
 
 
@@ -45,7 +49,7 @@ def find_tie(value: ir.Value | None, rounded: Container[ir.Value], constants: Co
     node = value.producer()
     if node is None or node.domain not in STANDARD_DOMAINS or value.index():
         return None
-    sources = sign_sources(node.op_type, node.domain, node.inputs)
+    sources = sign_sources(node.op_type, node.domain, node.inputs, words_of(node))
     if node.op_type in _KEEPERS:
         sources = [entry for entry in node.inputs if constants.get(entry) is None]
         sources = sources if len(sources) == 1 else []
@@ -53,12 +57,13 @@ def find_tie(value: ir.Value | None, rounded: Container[ir.Value], constants: Co
     return next((tie for tie in found if tie is not None), None)
 
 
-def step_notes(value: ir.Value) -> tuple[str, ...]:
-    """Return a note on the first node between ``value`` and the next layer that rounds it, nothing where none does."""
-    for node in _behind(value, set()):
+def quantiser_behind(value: ir.Value) -> str:
+    """Return operator and name of the first node between ``value`` and the next layer that rounds it, or ""."""
+    seen: set[ir.Node] = set()
+    for node in _behind(value, seen):
         if node.op_type in _BORDERS and node.domain in STANDARD_DOMAINS:
-            return (f"a rounding difference may move {told(node)} by one step",)
-    return ()
+            return told(node)
+    return ""
 
 
 def _behind(value: ir.Value, seen: set[ir.Node]) -> Iterator[ir.Node]:

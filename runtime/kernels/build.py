@@ -15,12 +15,11 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ConfigError, MissingExtraError, StorageError
-from ..files import atomic_path, make_folder
+from ..files import atomic_path, make_folder, scratch_folder
 from ..machine.library import CLASSES, IDENTITY, sealed, source_digest
 from ..machine.objects import emit_object, kernel_ir
 from .registry import KERNELS, SUMS, can_project
@@ -47,12 +46,12 @@ def build_libraries(folder: Path, classes: Sequence[str]) -> list[Path]:
             raise ConfigError(f"there is no class of CPU {name!r}: known are {', '.join(CLASSES)}")
     make_folder(folder, mode=0o755)  # what others can write is not loaded again
     paths = []
-    with tempfile.TemporaryDirectory() as scratch:
-        _emit_in_a_process(Path(scratch))
+    with scratch_folder("latentbit-kernels-") as scratch:
+        _emit_in_a_process(scratch)
         for name in classes:
             target = folder / f"{name}.so"
             with atomic_path(target, mode=0o644) as part:
-                shared = _link(name, _compile(name, Path(scratch)), Path(scratch))
+                shared = _link(name, _compile(name, scratch), scratch)
                 part.write_bytes(sealed(shared.read_bytes()))
             paths.append(target)
     return paths

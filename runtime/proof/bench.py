@@ -48,7 +48,7 @@ class BenchReport:
     environment: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; a result is ``{engine, threads, median, p95, best, ratio, accuracy}``."""
+        """Return plain values; a result is ``{engine, threads, median, p95, best, p99, ratio, accuracy}``."""
         rows = [
             {
                 "engine": row.engine,

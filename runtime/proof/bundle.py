@@ -13,11 +13,11 @@ A folder, or one ``.zip`` of it. It is data: nothing in it is a pickle, and noth
 it are native code, so whoever opens it says whether to trust them. How much it unpacks to is limited.
 """
 
+import errno
 import hashlib
 import json
 import os
 import re
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, first_line
-from ..files import parse_json, sha256_file
+from ..errors import DataError, StorageError, first_line
+from ..files import parse_json, scratch_folder, sha256_file
 from ..intake.archives import UNREADABLE, check_archive, check_npz, is_inside
 from .signing import check_signature
 from .tolerances import Tolerances
@@ -82,9 +82,9 @@ def open_bundle(path: str | os.PathLike[str], *, public_key: str | os.PathLike[s
     if source.suffix != ".zip":
         yield _verified(source, source, public_key)
         return
-    with tempfile.TemporaryDirectory(prefix="latentbit-bundle-") as scratch:
-        _unpack(source, Path(scratch))
-        yield _verified(Path(scratch), source, public_key)
+    with scratch_folder("latentbit-bundle-") as scratch:
+        _unpack(source, scratch)
+        yield _verified(scratch, source, public_key)
 
 
 def manifest_bytes(entries: Mapping[str, Any]) -> bytes:
@@ -163,6 +163,10 @@ def _unpack(source: Path, target: Path) -> None:
                     raise DataError(f"{source} holds {name!r}, which does not belong in a bundle")
             archive.extractall(target)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(
+                f"cannot unpack {source} to {target.parent}: the disk is full; free some space, or set TMPDIR"
+            ) from error
         raise DataError(f"cannot read the bundle {source}: {error.strerror or error}") from error
     except UNREADABLE as error:
         raise DataError(f"{source} is no whole zip file ({first_line(error)}): copy the bundle again") from error

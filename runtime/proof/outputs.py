@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..fidelity import psnr
 from .reference import ONLY, Reference
 from .report import OutputAgreement
 from .tolerances import Tolerances
@@ -28,11 +29,13 @@ def compare_outputs(
             raise DataError(f"the model gives {name} {list(actual.shape)}, the reference has {list(expected.shape)}")
         differences = np.abs(_real(actual) - _real(expected)).reshape(len(expected), -1).max(axis=1, initial=0.0)
         same = actual.argmax(axis=1) == expected.argmax(axis=1) if recorded.class_scores else None
+        largest = _largest(np.abs(_real(expected)).reshape(-1))
         found[name] = OutputAgreement(
             max_abs_difference=_largest(differences),
             max_abs_difference_unflipped=_largest(differences[~flipped]),
-            largest_value=_largest(np.abs(_real(expected)).reshape(-1)),
+            largest_value=largest,
             top1_agreement=None if same is None else float(np.mean(same)),
+            psnr=None if same is not None or not largest else _lowest_psnr(actual, expected, largest),
         )
     return found
 
@@ -50,12 +53,19 @@ def output_failures(found: Mapping[str, OutputAgreement], allowed: Tolerances) -
         elif difference > limit:
             word = "logit difference" if words == "logit" else f"difference of output {name}"
             yield f"the largest {word} is {difference}, allowed is {limit}"
+        if output.psnr is not None and output.psnr < allowed.min_output_psnr:
+            yield f"the PSNR of output {name} is {output.psnr:.1f} dB, needed is {allowed.min_output_psnr:g}"
 
 
 def _largest(differences: NDArray[np.floating[Any]]) -> float | None:
     """Return the largest, 0 of none, None if it is no finite number."""
     found = float(differences.max(initial=0.0))
     return found if np.isfinite(found) else None
+
+
+def _lowest_psnr(actual: NDArray[Any], expected: NDArray[Any], peak: float) -> float | None:
+    lowest = min(psnr(found, wanted, peak=peak) for found, wanted in zip(actual, expected, strict=True))
+    return lowest if np.isfinite(lowest) else None
 
 
 def _real(values: NDArray[Any]) -> NDArray[Any]:

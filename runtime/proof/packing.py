@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ..errors import ModelError, StorageError
-from ..files import atomic_path, make_folder, sha256_file, write_bytes
+from ..files import atomic_path, make_folder, scratch_folder, sha256_file, write_bytes
 from .bundle import BUNDLE_VERSION, MANIFEST, manifest_bytes
 from .reference import Reference, load_reference, save_reference
 from .signing import SIGNATURE, sign
@@ -63,9 +62,10 @@ def make_bundle(
     if place.exists():
         raise StorageError(f"{place} exists: name another place with -o, or remove it")
     make_folder(place.parent)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.stem}-") as scratch:
-        folder = make_folder(Path(scratch) / "bundle")
-        shutil.copyfile(source, folder / "model.onnx")
+    with scratch_folder(f".{place.stem}-", place.parent) as scratch:
+        folder = make_folder(scratch / "bundle")
+        with atomic_path(folder / "model.onnx") as part:
+            shutil.copyfile(source, part)
         save_reference(recorded, folder / "reference.npz")
         manifest = _fill(folder, tolerances or Tolerances(), targets, name or source.stem, len(recorded.inputs))
         if sign_key is not None:

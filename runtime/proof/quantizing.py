@@ -1,13 +1,13 @@
 """The int8 form of a float model, as a user of onnxruntime would make it."""
 
 import logging
-import tempfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..files import scratch_folder
 
 __all__ = ["plain_form", "quantize_int8", "random_batches"]
 
@@ -34,8 +34,8 @@ def quantize_int8(data: bytes, batches: Iterable[Feeds]) -> bytes:
     level = logging.root.level
     logging.disable(logging.WARNING)  # it advises to run its own pre-processing, which onnxruntime has done here
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            plain, quantized = Path(scratch) / "plain.onnx", Path(scratch) / "int8.onnx"
+        with scratch_folder("latentbit-peer-") as scratch:
+            plain, quantized = scratch / "plain.onnx", scratch / "int8.onnx"
             plain.write_bytes(plain_form(data))
             quantize_static(
                 str(plain),
@@ -68,8 +68,8 @@ def plain_form(data: bytes) -> bytes:
     """Return the model in plain ONNX: functions inlined, constants folded (onnxruntime's basic optimisations)."""
     import onnxruntime as ort
 
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "plain.onnx"
+    with scratch_folder("latentbit-peer-") as scratch:
+        path = scratch / "plain.onnx"
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(path)

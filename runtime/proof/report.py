@@ -42,13 +42,15 @@ class OutputAgreement:
     """One output of the runtime against that of the folded network: its largest differences, as in :class:`Agreement`.
 
     ``largest_value`` is the largest absolute value that the reference holds of it. ``top1_agreement`` is None where the
-    output is no class scores.
+    output is no class scores. ``psnr`` is the peak signal-to-noise ratio in dB of the sample that differs most, with
+    ``largest_value`` as peak; None where nothing differs, and where the output is class scores or no finite number.
     """
 
     max_abs_difference: float | None
     max_abs_difference_unflipped: float | None
     largest_value: float | None
     top1_agreement: float | None
+    psnr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,12 @@ class Size:
 
 @dataclass(frozen=True)
 class Times:
-    """Wall times of a call in milliseconds: median, 95th percentile and best."""
+    """Wall times of a call in milliseconds: median, 95th and 99th percentile (None in older reports), and best."""
 
     median: float
     p95: float
     best: float
+    p99: float | None = None
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,10 @@ class Tolerances:
 
     Against the folded reference, over its samples: ``max_logit_difference`` of class scores on images without a flipped
     sign; ``max_output_difference`` of outputs that are no class scores there, as a share of the largest value of that
-    output; ``max_flip_distance`` of the value before a flipped sign from its threshold, as a share of the largest value
-    there; ``max_flipped_share`` of all signs of binary layers (a fraction), ``min_top1_agreement`` (a fraction).
+    output; ``min_output_psnr`` in dB of such outputs on all samples, those with flipped signs too (0: not judged), for
+    among the millions of signs of a large image one may well flip; ``max_flip_distance`` of the value before a flipped
+    sign from its threshold, as a share of the largest value there; ``max_flipped_share`` of all signs of binary layers
+    (a fraction), ``min_top1_agreement`` (a fraction).
     ``max_accuracy_drop`` (a fraction) is allowed from training to the folded network, and from there to the deployed
     one. Integers must always be equal: ``oracle_samples`` images are run through ``onnx.reference``, which is slow.
     ``latency_runs`` are timed. Raises :class:`ConfigError` for a value out of its range.
@@ -29,6 +31,7 @@ class Tolerances:
 
     max_logit_difference: float = _between(1e-3, 0.0)
     max_output_difference: float = _between(1e-3, 0.0)
+    min_output_psnr: float = _between(0.0, 0.0)
     max_flip_distance: float = _between(1e-4, 0.0)
     max_flipped_share: float = _between(1e-4, 0.0, 1.0)
     min_top1_agreement: float = _between(0.995, 0.0, 1.0)

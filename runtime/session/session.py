@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import InputError, ModelError, first_line
 from ..files import parse_json
 from ..intake.feeds import check_feeds, check_shapes, input_specs, type_name
-from ..intake.limits import current_limits
+from ..intake.limits import Deadline, current_limits
 from ..intake.model import Model
 from ..intake.reading import load
 from ..metrics import current_names
@@ -82,17 +82,20 @@ class InferenceSession:
             raise InputError(f"share is {share!r}; give one of {', '.join(_SHARE)}")
         if share == "always" and num_threads == 1:
             raise InputError("share='always' has nobody to share with; give num_threads=2 or more")
+        deadline = Deadline()
         model = load(source)
+        deadline.check("it is read")
         self._inputs = input_specs(model)
         self._outputs = [_described(info, model) for info in model.proto.graph.output]
         self._meta = _meta(model.proto)
         self._plan = make_plan(model, choose_kernels(model, kernel))
+        deadline.check("the plan is made")
         self._prepared = prepare(self._plan)
-        self._sessions = {
-            index: make_session(model, segment, num_threads)
-            for index, segment in enumerate(self._plan.segments)
-            if isinstance(segment, FloatSegment)
-        }
+        self._sessions: dict[int, Any] = {}
+        for index, segment in enumerate(self._plan.segments):
+            if isinstance(segment, FloatSegment):
+                deadline.check(f"{index} of {len(self._plan.segments)} segments are ready")
+                self._sessions[index] = make_session(model, segment, num_threads)
         self._free: OrderedDict[Any, list[Context]] = OrderedDict()
         self._contexts: WeakSet[Context] = WeakSet()
         self._lock = threading.RLock()  # a signal handler may run the session while its thread holds it
@@ -166,9 +169,9 @@ class InferenceSession:
         """
         try:
             metrics = parse_json(self._meta.custom_metadata_map.get("latentbit.metrics", "{}"))
-        except ValueError:
-            raise ModelError("the metadata latentbit.metrics of the model is no JSON; export it again") from None
-        return current_names(metrics) if isinstance(metrics, dict) else {}
+            return current_names({name: None if one is None else float(one) for name, one in metrics.items()})
+        except (ValueError, TypeError, AttributeError, OverflowError):
+            raise ModelError("the metadata latentbit.metrics of the model are no figures; export it again") from None
 
     def self_test(self) -> SelfTest | None:
         """Compute what the file's self-test asks for, and return what was compared; None where the file has none.

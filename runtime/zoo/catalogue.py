@@ -7,7 +7,7 @@ here, so that command lines may ask before they load a kernel.
 import difflib
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ class Card:
     ``data`` and ``data_sha256`` name the data set and the digest of its arrays, ``data_terms`` its licence (None: not
     known). The run is that of the file ``recipe`` with ``settings`` (``section.key=value``) changed. ``accuracy`` holds
     fractions: ``latent_test_accuracy`` (None without a latent stream), ``test_accuracy`` (the trained binary network)
-    and ``folded`` on all ``test_images``, ``deployed`` on ``reference_images`` of them. ``size_bytes``: ``packed`` is
+    and ``folded`` on all ``test_images``, ``deployed`` on ``reference_images`` of them; None where outputs are no class
+    scores. Then ``metrics`` has the figures of the recipe's metric by the same names. ``size_bytes``: ``packed`` is
     the file, ``float`` the same with float32 weights.
     ``latency_ms``: ``median`` and ``p95`` for one image on ``cpu``, by engine (``latentbit``, ``onnxruntime_fp32``).
     """
@@ -53,6 +54,7 @@ class Card:
     sha256: str
     versions: Mapping[str, str]
     date: str
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def command(self) -> str:

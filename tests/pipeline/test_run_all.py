@@ -198,12 +198,13 @@ def test_stages_as_commands(finished: Path, tmp_path: Path) -> None:
     assert shown.stdout.count("fresh") == len(STAGES)
 
 
-def test_killed_at_random_moments_it_resumes_to_the_same_result(finished: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [6, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+def test_killed_at_random_moments_it_resumes_to_the_same_result(finished: Path, tmp_path: Path, kills: int) -> None:
     """SIGKILL at random moments; whatever is left, the next process goes on, and the weights are those of no kill."""
     chance = random.Random(7)
     path = tmp_path / "run"
     command = [sys.executable, "-m", "latentbit", "run-all", "-o", str(path), *SHORT]
-    for _ in range(6):
+    for _ in range(kills):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             time.sleep(chance.uniform(0.3, 9.0))
             process.send_signal(signal.SIGKILL)

@@ -22,6 +22,7 @@ from pathlib import Path
 
 __all__ = ["Found", "hunt", "say", "watch"]
 
+_LINES = re.MULTILINE | re.DOTALL
 _BATCH = 400
 """Things a process of a long hunt: then it ends, and what it has leaked with it."""
 
@@ -62,7 +63,9 @@ def watch(module: str, first: int, count: int, *, ours: str = "latentbit", limit
         said, told = _listen(command, environment, limit)
         ended = f"said nothing for {limit:.0f} s" if told is None else "ended the process"
         lines = said.splitlines()
-        found.faults += [f"mutant {fault}" for fault in said.split("FAULT ")[1:]]
+        found.faults += [
+            f"mutant {each}" for each in re.findall(r"^FAULT (.*?)(?=^FINE |^\d+ |^done|\Z)", said, _LINES)
+        ]
         found.tried += len(re.findall("^(?:FINE|FAULT) ", said, re.M))
         found.asked += sum(line.endswith(" onnxruntime") for line in lines)
         if lines and lines[-1] == "done":

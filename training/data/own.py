@@ -27,13 +27,14 @@ class OwnData:
 
     ``name`` is that of the function. Batches are what torch's ``default_collate`` makes of the pairs: inputs float32 or
     uint8 ``[N, …]``, and targets of any kind it knows. They are used as they are: augmentation and normalisation are
-    the data set's own affair. ``sha256`` is None, for nobody can digest what a function computes.
+    the data set's own affair. ``sha256`` is what the training part states of itself in an attribute of that name: the
+    digest of all that it was made from. None without one, for nobody can digest what a function computes.
     """
 
     name: str
     train: Any
     test: Any
-    sha256: None = None
+    sha256: str | None = None
 
     def read(self, part: Any, rows: Sequence[int]) -> tuple[Tensor, Any]:
         """Return inputs ``[n, …]`` and targets of samples of a part; :class:`ConfigError` where they are others."""
@@ -145,7 +146,8 @@ def open_own(settings: Settings) -> Dataset | OwnData:
         raise ConfigError(f"{shown} returned one data set: return a pair (train, test), or set train.holdout = 0.2")
     if len(train) < 2 or not len(test):
         raise ConfigError(f"{shown} leaves {len(train)} samples to train on and {len(test)} to test on: too few")
-    return OwnData(settings.data, train, test)
+    stated = getattr(train.dataset if isinstance(train, Subset) else train, "sha256", None)
+    return OwnData(settings.data, train, test, stated if isinstance(stated, str) else None)
 
 
 def _numbers(data: OwnData, targets: Any) -> Tensor:

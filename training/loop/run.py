@@ -30,7 +30,9 @@ from .silent import SilentWeights
 __all__ = ["TrainingRun", "check_names", "choose_model_options"]
 
 PROBED = 64
-"""Samples on which a network of the user's is tried before it is trained."""
+"""Samples that are looked at before a network of the user's is trained on others."""
+TRIED = 1 << 16
+"""Values of their inputs, about, that the network is tried on: of large images two are enough, and take seconds."""
 PRECISIONS = table_of("precision", {"bf16": torch.bfloat16, "float32": None, "fp16": torch.float16})
 
 
@@ -113,7 +115,8 @@ class TrainingRun:
             self.measures = Measures()
             if settings.named() or settings.loss or settings.metric:
                 inputs, targets = next(self.batches.test_parts(PROBED))
-                self.measures = find_measures(settings, network, inputs.cpu(), targets)
+                tried = inputs[: max(2, TRIED // max(inputs[0].numel(), 1))].cpu()
+                self.measures = find_measures(settings, network, tried, targets)
             if settings.start:
                 start_from(network, settings.start)
             choose_weights(network, estimator=settings.weight_estimator, regulariser=settings.weight_regulariser)

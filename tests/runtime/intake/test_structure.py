@@ -8,7 +8,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from latentbit.runtime import zoo
 from latentbit.runtime.errors import ConfigError, InputError, LatentbitError, ModelError
+from latentbit.runtime.intake import limits
 from latentbit.runtime.intake.limits import Limits, current_limits
 from latentbit.runtime.session import InferenceSession
 
@@ -217,6 +219,16 @@ def test_deep_graphs_cost_no_more_than_their_nodes(steps: int, doubled: bool) ->
     assert session.run(None, {"input": maker.floats(1, 8, 4, 4)})[0].shape == (1, 4, 4, 4)
 
 
+@pytest.mark.parametrize(("late", "said"), [(1, "it is read"), (2, "the plan is made"), (3, "0 of [0-9]+ segments")])
+def test_a_model_that_takes_too_long_to_open_is_refused(monkeypatch: pytest.MonkeyPatch, late: int, said: str) -> None:
+    """A clock that jumps at one of the looks at it."""
+    asked = iter(range(100))
+    monkeypatch.setattr(limits, "monotonic", lambda: 1000.0 * (next(asked) >= late))
+    monkeypatch.setenv("LATENTBIT_LIMITS", "build_seconds=7")
+    with pytest.raises(ModelError, match=rf"longer than the limit build_seconds of 7 \({said}"):
+        InferenceSession(zoo.path("digits"))
+
+
 def test_limits_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data = chain().SerializeToString()
     (tmp_path / "m.onnx").write_bytes(data)
@@ -234,6 +246,17 @@ def test_limits_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch, t
         monkeypatch.setenv("LATENTBIT_LIMITS", wrong)
         with pytest.raises(ConfigError, match="is no limit"):
             InferenceSession(data)
+
+
+@pytest.mark.parametrize("sizes", [[8, 2, 1], [7, 1, 1], []])
+def test_a_constant_of_other_sizes_than_its_bytes(sizes: list[int]) -> None:
+    """The importer reads constants one by one, long after the file was found to be well formed."""
+    model = chain()
+    tensor = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 3)
+    del tensor.dims[:]
+    tensor.dims.extend(sizes)
+    with pytest.raises(ModelError, match=rf"constant {tensor.name} of sizes .* holds \d+ bytes and needs \d+"):
+        InferenceSession(model.SerializeToString())
 
 
 def test_an_output_without_a_type() -> None:

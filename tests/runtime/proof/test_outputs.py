@@ -16,6 +16,7 @@ from latentbit.runtime.errors import ConfigError, DataError, ModelError, Storage
 from latentbit.runtime.metrics import figures
 from latentbit.runtime.proof.bundle import open_bundle
 from latentbit.runtime.proof.device import check_bundle
+from latentbit.runtime.proof.outputs import compare_outputs, output_failures
 from latentbit.runtime.proof.reference import load_reference, save_reference
 from latentbit.runtime.proof.report import CheckReport
 
@@ -182,3 +183,23 @@ def test_figures_in_a_file_that_are_none_are_refused(model: Path, inputs: NDArra
         onnx.save(proto, model)
         with pytest.raises(ModelError, match=r"the metadata latentbit\.task of the model are no figures"):
             check(model, Reference.of(inputs, {"large": answers(model, inputs)["large"]}), Tolerances(**QUICK))
+
+
+def test_images_are_judged_by_psnr_where_every_one_has_a_flipped_sign() -> None:
+    expected = np.linspace(0, 1, 2 * 64).reshape(2, 1, 8, 8).astype(np.float32)
+    actual = expected.copy()
+    actual[1, 0, :4] += 0.1
+    recorded = Reference.of(np.zeros((2, 1, 4, 4), np.float32), expected)
+    found = compare_outputs({"logits": actual}, recorded, np.array([True, True]))
+    wanted = 10 * np.log10(1 / (0.1**2 / 2))
+    assert found["logits"].psnr == pytest.approx(wanted, abs=1e-4), "of the worse of the two"
+    assert found["logits"].max_abs_difference_unflipped == 0.0
+    assert not list(output_failures(found, Tolerances()))
+    (failure,) = output_failures(found, Tolerances(min_output_psnr=wanted + 1))
+    assert failure == f"the PSNR of output logits is {wanted:.1f} dB, needed is {wanted + 1:g}"
+    assert not list(output_failures(found, Tolerances(min_output_psnr=wanted - 1)))
+    same = compare_outputs({"logits": expected}, recorded, np.array([True, True]))
+    assert same["logits"].psnr is None, "nothing differs"
+    assert not list(output_failures(same, Tolerances(min_output_psnr=200.0)))
+    labelled = Reference.of(np.zeros((2, 1, 4, 4), np.float32), np.eye(2, dtype=np.float32), labels=np.arange(2))
+    assert compare_outputs({"logits": np.eye(2)}, labelled, np.array([True, True]))["logits"].psnr is None

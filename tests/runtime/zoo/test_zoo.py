@@ -89,7 +89,8 @@ def test_a_card_tells_the_truth_of_its_file(name: str) -> None:
 def test_a_card_is_complete(name: str) -> None:
     card = zoo.card(name)
     empty = [field.name for field in fields(card) if getattr(card, field.name) in ("", {}, None, 0)]
-    assert set(empty) <= {"data_terms"}, "the licence of the data may be unknown, nothing else"
+    assert set(empty) <= {"data_terms", "metrics"}, "the licence of the data may be unknown, nothing else"
+    assert (card.accuracy["deployed"] is None) == bool(card.metrics), "accuracy, or figures of a metric"
     assert set(card.accuracy) == {"latent_test_accuracy", "test_accuracy", "folded", "deployed"}
     assert set(card.latency_ms) == {"latentbit", "onnxruntime_fp32"}
     assert all(0 < times["median"] <= times["p95"] for times in card.latency_ms.values())
