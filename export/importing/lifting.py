@@ -22,7 +22,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from ...runtime.bits import DOMAIN
 from ...runtime.operators import LAYERS, STANDARD_DOMAINS
 from ..graph.constants import Constants, add_constant
-from .layers import StaysFloat, label, split_signs
+from .layers import StaysFloat, label, split_planes
 from .rewriting import Rewriting
 from .views import Image, Rows, View, lifted_by, lowered_by, sizes_of
 
@@ -47,8 +47,8 @@ def lift_layers(model: ir.Model) -> None:
     """Let binary layers over sequences and frames, and what lies between them, read images and rows, in place.
 
     Layers are our operators, convolutions over one axis and matrix products over three axes or more whose weights are
-    ±scale. The model answers as before. It is done before layers are packed, so that the packing sees what follows
-    them, and afterwards, to bring the signs that the packing has made next to their layers.
+    ±scale, or 0 besides. The model answers as before. It is done before layers are packed, so that the packing sees
+    what follows them, and afterwards, to bring the signs that the packing has made next to their layers.
     """
     lifter = _Lifter(model)
     for node in list(model.graph):
@@ -81,7 +81,7 @@ class _Lifter:
         if weight.ndim != (3 if node.op_type == "Conv" else 2) or len(sizes) < 3:
             return
         try:
-            split_signs(weight)
+            split_planes(weight)
         except StaysFloat:
             return
         if self._lift(node, view):

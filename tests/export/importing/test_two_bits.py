@@ -30,7 +30,7 @@ def signs(*shape: int) -> np.ndarray:
 
 def packed(g: Source, y: str, x: np.ndarray, folder: Path, **options: Any) -> tuple[np.ndarray, np.ndarray, Any]:
     """Return the answers of our session on the converted file and of onnxruntime on the source, and the report."""
-    source = g.save(folder / "source.onnx", y, 4 if x.ndim == 4 else 2)
+    source = g.save(folder / "source.onnx", y, x.ndim)
     report = convert(source, folder / "target.onnx", **options)
     (found,) = InferenceSession(folder / "target.onnx").run(None, {"x": x})
     return found, run(source, x, optimise=False), report
@@ -95,6 +95,20 @@ def test_dense_layers_of_two_bits(weights: list[int], tmp_path: Path) -> None:
     found, expected, report = packed(g, y, x, tmp_path)
     assert [(layer.form, layer.exact) for layer in report.layers] == [("binary", True)]
     assert report.layers[0].notes[0].startswith(f"{3 * (len(weights) - 1)} signs stand for a product")
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("frames", [True, False])
+def test_sequences_and_frames_of_two_bits(frames: bool, tmp_path: Path) -> None:
+    """Ternary weights too are lifted to rows and images."""
+    g = Source(["N", 8, 16])
+    value = quantised(g, "x", 0, 3)
+    if frames:
+        y = g("MatMul", value, g.constant(RNG.choice([-1, 0, 1], (16, 6)).astype(np.float32)))
+    else:
+        y = g("Conv", value, g.constant(RNG.choice([-1, 0, 1], (6, 8, 3)).astype(np.float32)), pads=[1, 1])
+    found, expected, report = packed(g, y, (RNG.standard_normal((2, 8, 16)) * 3).astype(np.float32), tmp_path)
+    assert [(layer.form, layer.exact) for layer in report.layers] == [("binary", True)]
     np.testing.assert_array_equal(found, expected)
 
 
