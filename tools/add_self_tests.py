@@ -1,4 +1,4 @@
-"""Give every model of the zoo the self-test that exports carry since issue 14, and change nothing else.
+"""Give every model of the zoo the self-test that exports carry, and change nothing else.
 
     python tools/add_self_tests.py
 
