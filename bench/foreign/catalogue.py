@@ -77,17 +77,22 @@ def _torch(network: nn.Module, x: torch.Tensor, path: Path) -> None:
         torch.onnx.export(network, (x,), str(path), dynamo=False, opset_version=17)
 
 
+_PYNQ: Mapping[str, tuple[tuple[int, ...], Mapping[str, Export]]] = {
+    "tfc_1w1a": ((1, 28, 28), {"QONNX": _qonnx, "QONNX, cleaned up": _cleaned, "QCDQ": _qcdq}),
+    "tfc_1w2a": ((1, 28, 28), {"QONNX": _qonnx}),
+    "tfc_2w2a": ((1, 28, 28), {"QONNX": _qonnx, "QCDQ": _qcdq}),
+    "cnv_1w1a": ((3, 32, 32), {"QONNX": _qonnx, "QONNX, channels last": _channels_last}),
+    "cnv_1w2a": ((3, 32, 32), {"QONNX": _qonnx}),
+    "cnv_2w2a": ((3, 32, 32), {"QONNX": _qonnx}),
+}
+
+
 def _entries() -> dict[str, Entry]:
     found = {}
-    for bits in ("1w1a", "1w2a", "2w2a"):
-        for kind in ("tfc", "cnv"):
-            exports: dict[str, Export] = {"QONNX": _qonnx, "QONNX, cleaned up": _cleaned, "QCDQ": _qcdq}
-            if kind == "cnv":
-                exports["QONNX, channels last"] = _channels_last
-            shape = (1, 28, 28) if kind == "tfc" else (3, 32, 32)
-            for way, export in exports.items():
-                found[f"Brevitas {kind.upper()} {bits.upper()}, {way}"] = Entry(_pynq(f"{kind}_{bits}"), shape, export)
-    for name in ("ResnetE18", "QuickNetSmall", "DenseNet28"):
+    for name, (shape, exports) in _PYNQ.items():
+        for way, export in exports.items():
+            found[f"Brevitas {name.upper().replace('_', ' ')}, {way}"] = Entry(_pynq(name), shape, export)
+    for name in ("ResnetE18", "QuickNetSmall"):
         found[f"bitorch {name}"] = Entry(_bitorch(name, (3, 224, 224)), (3, 224, 224), _torch)
     return found
 

@@ -29,7 +29,7 @@ from .accepting import accept
 from .layers import label
 from .qonnx import lower_qonnx
 
-__all__ = ["DIALECTS", "forget_exporter", "look", "read_file", "read_plain"]
+__all__ = ["DIALECTS", "look", "read_file", "read_plain"]
 
 DIALECTS: tuple[Callable[[ir.Model], None], ...] = (lower_qonnx,)
 """Each rewrites the operators of one source form as standard ONNX, in place, and leaves every other operator alone."""
@@ -67,7 +67,7 @@ def look(file: OnnxFile) -> tuple[ir.Model, list[ModelError]]:
     model = to_graph(inlined(file.model, keep_domain=DOMAIN))
     RemoveInitializersFromInputsPass()(model)  # Brevitas, and files of before 2019, list every weight as an input too
     model.ir_version = max(model.ir_version, 4)  # the first in which a constant need not be an input
-    forget_exporter(model)
+    _forget_exporter(model)
     refusals: list[ModelError] = []
 
     def attempt(step: Callable[[ir.Model, Path], ir.Model | None]) -> None:
@@ -89,7 +89,7 @@ def look(file: OnnxFile) -> tuple[ir.Model, list[ModelError]]:
     return model, refusals
 
 
-def forget_exporter(model: ir.Model) -> None:
+def _forget_exporter(model: ir.Model) -> None:
     """Drop what an exporter noted about its own work: stack traces, signatures. The file's own metadata stay."""
     for key in [key for key in model.metadata_props if key.startswith(_EXPORTERS)]:
         del model.metadata_props[key]
