@@ -25,11 +25,13 @@ from latentbit.runtime import InferenceSession
 from latentbit.runtime.fidelity import restoration
 from latentbit.runtime.files import write_bytes
 from latentbit.runtime.machine.environment import environment
-from latentbit.runtime.proof.timing import interleaved, stock_session, times
+from latentbit.runtime.proof.timing import stock_session
 from latentbit.runtime.zoo.catalogue import find_model
 from latentbit.training import load_network
 from latentbit.training.data.resizing import resize
 from latentbit.training.data.superres import benchmark_images
+
+from .harness.timing import by_turns
 
 SETS = ("Set5", "Set14", "BSD100")
 SCALE = 2
@@ -67,11 +69,10 @@ def figures(sessions: dict[str, Any], runs: int) -> Iterator[dict[str, Any]]:
     calls = {name: partial(run, session, image) for name, session in sessions.items()}
     if len(calls) > 1:
         measured = {
-            name: {"median": times(each).median, "best": times(each).best}
-            for name, each in interleaved(calls, runs).items()
+            name: {"median": float(np.median(each)), "best": min(each)} for name, each in by_turns(calls, runs).items()
         }
         where = {"image": list(SIZE), "runs": runs, "environment": environment()}
-        yield {"model": "all", "set": "milliseconds"} | measured | where
+        yield {"model": "all", "set": "CPU milliseconds"} | measured | where
     for name in SETS:
         images = list(benchmark_images(None, name, SCALE).values())
         for model, session in {"bicubic": None, **sessions}.items():
