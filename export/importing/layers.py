@@ -23,7 +23,6 @@ __all__ = [
     "read_layer",
     "shape_of",
     "split_planes",
-    "split_signs",
     "told",
     "words_of",
 ]
@@ -117,17 +116,6 @@ def read_layer(node: ir.Node, constants: Constants) -> Layer:
     raise StaysFloat(f"{node.op_type} has no packed form")
 
 
-def split_signs(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-    """Split ±scale weights into int8 signs and one scale per output channel, float64 ``[O]``; StaysFloat for others.
-
-    A channel of zeros has scale 0 and any signs.
-    """
-    planes, scale, _ = split_planes(weight)
-    if len(planes) != 1:
-        raise StaysFloat(_zeros(weight))
-    return planes[0], scale
-
-
 def split_planes(
     weight: NDArray[np.float32], tolerance: float = 0.0
 ) -> tuple[NDArray[np.int8], NDArray[np.float64], float]:
@@ -157,12 +145,6 @@ def split_planes(
         return planes.astype(np.int8), scale, float(np.max(apart.max(axis=1) / np.where(scale > 0, scale, 1)))
     distinct = np.unique(flat[odd[0]]).size
     raise StaysFloat(f"its weights are real: {distinct} magnitudes in output channel {odd[0]}, ±1 scale would be one")
-
-
-def _zeros(weight: NDArray[np.float32]) -> str:
-    flat = np.abs(weight.reshape(weight.shape[0], -1))
-    channel = np.flatnonzero((flat != flat.max(axis=1, keepdims=True)).any(axis=1))[0]
-    return f"its weights hold zeros besides ±scale (output channel {channel})"
 
 
 def _weight(node: ir.Node, index: int, constants: Constants) -> NDArray[np.float32]:
