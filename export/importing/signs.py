@@ -16,12 +16,12 @@ from .layers import StaysFloat, shape_of
 from .ranges import Ranges
 from .stairs import Stairs
 
-__all__ = ["MOST_PLANES", "UNDECIDED", "Leaf", "Signs", "leaf_of"]
+__all__ = ["UNDECIDED", "Leaf", "Signs", "leaf_of"]
 
 UNDECIDED = "; sign_zero decides it"
 """How the reason of a layer ends that is binary as soon as the sign of 0 is given."""
 
-MOST_PLANES = 3
+_MOST_PLANES = 3
 """Planes of an activation: two bits, four levels. More would take longer than float arithmetic."""
 
 _NARROW = 2.0**-16
@@ -215,13 +215,13 @@ def _evenly_spaced(levels: NDArray[np.float64]) -> tuple[float, int]:
     uneven = np.any(
         np.abs((numbers - numbers[0]) / distance - np.rint((numbers - numbers[0]) / distance)) > _EVEN * count
     )
-    if uneven or count > MOST_PLANES:
+    if uneven or count > _MOST_PLANES:
         columns = levels.reshape(len(levels), -1).T
         if max(len(np.unique(column)) for column in columns) < len(numbers):
             raise StaysFloat("its activations have different scales per channel, and a sum takes one")
         if uneven:
             raise StaysFloat(f"its input takes {len(numbers)} values that are not evenly spaced")
-        raise StaysFloat(f"its input takes {count + 1} levels; up to {MOST_PLANES + 1} are packed, as sums of signs")
+        raise StaysFloat(f"its input takes {count + 1} levels; up to {_MOST_PLANES + 1} are packed, as sums of signs")
     return distance, count
 
 
