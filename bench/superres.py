@@ -1,6 +1,6 @@
 """PSNR and SSIM of a super-resolution model on Set5, Set14 and BSD100, beside bicubic and its float twin, and its time.
 
-    python -m bench.superres zoo:sr_x2_e2fif --twin RUN [--runs 15] [--out docs/results/superres_x2.jsonl]
+    python -m bench.superres zoo:sr_x2_e2fif --twin RUN [--runs 15] [--out docs/results/superres/x2.jsonl]
 
 RUN is the folder ``1-train`` of the float twin; without it the packed model and bicubic alone are measured. Whole
 images, luminance, two pixels of the border left out. One thread: the packed file in latentbit, the twin in stock
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("model", help="packed model: a path, or zoo:NAME")
     parser.add_argument("--twin", type=Path, help="folder that training left of the float twin")
     parser.add_argument("--runs", type=int, default=15, help="runs that are timed")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/superres_x2.jsonl"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results/superres/x2.jsonl"))
     options = parser.parse_args()
     sessions: dict[str, Any] = {"binary": InferenceSession(find_model(options.model))}
     if options.twin:

@@ -1,10 +1,11 @@
 """Imports point the way data flows: pipeline -> training -> export -> runtime, only to the intake of the next wing."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
-from .source import Import, Module, imports, modules
+from .source import CHECKOUT, Import, Module, imports, modules, read
 
 # What a wing may import of the wings below it.
 FOUNDATION = {
@@ -117,3 +118,18 @@ def test_the_law_is_not_blind(tmp_path: object) -> None:
         ("runtime.session.session", False, True),
         ("runtime.files", True, False),
     }
+
+
+@pytest.mark.parametrize(
+    "path", sorted((CHECKOUT / "tests" / "runtime").rglob("test_*.py")), ids=lambda path: path.stem
+)
+def test_the_tests_of_the_runtime_need_what_a_device_has(path: Path) -> None:
+    """(tox runs them where nothing of the pipeline is installed; a test in which that is needed asks for it there.)"""
+    wrong = [
+        f"line {item.line}: {item.module}"
+        for item in imports(read(path))
+        if item.at_top and not item.typing and not item.relative
+        if item.module.split(".")[0] in {"torch", "click", "rich", "onnxscript", "onnx_ir", "sklearn", "PIL"}
+        or item.module.split(".")[:2] in (["latentbit", "training"], ["latentbit", "export"], ["latentbit", "pipeline"])
+    ]
+    assert not wrong, f"{path} cannot be imported on a device: {wrong}"
