@@ -15,7 +15,14 @@ MAIN = "from latentbit.pipeline.cli import main; main()"
 def start(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", MAIN, *arguments]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=_as_in_a_terminal
+    )
+
+
+def _as_in_a_terminal() -> None:
+    """Let SIGINT act: a job in the background of a shell, as CI may be, ignores it, and hands that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.timeout(180)

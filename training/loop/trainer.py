@@ -263,9 +263,13 @@ class _Trainer:
         sources = self.settings.source_digests()
         return {
             "format": FORMAT,
-            "settings": self.settings.as_dict() | {"code": ""},
+            "settings": self._settled(self.settings.as_dict()),
             "dataset_sha256": self.run.dataset.sha256,
         } | ({"sources": sources} if sources else {})
+
+    def _settled(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Return settings without what tells no two trainings apart: beside minutes, epochs count for nothing."""
+        return settings | {"code": ""} | ({"epochs": 0} if settings["minutes"] else {})
 
     def _resume(self) -> None:
         """Continue from the checkpoint in the folder if it is of these settings and data."""
@@ -274,7 +278,8 @@ class _Trainer:
             return
         saved = checkpoints.load_tensors(path)
         try:
-            saved["settings"] = Settings().as_dict() | saved["settings"]  # an option that came later had its default
+            # An option that came later had its default.
+            saved["settings"] = self._settled(Settings().as_dict() | saved["settings"])
             if any(saved.get(name) != value for name, value in self._identity().items()):
                 return
             self.run.restore(saved)
