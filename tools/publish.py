@@ -48,6 +48,8 @@ TERMS = {
     " education, cite D. Martin et al., 2001, and P. Arbelaez et al., 2011",
 }
 """Terms of the data sets, by name; what is not here stands as not known."""
+_NOT_ON_CARDS = ("folded_on_samples", "majority")
+"""Shares of a check that a card does without: they are of the reference's samples."""
 UNLICENSED = ("cifar10", "cifar100", "latentbit.training.data.superres:sr_x2")
 """Data sets whose images stay out of this repository."""
 
@@ -135,7 +137,7 @@ def make_card(run: RunDir, recipe: Path, name: str) -> Card:
         recipe=f"configs/{recipe.name}",
         settings=_settings(configuration.read(recipe), run.config),
         epochs=round(trained["epochs"]),  # with train.minutes, what the time was enough for
-        accuracy={key: value for key, value in asdict(report.accuracy).items() if key != "folded_on_samples"},
+        accuracy={key: value for key, value in asdict(report.accuracy).items() if key not in _NOT_ON_CARDS},
         test_images=data["test"],
         reference_images=report.samples,
         size_bytes=asdict(size),
