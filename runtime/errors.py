@@ -37,6 +37,10 @@ class LatentbitError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        """Return the message in one line: names that it quotes from a damaged file may hold line breaks."""
+        return " ".join(super().__str__().splitlines())
+
 
 class ModelError(LatentbitError):
     """A model file is missing, corrupt, or holds an op, op version or attribute that is not known."""

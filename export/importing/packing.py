@@ -19,6 +19,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ...runtime.bits import DOMAIN, pack_conv_weight, pack_signs
+from ...runtime.errors import ModelError
 from ...runtime.operators import SIGNATURES, STANDARD_DOMAINS, find_layer
 from ..graph.constants import Constants
 from .activations import Activations
@@ -89,8 +90,13 @@ def pack_layers(
 def _already(node: ir.Node) -> Outcome:
     form: Literal["binary", "weight-only"] = "weight-only" if SIGNATURES[node.op_type].real_input else "binary"
     pad, pads = node.attributes.get("pad_value"), node.attributes.get("pads")
-    shape = tuple(node.attributes["weight_shape"].as_ints())
-    pad_value = int(pad.as_float()) if pad is not None and pads is not None and any(pads.as_ints()) else None
+    try:
+        shape = tuple(node.attributes["weight_shape"].as_ints())
+        pad_value = int(pad.as_float()) if pad is not None and pads is not None and any(pads.as_ints()) else None
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise ModelError(
+            f"{node.op_type} {label(node)} has an attribute of another type than its definition; export it again"
+        ) from None
     return Outcome(label(node), node.op_type, form, "", shape, pad_value, True, notes=("packed in the source",))
 
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["Preprocessing", "read_metadata", "read_preprocessing"]
 
 
+_LARGEST_SIDE = 2**14
+"""Pixels: more are no size of a network's input, and a few bytes of metadata could ask for any memory."""
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """What a model wants of an image: its size, and ``(pixel − mean) / std`` of pixels in [0, 1], or raw bytes.
@@ -55,16 +59,21 @@ def read_preprocessing(session: InferenceSession) -> Preprocessing:
     """Return what the model file says of its input. Raises :class:`ModelError` where it says too little."""
     stated = read_metadata(session, "input")
     try:
+        if (channels := int(stated["channels"])) not in (1, 3):
+            raise ValueError(f"{channels} channels are those of no image")
+        height, width = int(stated["height"]), int(stated["width"])
+        if not (0 < height <= _LARGEST_SIDE and 0 < width <= _LARGEST_SIDE):
+            raise ValueError(f"{height}×{width} pixels are no image")
         return Preprocessing(
-            channels=int(stated["channels"]),
-            height=int(stated["height"]),
-            width=int(stated["width"]),
+            channels=channels,
+            height=height,
+            width=width,
             mean=tuple(map(float, stated["mean"])),
             std=tuple(map(float, stated["std"])),
             pixel_range=float(stated["range"]),
             raw=session.get_inputs()[0].type == "tensor(uint8)",
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(
             f"the model's metadata latentbit.input does not say how images are prepared ({error}): export it with them"
         ) from None

@@ -177,6 +177,8 @@ def _read(arrays: Arrays, sha256: str = "") -> Reference:
         if f"shape/{layer}" not in arrays:
             raise DataError(f"it holds signs but no shape of {layer}")
         signs[layer] = unpack_signs(packed, int(arrays[f"shape/{layer}"][0]), axis=1)
+        if not signs[layer].size:
+            raise DataError(f"it holds no signs of {layer}")
     metrics = {name: float(value) for name, value in grouped(arrays, "metric").items()}
     targets = arrays.get("targets", grouped(arrays, "targets") or None)
     return Reference(arrays["inputs"], outputs, arrays.get("labels"), targets, signs, metrics, sha256)

@@ -93,5 +93,9 @@ def _info(model: Model, name: str, port: str, order: Sequence[int] | None = None
         raise ModelError(f"the type of value {name} is not known; export the model with types on every value")
     shape = known.shape
     if shape is not None and order is not None:
+        if len(shape) != len(order):
+            raise ModelError(
+                f"value {name} is said to have {len(shape)} axes where a binary layer has four; export the model again"
+            )
         shape = tuple(shape[axis] for axis in order)
     return helper.make_tensor_value_info(port, known.elem, shape)

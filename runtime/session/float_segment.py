@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ..errors import ModelError
+from ..errors import ModelError, first_line
 from ..layout.memory import aligned
 from ..plan.segments import FloatSegment
 from ..plan.units import Unit
@@ -39,7 +39,10 @@ class BoundFloatSegment:
             return
         for name in self._fed:
             self._binding.bind_cpu_input(name, self._buffers.feeds[name])
-        self._session.run_with_iobinding(self._binding)
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except RuntimeError as error:  # a value of another shape than in the first run on inputs of these sizes
+            raise ModelError(f"a float part gives other shapes than it has before: {first_line(error)}") from None
 
     def profile(self, watch: Stopwatch) -> None:
         """Run the segment, timed as one step."""

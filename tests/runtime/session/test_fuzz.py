@@ -24,3 +24,10 @@ def test_altered_models(first: int | None) -> None:
     assert not found.faults, f"mutants from {first} on: {found.faults[0]}"
     assert found.tried == COUNT
     assert found.asked > COUNT // 50, "hardly a mutant was answered: the test compares nothing"
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("number", [77_772_745, 77_780_089, 77_784_395])
+def test_models_that_were_faults(number: int) -> None:
+    """A float part that changes its shapes, a value of too few axes, a line break in a name."""
+    assert watch(fuzz.__name__, number, 1).faults == []
