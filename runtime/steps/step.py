@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ModelError
 from ..kernels.entry import entry_address
 
 __all__ = ["Bound", "Step", "descriptor", "image_stride"]
@@ -55,7 +56,10 @@ def descriptor(kind: type[IntEnum], values: Mapping[Any, int | NDArray[Any] | No
     words = np.zeros(kind["SIZE"], np.int64)
     for word, value in values.items():
         if value is not None:
-            words[word] = value.ctypes.data if isinstance(value, np.ndarray) else value
+            try:
+                words[word] = value.ctypes.data if isinstance(value, np.ndarray) else value
+            except OverflowError:
+                raise ModelError(f"a layer has a size or an offset of {value}, past 64 bits; export it again") from None
     return words
 
 
