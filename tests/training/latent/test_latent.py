@@ -16,15 +16,7 @@ from latentbit.training.models.blocks import BinaryBlock
 from latentbit.training.models.catalogue import build_model
 from latentbit.training.settings import Settings
 
-
-def small() -> nn.Module:
-    torch.manual_seed(0)
-    return build_model("digits_resnet", width=4)
-
-
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(6, 1, 8, 8, generator=generator), torch.randint(0, 10, (6,), generator=generator)
+from ...support.small import batch, small
 
 
 def latent_block(block: BinaryBlock, norms: list[nn.Module], x: torch.Tensor) -> torch.Tensor:

@@ -11,18 +11,9 @@ from latentbit.runtime.errors import ConfigError
 from latentbit.training.latent.objectives import build_objective
 from latentbit.training.latent.streams import two_bits
 from latentbit.training.models.blocks import BinaryBlock
-from latentbit.training.models.catalogue import build_model
 from latentbit.training.settings import Settings
 
-
-def small() -> nn.Module:
-    torch.manual_seed(0)
-    return build_model("digits_resnet", width=4)
-
-
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(6, 1, 8, 8, generator=generator), torch.randint(0, 10, (6,), generator=generator)
+from ...support.small import batch, small
 
 
 def kl(teacher: torch.Tensor, student: torch.Tensor, temperature: float) -> torch.Tensor:

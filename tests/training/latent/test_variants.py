@@ -15,18 +15,9 @@ from latentbit.training.latent.selfcancel import self_cancel
 from latentbit.training.latent.supervision import CentreLoss, feature_distance
 from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear, RSign
 from latentbit.training.models.blocks import BinaryBlock
-from latentbit.training.models.catalogue import build_model
 from latentbit.training.settings import Settings
 
-
-def small() -> nn.Module:
-    torch.manual_seed(0)
-    return build_model("digits_resnet", width=4)
-
-
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(6, 1, 8, 8, generator=generator), torch.randint(0, 10, (6,), generator=generator)
+from ...support.small import batch, small
 
 
 def test_lambda_falls_along_a_cosine_and_stays_zero() -> None:
