@@ -3,7 +3,6 @@
 An expected error (:class:`LatentbitError`) is one line on stderr; any other exception keeps its traceback.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from rich.table import Table
 
 from .. import __version__
 from ..runtime.errors import CheckFailed, LatentbitError, MissingExtraError, RunDirError
-from ..runtime.files import output_errors
+from ..runtime.files import drop_output, output_errors
 from . import config as configuration
 from .cli_board import COMMANDS as BOARD_COMMANDS
 from .cli_devices import COMMANDS as DEVICE_COMMANDS
@@ -59,7 +58,7 @@ class _Commands(click.Group):
             click.echo(f"\nstopped{kept}", err=True)
             ctx.exit(130)
         except BrokenPipeError:  # whoever read our output, ``head`` for one, has enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit of Python would complain
+            drop_output()
             # Commands with a verdict have not told it: that is no success.
             ctx.exit(1 if ctx.invoked_subcommand in _RESUMING else 0)
 

@@ -6,7 +6,6 @@ expected error is one line.
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -17,7 +16,7 @@ import numpy as np
 
 from .classify import classify
 from .errors import CheckFailed, DataError, InputError, LatentbitError, first_line
-from .files import atomic_path, output_errors, write_json
+from .files import atomic_path, drop_output, output_errors, write_json
 from .imported import import_function
 from .proof.bench import bench, random_feeds
 from .proof.device import check_bundle
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m laten
         print("\nstopped", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read our output, ``head`` for one, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit of Python would flush and complain
+        drop_output()
         return int(options.command is _check)  # a verdict that nobody heard is no success
     return 0
 

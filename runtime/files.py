@@ -20,6 +20,7 @@ from .errors import StorageError
 
 __all__ = [
     "atomic_path",
+    "drop_output",
     "make_folder",
     "output_errors",
     "parse_json",
@@ -121,9 +122,14 @@ def output_errors() -> Iterator[None]:
     except OSError as error:
         if error.filename is not None or error.errno not in _MENDS:
             raise
-        with contextlib.suppress(OSError, ValueError):  # or the exit of Python would flush and complain again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         raise StorageError(f"cannot write the output: {_MENDS[error.errno]}") from None
+
+
+def drop_output() -> None:
+    """Let what is still to be printed go nowhere: or the exit of Python would flush it, and complain once more."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def remove_parts(folder: str | os.PathLike[str]) -> None:
