@@ -4,6 +4,7 @@ Importing this module imports no torch: the command line reads and checks a conf
 """
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from types import MappingProxyType
@@ -27,6 +28,7 @@ POSITIVE: Rule = (lambda value: value > 0, "must be positive, not {}")
 SHARE_ABOVE_0: Rule = (lambda value: 0 < value <= 1, "must lie in (0, 1], not {}")
 SHARE_BELOW_1: Rule = (lambda value: 0 <= value < 1, "must lie in [0, 1), not {}")
 SHARE: Rule = (lambda value: 0 <= value <= 1, "must lie in [0, 1], not {}")
+BITS: Rule = (lambda value: bool(re.fullmatch("([0-8]+1)?", value)), "is a digit from 0 to 8 a stage, the last 1, not {!r}")
 SIGN_OR_ZERO: Rule = (lambda value: value in (-1, 0, 1), "must be -1, 0 or 1, not {}")
 
 
@@ -116,6 +118,9 @@ class Settings:
     real_weight_until: float = ruled(0.0, SHARE_BELOW_1)
     """Weights stay real up to this share of the schedule. 0: they are binary from the start, or where ``float_until``
     ends; ReActNet uses 0.5. Each stage has a whole schedule of the learning rate, the last one no weight decay."""
+    bits: str = ruled("", BITS)
+    """Bits of weights and activations, a digit a stage of equal length: 4321, or two cycles, 43214321 (CTMQ). 0 stands
+    for no rounding; the last digit is 1. Empty: stages as the two options above say."""
     weight_limit: float = ruled(1.5, NOT_NEGATIVE)
     """Latent weights are clamped to ±limit after every step; 0: never."""
     seed: int = ruled(0, NOT_NEGATIVE)
@@ -182,8 +187,10 @@ class Settings:
             _check(known.name, getattr(self, known.name), known.metadata)
         if self.latent == "L4" and self.turns:
             raise ConfigError(
-                "train.real_weight_until and float_until need another latent variant than L4, whose value is binary"
+                "train.real_weight_until, float_until and bits need another latent variant than L4: its value is binary"
             )
+        if self.bits and (self.float_until or self.real_weight_until):
+            raise ConfigError("train.bits says what every stage is: leave float_until and real_weight_until out")
         if 0 < self.real_weight_until <= self.float_until:
             raise ConfigError(
                 f"train.real_weight_until = {self.real_weight_until:g} has passed when train.float_until ="
@@ -205,7 +212,15 @@ class Settings:
     @property
     def turns(self) -> tuple[float, ...]:
         """The shares of the schedule at which a stage ends and the next begins, in order."""
-        return tuple(turn for turn in (self.float_until, self.real_weight_until) if turn)
+        return tuple(end for end, _, _ in self.stages[:-1])
+
+    @property
+    def stages(self) -> tuple[tuple[float, int, int], ...]:
+        """The stages in order: the share of the schedule at which each ends, bits of its weights and activations."""
+        if self.bits:
+            return tuple((end / len(self.bits), int(k), int(k)) for end, k in enumerate(self.bits, 1))
+        stages = ((self.float_until, 0, 0), (self.real_weight_until, 0, 1), (1.0, 1, 1))
+        return tuple(stage for stage in stages if stage[0])
 
     @classmethod
     def from_keywords(cls, **keywords: Any) -> "Settings":

@@ -14,7 +14,7 @@ from ..data.dataset import Dataset
 from ..data.own import OwnData
 from ..latent.objectives import Objective, build_objective
 from ..layers.binary import RSign
-from ..layers.stages import bake, set_real_weights
+from ..layers.stages import bake, set_bits
 from ..layers.weights import choose_weights
 from ..models.catalogue import build_model, model_options
 from ..settings import Settings, table_of
@@ -187,13 +187,12 @@ class TrainingRun:
         settings, passed = self.settings, self.budget.passed(step)
         self.objective.set_progress(passed, step)
         begins = max((turn for turn in settings.turns if turn <= passed), default=0.0)
-        ends = min((turn for turn in settings.turns if turn > passed), default=1.0)
-        real = ends < 1  # the last stage alone is binary
+        ends, weights, activations = next(stage for stage in settings.stages if passed < stage[0] or stage[0] == 1)
         if settings.turns:
-            set_real_weights(self.network, real, activations=passed < settings.float_until)
+            set_bits(self.network, weights=weights, activations=activations)
             if begins and self.budget.before(step) < begins:
                 self.optimizer.state.clear()  # a stage starts with no momentum of the one before
-        decay = settings.weight_decay if real or not settings.turns else 0.0
+        decay = 0.0 if weights == 1 and settings.turns else settings.weight_decay
         within = (passed - begins) / (ends - begins)
         set_stage(self.optimizer, settings.learning_rate * factor(settings.schedule, within), decay)
 

@@ -5,9 +5,8 @@ or settings alone: ``weight_estimator=ede``. The first is the baseline. Runs wit
 order of images and augmentation, so their difference has less noise than either figure.
 """
 
-import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from ...runtime.errors import ConfigError, DataError
 from ...runtime.files import write_bytes, write_json
 from ..loop.checkpoints import read_json, write_lines
 from ..loop.trainer import Progress, train
+from ..overrides import read_override
 from ..settings import LATENT, Settings
 from .plots import plot_ablation
 from .results import BUDGETS, Row, render, summarise
@@ -26,6 +26,9 @@ LONGER = 1.5
 """How many times as long the control of convergence trains."""
 RECORD = "record.json"
 """In the folder of a finished run: its line of ablation.jsonl."""
+
+
+TYPES = {known.name: type(known.default) for known in fields(Settings)}
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,7 @@ def parse_variant(text: str) -> dict[str, Any]:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not key:
             raise ConfigError(f"variant {text!r}: write one of {', '.join(LATENT)}, then :key=value,key=value")
-        try:
-            changes[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            changes[key] = value
+        _, _, changes[key] = read_override(f"train.{key}={value}", lambda _, name: TYPES.get(name))
     if colon and not changes:
         raise ConfigError(f"variant {text!r} changes nothing")
     return changes
