@@ -28,7 +28,10 @@ POSITIVE: Rule = (lambda value: value > 0, "must be positive, not {}")
 SHARE_ABOVE_0: Rule = (lambda value: 0 < value <= 1, "must lie in (0, 1], not {}")
 SHARE_BELOW_1: Rule = (lambda value: 0 <= value < 1, "must lie in [0, 1), not {}")
 SHARE: Rule = (lambda value: 0 <= value <= 1, "must lie in [0, 1], not {}")
-BITS: Rule = (lambda value: bool(re.fullmatch("([0-8]+1)?", value)), "is a digit from 0 to 8 a stage, the last 1, not {!r}")
+BITS: Rule = (
+    lambda value: bool(re.fullmatch("([0-8]+1)?", value)),
+    "is a digit from 0 to 8 a stage, the last 1, not {!r}",
+)
 SIGN_OR_ZERO: Rule = (lambda value: value in (-1, 0, 1), "must be -1, 0 or 1, not {}")
 
 
@@ -80,6 +83,11 @@ class Settings:
     """Float layers before the first binary one: imagenet, cifar, strided or cheap; empty: the network's own default."""
     downsample: str = ""
     """1×1 convolution of strided shortcuts: float or binary; empty: the network's own default."""
+    block: str = ""
+    """What the residual networks consist of (docs/training.md, "Blocks"); empty: a shortcut around every binary
+    convolution. attention, fractal, ghost, pair, plain."""
+    norm: str = ""
+    """Where a block has batch norms: after its convolution, before its sign, both or none; empty: after."""
     image_size: int = ruled(0, NOT_NEGATIVE)
     """Side in pixels to which folders of images are brought; 0: the data set's own."""
 
@@ -104,6 +112,8 @@ class Settings:
     """Decay of a moving average of all weights, which the run then leaves behind; 0: none."""
     activation_estimator: str = "approx_sign"
     """Surrogate derivative of activation signs: approx_sign, ede, identity, identity_clip or reste."""
+    thresholds: str = one_of("learned", ("fixed", "learned"))
+    """Thresholds of activation signs: learned with the weights, or fixed where they start, at 0."""
     weight_estimator: str = "identity_clip"
     """Surrogate derivative of weight signs."""
     weight_regulariser: str = "none"

@@ -48,7 +48,7 @@ def choose_model_options(settings: Settings, data: Dataset | OwnData) -> dict[st
         options["num_classes"] = len(data.classes if isinstance(data, Dataset) else data.classes())
     options["image_size"] = shape[-1]
     options = {name: value for name, value in options.items() if name in known or "any" in known}
-    chosen = {name: getattr(settings, name) for name in ("width", "pad_value", "stem", "downsample")}
+    chosen = {name: getattr(settings, name) for name in ("width", "pad_value", "stem", "downsample", "block", "norm")}
     return options | {name: value for name, value in chosen.items() if value}
 
 
@@ -123,6 +123,7 @@ class TrainingRun:
             for layer in network.modules():
                 if isinstance(layer, RSign):
                     layer.choose(settings.activation_estimator)
+                    layer.threshold.requires_grad_(settings.thresholds == "learned")
             objective = build_objective(network, settings, self.measures.loss).to(self.device)
         if settings.channels_last and all(parameter.dim() < 5 for parameter in objective.parameters()):
             objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
