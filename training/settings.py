@@ -4,14 +4,25 @@ Importing this module imports no torch: the command line reads and checks a conf
 """
 
 import difflib
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from ..runtime.errors import ConfigError
 from ..runtime.imported import import_function, is_named, source_digests
+from .rules import (
+    BITS,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    SHARE_ABOVE_0,
+    SHARE_BELOW_1,
+    SIGN_OR_ZERO,
+    at_least,
+    one_of,
+    ruled,
+)
 
 __all__ = ["FOLDER", "LATENT", "Settings", "table_of"]
 
@@ -20,34 +31,6 @@ FOLDER = "folder:"
 LATENT = ("none", "L1", "L2", "L3", "L4", "L5", "L6")
 
 Value = TypeVar("Value")
-Rule = tuple[Callable[[Any], bool], str]
-"""Whether a value may be, and what to say of one that may not."""
-
-NOT_NEGATIVE: Rule = (lambda value: value >= 0, "must not be negative, but is {}")
-POSITIVE: Rule = (lambda value: value > 0, "must be positive, not {}")
-SHARE_ABOVE_0: Rule = (lambda value: 0 < value <= 1, "must lie in (0, 1], not {}")
-SHARE_BELOW_1: Rule = (lambda value: 0 <= value < 1, "must lie in [0, 1), not {}")
-SHARE: Rule = (lambda value: 0 <= value <= 1, "must lie in [0, 1], not {}")
-BITS: Rule = (
-    lambda value: bool(re.fullmatch("([0-8]+1)?", value)),
-    "is a digit from 0 to 8 a stage, the last 1, not {!r}",
-)
-SIGN_OR_ZERO: Rule = (lambda value: value in (-1, 0, 1), "must be -1, 0 or 1, not {}")
-
-
-def at_least(least: int) -> Rule:
-    """Return the rule that a value is not smaller than ``least``."""
-    return (lambda value: value >= least, f"must be at least {least}, not {{}}")
-
-
-def ruled(default: Value, rule: Rule) -> Value:
-    """Return a field whose values obey a rule."""
-    return field(default=default, metadata={"rule": rule})
-
-
-def one_of(default: str, choices: Sequence[str]) -> str:
-    """Return a field that takes one of these names; :func:`table_of` holds what they mean."""
-    return field(default=default, metadata={"choices": tuple(choices)})
 
 
 @dataclass(frozen=True)
@@ -140,6 +123,10 @@ class Settings:
     """Share of the teacher's distillation in the loss; the rest is cross-entropy with the labels."""
     teacher_temperature: float = ruled(1.0, POSITIVE)
 
+    consistency: float = ruled(0.0, NOT_NEGATIVE)
+    """Weight of the distance between a network's answers and those for the same images in other styles (MixStyle): for
+    data that will look otherwise. Only without a latent branch. 0: none."""
+
     # The latent branch
     latent: str = one_of("L1", LATENT)
     """none, or the attempt of docs/training.md."""
@@ -212,6 +199,8 @@ class Settings:
                 f"train.latent_from = {self.latent_from:g} lets the latent stream begin where it has ended, at {end:g}"
                 " of the schedule (latent_until; of L5, fade too)"
             )
+        if self.consistency and self.latent != "none":
+            raise ConfigError("train.consistency is for training without a latent branch: set train.latent to none")
         if self.loss and self.label_smoothing:
             raise ConfigError(
                 "train.label_smoothing belongs to the cross-entropy, which train.loss replaces: set it to 0"

@@ -122,7 +122,7 @@ class BinaryBlock(nn.Module):
         self.sign = RSign(in_channels)
         self.conv = BinaryConv2d(in_channels, out_channels, 3, stride=stride, padding=1, pad_value=pad_value)
         self.shortcut = around(in_channels, out_channels, stride, downsample_kind)
-        self.act = RPReLU(out_channels)
+        self.act: nn.Module = RPReLU(out_channels)
 
     def convolved(self, x: Tensor) -> Tensor:
         """Return the normalised convolution of the signs of ``x``, what the shortcut is added to."""

@@ -86,7 +86,8 @@ class FractalBlock(PairBlock):
 
     def features(self, x: Tensor) -> Tensor:
         """Return the mean of both columns."""
-        return (super().features(x) + self.beside(x)) / 2
+        result: Tensor = (super().features(x) + self.beside(x)) / 2
+        return result
 
 
 class GhostBlock(BinaryBlock):
