@@ -13,9 +13,11 @@ from ..layout.slices import reach
 
 __all__ = ["SLOW_LOOK_UPS", "any_layer", "convolutions", "eight_bits", "even_groups", "small_groups", "whole_words"]
 
-SLOW_LOOK_UPS = frozenset({"cortex-a57", "cortex-a72", "cortex-a73", "cortex-a75"})
-"""Cores that count faster than they look up: a ``tbl`` takes an A57 or A72 one and a half cycles by LLVM's models
-(docs/performance.md). There is no model of A73 and A75, which are left as they were."""
+SLOW_LOOK_UPS = frozenset(
+    {"cortex-a57", "cortex-a72", "cortex-a73", "cortex-a75", "cortex-a510", "cortex-x1", "neoverse-v1"}
+)
+"""ARM cores on which ctp is at least as fast as tbl by LLVM's models: a look-up takes an A57 or A72 1.5 cycles, a
+V1 or X1 counts in four pipes and looks up in two. A73 and A75 have no model, and are left as they were."""
 
 
 def any_layer(layer: BinaryLayer) -> None:

@@ -22,7 +22,11 @@ _CORES = {
     (_ARM, 0xD0B): "cortex-a76",
     (_ARM, 0xD0C): "neoverse-n1",
     (_ARM, 0xD0D): "cortex-a77",
+    (_ARM, 0xD40): "neoverse-v1",
     (_ARM, 0xD41): "cortex-a78",
+    (_ARM, 0xD44): "cortex-x1",
+    (_ARM, 0xD46): "cortex-a510",
+    (_ARM, 0xD49): "neoverse-n2",
 }
 """Implementer and part number -> name, as LLVM writes it."""
 
