@@ -16,6 +16,9 @@ _MEASURES = (
     ("lda_trace", "LDA trace", ".2f"),
 )
 
+_DRAWN = 1000
+"""Points, at most, in a drawing: more make the page long and no clearer."""
+
 
 @dataclass(frozen=True)
 class Features:
@@ -31,10 +34,12 @@ def features(facts: Facts) -> Features | None:
     if study is None:
         return None
     labels = np.asarray(study["labels"], np.int64)
+    chosen = slice(None, None, -(-len(labels) // _DRAWN))
     charts = []
     for number, (title, found) in enumerate(study["networks"].items()):
         told = ", ".join(f"{name} {found[key]:{form}}" for key, name, form in _MEASURES)
         words = f"t-SNE of the features of {title}: {told}"
-        drawn = points(np.asarray(found["points"]), labels, study["classes"], title=words, name=f"tsne{number}")
+        places = np.asarray(found["points"])[chosen]
+        drawn = points(places, labels[chosen], study["classes"], title=words, name=f"tsne{number}")
         charts.append((title, told, drawn))
     return Features(tuple(charts), len(labels))

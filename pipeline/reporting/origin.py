@@ -39,7 +39,10 @@ def origin(facts: Facts) -> Origin:
     dates = [record.date for record in run.stages.values() if record.date]
     trained = run.stages["train"].date if "train" in run.stages else ""
     told = (
-        ("network", f"{train.model}, latent branch {train.latent}"),
+        (
+            "network",
+            f"{train.model}, {'no latent branch' if train.latent == 'none' else f'latent branch {train.latent}'}",
+        ),
         ("data", f"{dataset['name']}: {dataset['train']:,} training and {dataset['test']:,} test samples"),
         ("sha256 of the data", dataset["sha256"]),
         ("sha256 of the model", facts.model_sha256),

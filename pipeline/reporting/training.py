@@ -21,14 +21,13 @@ class Training:
     charts: tuple[tuple[str, str, Markup], ...]
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    epochs: int
 
 
 def training(facts: Facts) -> Training:
     """Return the curves of a run, and their figures."""
     history = facts.history
     epochs = [float(line["epoch"]) + 1 for line in history]
-    charts = []
+    charts: list[tuple[str, str, Markup]] = []
     streams = [
         (label, key, colour, style)
         for label, key, colour, style in (
@@ -40,6 +39,8 @@ def training(facts: Facts) -> Training:
     note = "shares of the same training images, at the end of each epoch"
     if not streams and all("accuracy" in line for line in history):
         streams, note = [("training images right", "accuracy", BINARY, "-")], "training images right in each epoch"
+    if len(history) == 1:
+        return Training((), *_table(facts, streams))  # a point is no curve
     if streams:
         lines: list[Line] = [
             (label, epochs, [line[key] for line in history], colour, style) for label, key, colour, style in streams
@@ -56,7 +57,7 @@ def training(facts: Facts) -> Training:
         title = f"Learning rate over {len(epochs)} epochs, at most {max(rates):.3g}, at the end {rates[-1]:.3g}"
         drawn = curves([("learning rate", epochs, rates, BINARY, "-")], title=title, name="rate")
         charts.append(("Learning rate", "of the last step of each epoch", drawn))
-    return Training(tuple(charts), *_table(facts, streams), epochs=len(epochs))
+    return Training(tuple(charts), *_table(facts, streams))
 
 
 def _table(

@@ -34,6 +34,7 @@ class Verdict:
     chart: Markup | None
     way: tuple[tuple[str, str, str, str], ...]
     beside: str
+    metrics: tuple[tuple[str, ...], tuple[tuple[str, ...], ...]] | None
 
 
 def verdict(facts: Facts) -> Verdict:
@@ -61,6 +62,7 @@ def verdict(facts: Facts) -> Verdict:
         chart,
         _way(report, rows),
         _beside(facts, interval),
+        _metrics(report),
     )
 
 
@@ -96,6 +98,9 @@ def _cards(report: CheckReport, interval: tuple[float, float] | None) -> list[Ca
     if accuracy.deployed is not None and interval is not None:
         low, high = (percent(end, 1) for end in interval)
         first = Card(percent(accuracy.deployed), "accuracy, deployed", f"95% interval {low} to {high}")
+    elif report.metrics.get("deployed"):
+        name, value = next(iter(report.metrics["deployed"].items()))
+        first = Card(f"{value:.4g}", f"{name}, deployed", f"{report.samples:,} reference samples")
     else:
         largest = small(agreement.max_abs_logit_difference_unflipped)
         first = Card(largest, "largest difference of outputs", f"{report.samples:,} reference samples")
@@ -112,6 +117,27 @@ def _cards(report: CheckReport, interval: tuple[float, float] | None) -> list[Ca
         Card(milliseconds(latency.latentbit), "one image, median", f"{ratio:.1f}× as fast as onnxruntime fp32"),
         Card(size(sizes.packed), "model file", f"{sizes.float / sizes.packed:.1f}× smaller than with float weights"),
     ]
+
+
+_MEASURED = (
+    ("trained", "trained", "all test data"),
+    ("folded", "folded", "all test data"),
+    ("folded_on_samples", "folded", "reference samples"),
+    ("deployed", "deployed", "reference samples"),
+)
+
+
+def _metrics(report: CheckReport) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]] | None:
+    """Return the figures of the user's metric as head and rows of a table, None where there is no metric."""
+    if not report.metrics:
+        return None
+    names = list(dict.fromkeys(name for found in report.metrics.values() for name in found))
+    rows = [
+        (form, *(f"{found[name]:.4g}" if name in found else "" for name in names), what)
+        for key, form, what in _MEASURED
+        if (found := report.metrics.get(key))
+    ]
+    return ("form", *names, "of what"), tuple(rows)
 
 
 def _beside(facts: Facts, interval: tuple[float, float] | None) -> str:
