@@ -23,6 +23,14 @@ def test_the_tables_of_the_pages_are_those_that_the_benchmarks_wrote() -> None:
         assert writer["filled"](text) == text, f"{page.name} is not what its results say: python tools/write_docs.py"
 
 
+def test_the_figures_that_pages_quote_are_those_of_the_networks() -> None:
+    writer = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "write_docs.py"))
+    for page in writer["QUOTES"]:
+        text = page.read_text(encoding="utf-8")
+        assert len(re.findall(r"^\| \w+, [\d×]+ \| [\d.]+% \| \*\*[\d.]+×\*\* \|", text, re.MULTILINE)) > 5
+        assert writer["quoted"](text) == text, f"{page.name} quotes other figures: python tools/write_docs.py"
+
+
 def test_the_chart_of_the_readme_shows_what_its_benchmark_measured() -> None:
     tool = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "draw_speed.py"))
     found = tool["bars"](json.loads(tool["RESULT"].read_text(encoding="utf-8")))
