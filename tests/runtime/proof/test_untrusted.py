@@ -251,8 +251,9 @@ def test_a_damaged_zip_is_one_line(seed: int, tmp_path: Path) -> None:
 def test_signs_of_another_length_than_there_are(length: int, tmp_path: Path) -> None:
     """``numpy.unpackbits`` makes any number of bits of one byte: a file of a kilobyte asked for 8 GiB."""
     path = tmp_path / "reference.npz"
-    arrays = {"inputs": np.zeros((1, 2)), "logits": np.zeros((1, 2)), "signs/a": np.zeros((1, 1), np.uint8)}
-    np.savez(path, **arrays, **{"shape/a": np.array([length])})
+    arrays: dict[str, Any] = {"inputs": np.zeros((1, 2)), "logits": np.zeros((1, 2)), "shape/a": np.array([length])}
+    arrays["signs/a"] = np.zeros((1, 1), np.uint8)
+    np.savez(path, **arrays)
     with pytest.raises(DataError, match="no signs of a, or others than its shape says"):
         load_reference(path)
 
@@ -260,8 +261,9 @@ def test_signs_of_another_length_than_there_are(length: int, tmp_path: Path) -> 
 def test_signs_that_unpack_to_more_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LATENTBIT_LIMITS", "archive_bytes=1000000")
     path = tmp_path / "reference.npz"
-    arrays = {"inputs": np.zeros((1, 2)), "logits": np.zeros((1, 2)), "signs/a": np.zeros((1, 200_000), np.uint8)}
-    np.savez(path, **arrays, **{"shape/a": np.array([1_600_000])})
+    arrays: dict[str, Any] = {"inputs": np.zeros((1, 2)), "logits": np.zeros((1, 2)), "shape/a": np.array([1_600_000])}
+    arrays["signs/a"] = np.zeros((1, 200_000), np.uint8)
+    np.savez(path, **arrays)
     with pytest.raises(DataError, match="unpack to 1600000 bytes, past the limit archive_bytes"):
         load_reference(path)
 
