@@ -3,7 +3,7 @@
     python -m bench.foreign.larq_files [--out runs/larq-files] [--size 224]
 
 It runs where larq, tensorflow and tf2onnx are installed (``tox -e larq-files``), without latentbit: the exporter of
-latentbit and tensorflow ask for different packages. ``bench.foreign.larq`` converts what is written here.
+latentbit and tensorflow ask for different packages. ``bench.foreign.larq_networks`` converts what is written here.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Networks of larq through ``convert``: what is packed, how far the answers differ from larq's, the time.
 
-    python -m bench.foreign.larq [--files runs/larq-files] [--turns 20]
+    python -m bench.foreign.larq_networks [--files runs/larq-files] [--turns 20]
 
 Reads what ``bench.foreign.larq_files`` has written with tensorflow: ``tox -e larq-files,larq-convert``.
 """
