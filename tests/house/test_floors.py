@@ -19,6 +19,7 @@ FLOORS = {
         *("sections", "config", "rundir", "progress", "paths", "console", "sampling"),
         *("recording", "measuring", "cards", "summary", "reporting"),
         *("stages", "bundle", "conductor"),
+        "comparing",
         *("cli_board", "cli_models", "cli_devices", "cli_studies", "cli_zoo", "starter", "cli_init", "cli"),
     ),
 }
