@@ -29,7 +29,7 @@ def _body(
 ) -> tuple[list[Any], list[Any]]:
     """Emit a sum of up to three look-ups for vector after vector of channels.
 
-    In this order counters and rows take 22 registers of 32. Step after step, as LUT2 has it, eleven would spill.
+    In this order counters and rows take 22 registers of 32. Step after step, as in LUT2, LLVM spills some of them.
     """
     look_up, low, high = _portable(b.module), list(low), list(high)
     rows = [[_row(b, table, b.add(source, const(2 * step))) for step in range(steps)] for source in sources]
