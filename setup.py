@@ -30,4 +30,8 @@ def description(text: str, source: str | None) -> str:
 if __name__ == "__main__":
     urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"].get("urls", {})
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    setup(long_description=description(readme, urls.get("Source")), long_description_content_type="text/markdown")
+    setup(
+        long_description=description(readme, urls.get("Source")),
+        long_description_content_type="text/markdown",
+        script_name="setup.py",  # which leaves this file out of the package, whose folder this is
+    )
