@@ -28,7 +28,7 @@ THIRD_PARTY = {
     "runtime": BASE | {"PIL", "openvino"},
     "export": BASE | {"onnxscript", "onnx_ir"},
     "training": BASE | {"onnx_ir", "torch", "sklearn", "PIL", "matplotlib"},
-    "pipeline": {"numpy", "onnx", "click", "rich", "matplotlib", "PIL"},
+    "pipeline": {"numpy", "onnx", "click", "rich", "matplotlib", "PIL", "huggingface_hub"},
 }
 MODULES = modules()
 
@@ -70,12 +70,14 @@ def test_third_party_packages_stay_in_their_wing(module: Module) -> None:
 def test_pipeline_imports_the_stages_lazily(module: Module) -> None:
     light = FOUNDATION | {
         "pipeline",
+        "runtime.commands.verbs",
         "runtime.intake.typed",
         "runtime.machine.library",
         "runtime.proof.bundle",
         "runtime.proof.peers",
         "runtime.proof.report",
         "runtime.proof.tolerances",
+        "runtime.terminal",
         "runtime.zoo.catalogue",
         "training.overrides",
         "training.settings",

@@ -219,7 +219,7 @@ def test_curves_for_tensorboard(tmp_path: Path) -> None:
 
 def test_without_tensorboard_the_option_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(MissingExtraError, match="pip install tensorboard"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'latentbit\[tensorboard\]'"):
         train(out=tmp_path, tensorboard=True, **QUICK)
 
 
