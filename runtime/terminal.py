@@ -19,7 +19,17 @@ from typing import Any
 from .errors import LatentbitError, StorageError
 from .files import MENDS
 
-__all__ = ["Answer", "Step", "drop_output", "json_text", "no_progress", "output_errors", "plain_output", "working"]
+__all__ = [
+    "Answer",
+    "Step",
+    "drop_output",
+    "json_text",
+    "no_progress",
+    "output_errors",
+    "plain_output",
+    "verdict",
+    "working",
+]
 
 Step = Callable[[int, int, str], None]
 """``step(done, total, message)``: how far a command is; ``total`` is 0 where that is not known."""
@@ -84,7 +94,8 @@ def working(what: str) -> Iterator[Step]:
     tell how far it is through the :data:`Step` that it is given.
     """
     told, ended, started = "", threading.Event(), time.monotonic()
-    alive = sys.stderr.isatty()
+    # A bar of rich takes the place of stderr, and lets whole lines through, above it.
+    alive = sys.stderr is sys.__stderr__ and sys.stderr.isatty()
 
     def step(done: int, total: int, message: str) -> None:
         nonlocal told
@@ -110,6 +121,12 @@ def working(what: str) -> Iterator[Step]:
     finally:
         ended.set()
         teller.join()
+
+
+def verdict(text: str, passed: bool) -> str:
+    """Return a line in green or red where stdout is a terminal that wants colour, and as it is elsewhere."""
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
+    return text if plain else f"\x1b[1;3{2 if passed else 1}m{text}\x1b[0m"
 
 
 def plain_output() -> None:

@@ -19,7 +19,7 @@ from ..session.memory import MemoryUse
 from ..session.profile import chrome_trace, summed
 from ..session.self_test import NO_SELF_TEST
 from ..session.session import InferenceSession
-from ..terminal import Answer
+from ..terminal import Answer, verdict
 from ..zoo.catalogue import picture
 
 __all__ = ["bench", "check", "classify", "info", "profile", "run"]
@@ -82,10 +82,13 @@ def check(
 
 def _print_check(report: DeviceReport) -> None:
     _print_tree(report.to_json())
-    if report.check.passed:
-        compared = report.check.agreement.oracle_integers_compared
-        print(f"accuracy check passed: {report.check.samples} images, none of {compared:,} compared integers differs")
-        print(report.check.meaning)
+    if not report.check.passed:
+        print(verdict("accuracy check: FAILED", passed=False))
+        return
+    compared = report.check.agreement.oracle_integers_compared
+    told = f"accuracy check passed: {report.check.samples} images, none of {compared:,} compared integers differs"
+    print(verdict(told, passed=True))
+    print(report.check.meaning)
 
 
 def _print_tree(value: Mapping[str, Any], indent: str = "") -> None:

@@ -17,6 +17,7 @@ FOUNDATION = {
     "runtime.metrics",
     "runtime.operators",
     "runtime.pictures",
+    "runtime.terminal",
 }
 INTAKE = {
     "runtime": set[str](),
@@ -77,7 +78,6 @@ def test_pipeline_imports_the_stages_lazily(module: Module) -> None:
         "runtime.proof.peers",
         "runtime.proof.report",
         "runtime.proof.tolerances",
-        "runtime.terminal",
         "runtime.zoo.catalogue",
         "training.overrides",
         "training.settings",

@@ -38,7 +38,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quick")
 def test_a_terminal_has_one_line_which_is_gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen(alive=True)
-    monkeypatch.setattr("sys.stderr", screen)
+    for name in ("sys.stderr", "sys.__stderr__"):
+        monkeypatch.setattr(name, screen)
     with working("bundle") as step:
         wait_for(screen, "\rbundle: at work, 0 s")
         step(1, 4, "compiles for aarch64")
@@ -62,7 +63,8 @@ def test_a_file_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_quick_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen(alive=True)
-    monkeypatch.setattr("sys.stderr", screen)
+    for name in ("sys.stderr", "sys.__stderr__"):
+        monkeypatch.setattr(name, screen)
     with working("convert") as step:
         step(1, 2, "half")
     assert screen.getvalue() == ""
