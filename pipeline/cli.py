@@ -41,7 +41,7 @@ __all__ = ["cli", "main"]
 
 _NAMES = [stage.name for stage in STAGES]
 _DEFAULT_RUN = Path("runs/digits")
-_OF_TRAIN = {"PIL", "matplotlib", "onnx_ir", "onnxscript", "sklearn", "torch"}
+_OF_TRAIN = {"PIL", "jinja2", "matplotlib", "onnx_ir", "onnxscript", "sklearn", "torch"}
 
 _EXAMPLES = {
     "train": ("train runs/digits -s train.epochs=3",),

@@ -8,11 +8,12 @@ import click
 from rich.table import Table
 
 from ..runtime.errors import RunDirError
+from ..runtime.files import write_bytes
 from ..runtime.terminal import Answer, working
 from . import config as configuration
 from .completion import complete_override, complete_variants
 from .console import Command, open_console
-from .paths import TRAINED
+from .paths import STUDY, TRAINED
 from .progress import StageProgress
 from .rundir import RunDir
 
@@ -107,7 +108,8 @@ def ablate_command(
 def separability_command(runs: tuple[Path, ...], output: Path, images: int) -> Answer:
     """Measure how well trained runs tell the classes apart, and draw their features (t-SNE).
 
-    RUNS are run directories of the same data, for example one with and one without the latent branch.
+    RUNS are run directories of the same data, for example one with and one without the latent branch. The comparison
+    is left in each of them too: pipeline report RUN --force shows it.
     """
     opened = [RunDir.open(run) for run in runs]
     for run in opened:
@@ -125,14 +127,16 @@ def separability_command(runs: tuple[Path, ...], output: Path, images: int) -> A
         from ..training.studies.separability import separability
 
         found = separability(
-            {run.path.name: run.path / TRAINED for run in opened},
+            {_title(run): run.path / TRAINED for run in opened},
             output,
             data=first.data,
             root=first.root or None,
             image_size=first.image_size,
             images=images,
         )
-    files = ["separability.json", "tsne.png"]
+    for run in opened:
+        write_bytes(run.path / STUDY, (output / "features.json").read_bytes())
+    files = ["separability.json", "tsne.png", "features.json"]
 
     def show() -> None:
         table = Table("run", "LDA trace", "silhouette", "linear probe", title="separability of pooled features")
@@ -143,6 +147,11 @@ def separability_command(runs: tuple[Path, ...], output: Path, images: int) -> A
 
     figures = {"folder": str(output), "files": files, "runs": {name: asdict(each) for name, each in found.items()}}
     return Answer(figures, show)
+
+
+def _title(run: RunDir) -> str:
+    latent = run.config.train.latent
+    return f"{run.path.resolve().name}, {'no latent branch' if latent == 'none' else f'latent branch {latent}'}"
 
 
 COMMANDS = (ablate_command, separability_command)

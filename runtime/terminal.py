@@ -95,7 +95,7 @@ def working(what: str) -> Iterator[Step]:
     """
     told, ended, started = "", threading.Event(), time.monotonic()
     # A bar of rich takes the place of stderr, and lets whole lines through, above it.
-    alive = sys.stderr is sys.__stderr__ and sys.stderr.isatty()
+    alive = sys.stderr.isatty() and sys.stderr is sys.__stderr__
 
     def step(done: int, total: int, message: str) -> None:
         nonlocal told
