@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..kernels.entry import entry_point
 from ..kernels.registry import SHORTCUT_LANES as LANES
+from ..layout.float_words import ShortcutWord
 from ..layout.memory import aligned
-from ..layout.words import ShortcutWord
 from ..plan.parts import Planned
 from ..plan.shortcut import Shortcut
 from .buffers import Buffers
