@@ -90,6 +90,8 @@ class Planned(Generic[PartT]):
     runs in a later segment, so that the bits of the whole batch are kept. ``stored`` says that somebody needs the
     floats. ``in_place`` says that nobody reads the residual afterwards, so that they may be written where it lies.
     ``thresholds`` replace the float arithmetic where bits alone are wanted and it can be replaced.
+    ``until`` is the last part that reads the floats, where parts of this segment alone read them: their memory then
+    holds one image, and serves another output afterwards.
     """
 
     part: PartT
@@ -100,3 +102,4 @@ class Planned(Generic[PartT]):
     bits_kept: bool = False
     in_place: bool = False
     thresholds: Thresholds | None = None
+    until: Part | None = None

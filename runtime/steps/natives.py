@@ -50,7 +50,7 @@ class PreparedChain:
             rows.append(descriptor(StageWord, keep[-1]))
         table = np.stack(rows)
         buffers.reserve(sum(8 * per * channels for _ in rows), chain.name)
-        out = buffers.new_floats(chain, source.shape)
+        out = buffers.new_floats(self.planned, source.shape)
         values = {
             ChainWord.SOURCE: source,
             ChainWord.SOURCE_STRIDE: image_stride(source),
@@ -104,7 +104,7 @@ class PreparedMean:
         mean = self.planned.part
         source = buffers.floats(mean.source, mean.rank, mean.channels, mean.name)
         batch, height, width, channels = source.shape
-        out = buffers.new_floats(mean, (batch, 1, 1, channels))
+        out = buffers.new_floats(self.planned, (batch, 1, 1, channels))
         values = {
             MeanWord.SOURCE: source,
             MeanWord.SOURCE_STRIDE: image_stride(source),
@@ -153,7 +153,7 @@ class PreparedRoute:
             np.int64,
         )
         assert table.shape[1] == RunWord.SIZE
-        out = buffers.new_floats(route, (batch, height, width, channels))
+        out = buffers.new_floats(self.planned, (batch, height, width, channels))
         per = _per(channels, height * width)
         values = {
             RouteWord.OUT: out,

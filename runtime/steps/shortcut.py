@@ -44,7 +44,7 @@ class PreparedShortcut:
         if height < 1 or width < 1:
             raise ModelError(f"node {shortcut.name}: an image of {size[0]}×{size[1]} is smaller than its pool")
         buffers.reserve(4 * height * width * channels, shortcut.name)
-        out = buffers.new_floats(shortcut, (batch, height, width, outputs))
+        out = buffers.new_floats(self.planned, (batch, height, width, outputs))
         means = source if pool is None else aligned(height * width * channels, np.float32).reshape(1, -1)
         values = {
             ShortcutWord.SOURCE: source,
