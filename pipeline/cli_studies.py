@@ -81,7 +81,7 @@ def separability_command(runs: tuple[Path, ...], output: Path, images: int) -> N
     """Measure how well trained runs tell the classes apart, and draw their features (t-SNE).
 
     RUNS are run directories of the same data, for example one with and one without the latent branch. The comparison
-    is left in each of them too: pipeline report RUN --force shows it.
+    is left in each of them too: latentbit report RUN --force shows it.
     """
     opened = [RunDir.open(run) for run in runs]
     for run in opened:
