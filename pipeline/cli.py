@@ -35,7 +35,7 @@ __all__ = ["cli", "main"]
 
 _NAMES = [stage.name for stage in STAGES]
 _DEFAULT_RUN = Path("runs/digits")
-_OF_TRAIN = {"PIL", "matplotlib", "onnx_ir", "onnxscript", "sklearn", "torch"}
+_OF_TRAIN = {"PIL", "jinja2", "matplotlib", "onnx_ir", "onnxscript", "sklearn", "torch"}
 
 _RESUMING = {"run-all", "ablate", *_NAMES}
 

@@ -2,7 +2,9 @@
 
 import json
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +17,7 @@ from .console import open_console
 if TYPE_CHECKING:
     from ..export.importing.conversion import ConversionReport
     from ..export.importing.inspection import Inspection
+    from .comparing import Comparison
 
 __all__ = ["COMMANDS"]
 
@@ -46,6 +49,13 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON 
 @click.option(
     "--weights", type=click.Choice(["float", "int8", "packed"]), help="Weights in the plain file [default: float]."
 )
+@click.option(
+    "--compare",
+    "samples",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Run N random inputs through both files and count.",
+)
 @_json_option
 def convert_command(
     source: Path,
@@ -56,6 +66,7 @@ def convert_command(
     inline: bool,
     opset: int | None,
     weights: Literal["float", "int8", "packed"] | None,
+    samples: int | None,
     as_json: bool,
 ) -> None:
     """Pack the binary layers of an ONNX file from elsewhere: QONNX (Brevitas) or plain ONNX.
@@ -71,10 +82,13 @@ def convert_command(
     plain |= {"weights": weights} if weights is not None else {}
     plain |= {"straight_through": straight_through, "inline": inline}
     report = convert(source, target, weight_only=weight_only, sign_zero=sign_zero, **plain)
+    comparison = _compare(source, target, samples)
     if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+        told = report.to_json() | ({} if comparison is None else {"comparison": asdict(comparison)})
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     else:
         _print_conversion(report)
+        _print_comparison(comparison)
 
 
 @click.command("inspect")
@@ -133,7 +147,7 @@ def _print_layers(title: str, facts: Mapping[str, _Side], rows: Sequence[tuple[l
     """
     console = open_console()
     if console.width < _WIDE:
-        console.print(title, markup=False, highlight=False, soft_wrap=True)
+        _say(title)
         for (name, *cells), words in rows:
             told = [f"{key} {cell}" if key in _NAMED else cell for key, cell in zip(facts, cells, strict=True) if cell]
             console.print(name, markup=False, highlight=False)
@@ -158,21 +172,53 @@ _NAMED = frozenset({"pad", "exact", "output", "MACs", "bytes"})
 """Facts that are not understood without their names."""
 
 
+def _say(text: str) -> None:
+    """Print a line, which a terminal gets in its own width and a file whole."""
+    console = open_console()
+    console.print(text, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+
+
+_SHARED = 3
+"""From so many layers on, a note that they share is printed once, with their number."""
+
+
 def _print_conversion(report: "ConversionReport") -> None:
     rows = []
+    counted = Counter(note for layer in report.layers for note in set(layer.notes))
+    shared = {note: count for note, count in counted.items() if count >= _SHARED}
     for layer in report.layers:
         notes = [layer.reason] if layer.reason else []
         notes += [f"takes in {' '.join(layer.folded)}"] if layer.folded else []
         exact = "" if layer.exact is None else "yes" if layer.exact else "rounding"
         cells = [layer.name, layer.op_type, layer.form, _shape(layer.weight_shape), _pad(layer.pad_value), exact]
-        rows.append((cells, "; ".join([*notes, *layer.notes])))
+        rows.append((cells, "; ".join([*notes, *(note for note in layer.notes if note not in shared)])))
     _print_layers(report.target, _facts("from form", "weight pad exact"), rows)
     forms = [(report.count(form), form) for form in ("binary", "weight-only", "float")]
     counts = ", ".join(f"{count} {form}" for count, form in forms)
-    click.echo(f"{counts}; {_size(report.bytes_before)} -> {_size(report.bytes_after)}")
+    for note, count in shared.items():
+        _say(f"{count} layers: {note}")
+    _say(f"{counts}; {_size(report.bytes_before)} -> {_size(report.bytes_after)}")
     if report.undecided:
         more = f"{report.undecided} more would be binary if Sign(0) were not 0"
-        click.echo(f"{more}: --sign-zero plus takes it as +1, --sign-zero minus as -1")
+        _say(f"{more}: --sign-zero plus takes it as +1, --sign-zero minus as -1")
+
+
+def _compare(source: Path, target: Path, samples: int | None) -> "Comparison | None":
+    if samples is None:
+        return None
+    from .comparing import compare
+
+    return compare(source, target, samples)
+
+
+def _print_comparison(comparison: "Comparison | None") -> None:
+    if comparison is None:
+        return
+    for name, count in comparison.moved.items():
+        if count:
+            _say(f"{name}: {count:,} values take another step than in the source")
+    moved = f"{sum(comparison.moved.values()):,} of {comparison.counted:,} signs and steps of quantisers differ"
+    _say(f"{comparison.samples} random inputs: {moved}, outputs by up to {comparison.difference:.1e} of the largest")
 
 
 def _print_inspection(inspection: "Inspection") -> None:
@@ -185,11 +231,11 @@ def _print_inspection(inspection: "Inspection") -> None:
     _print_layers(inspection.path, _facts("op form", "weight output pad MACs bytes"), rows)
     share = f" ({100 * inspection.binary_macs / inspection.macs:.1f} % binary)" if inspection.macs else ""
     more = f", {inspection.unknown_macs} layers of unknown size not counted" if inspection.unknown_macs else ""
-    click.echo(f"multiply-adds for one image: {inspection.macs:,}{share}{more}")
+    _say(f"multiply-adds for one image: {inspection.macs:,}{share}{more}")
     factor = inspection.float_bytes / inspection.file_bytes
-    click.echo(
+    _say(
         f"file: {_size(inspection.file_bytes)}, opset {inspection.opset}; "
         f"with float32 weights {_size(inspection.float_bytes)} ({factor:.1f}x)"
     )
     if inspection.refusal:
-        click.echo(f"convert refuses it: {inspection.refusal}")
+        _say(f"convert refuses it: {inspection.refusal}")

@@ -8,9 +8,10 @@ import click
 from rich.table import Table
 
 from ..runtime.errors import RunDirError
+from ..runtime.files import write_bytes
 from . import config as configuration
 from .console import open_console
-from .paths import TRAINED
+from .paths import STUDY, TRAINED
 from .progress import StageProgress
 from .rundir import RunDir
 
@@ -79,7 +80,8 @@ def ablate_command(
 def separability_command(runs: tuple[Path, ...], output: Path, images: int) -> None:
     """Measure how well trained runs tell the classes apart, and draw their features (t-SNE).
 
-    RUNS are run directories of the same data, for example one with and one without the latent branch.
+    RUNS are run directories of the same data, for example one with and one without the latent branch. The comparison
+    is left in each of them too: pipeline report RUN --force shows it.
     """
     opened = [RunDir.open(run) for run in runs]
     for run in opened:
@@ -96,20 +98,27 @@ def separability_command(runs: tuple[Path, ...], output: Path, images: int) -> N
     from ..training.studies.separability import separability
 
     found = separability(
-        {run.path.name: run.path / TRAINED for run in opened},
+        {_title(run): run.path / TRAINED for run in opened},
         output,
         data=first.data,
         root=first.root or None,
         image_size=first.image_size,
         images=images,
     )
+    for run in opened:
+        write_bytes(run.path / STUDY, (output / "features.json").read_bytes())
     table = Table("run", "LDA trace", "silhouette", "linear probe", title="separability of pooled features")
     for name, figures in found.items():
         table.add_row(
             name, f"{figures.lda_trace:.2f}", f"{figures.silhouette:.3f}", f"{100 * figures.linear_probe:.2f} %"
         )
     open_console().print(table)
-    click.echo(f"{output}: separability.json, tsne.png")
+    click.echo(f"{output}: separability.json, tsne.png, features.json")
+
+
+def _title(run: RunDir) -> str:
+    latent = run.config.train.latent
+    return f"{run.path.resolve().name}, {'no latent branch' if latent == 'none' else f'latent branch {latent}'}"
 
 
 COMMANDS = (ablate_command, separability_command)

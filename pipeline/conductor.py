@@ -9,6 +9,7 @@ for it to resume, or emptied if the section changed.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from ..runtime.errors import ConfigError, RunDirError
 from .progress import StageProgress
@@ -145,5 +146,6 @@ def _perform(run: RunDir, stage: Stage, progress: StageProgress, reason: str) ->
         inputs={path: digest for path, digest in inputs.items() if digest} | code,
         outputs={path: digest for path, digest in outputs.items() if digest},
         seconds=round(time.perf_counter() - started, 3),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     run.save()

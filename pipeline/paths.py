@@ -17,6 +17,7 @@ __all__ = [
     "RUNNING",
     "STEPS",
     "STRUCTURE",
+    "STUDY",
     "TRAINED",
     "TRAINING",
 ]
@@ -36,3 +37,5 @@ RUNNING = "4-run/metrics.json"
 STEPS = "4-run/steps.json"
 REPORT = "5-check/report.json"
 PAGE = "report.html"
+STUDY = "features.json"
+"""The comparison of features in which the run took part (``separability``); most runs have none."""

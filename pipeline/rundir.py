@@ -45,7 +45,7 @@ class StageRecord:
     """What the manifest says of one stage: ``inputs`` and ``outputs`` map paths in the run to their sha256.
 
     ``section`` is what it ran with. It is kept as values, not as a digest, so that a key that a later version adds
-    (with its default) does not make an old run train again.
+    (with its default) does not make an old run train again. ``date`` says when it ended, in UTC (empty in older runs).
     """
 
     section: Mapping[str, Any]
@@ -53,6 +53,7 @@ class StageRecord:
     inputs: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    date: str = ""
 
 
 @dataclass

@@ -4,7 +4,7 @@ Nothing of a stage is imported before it runs, so a run in which everything is f
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..runtime.errors import ConfigError
 from ..runtime.files import parse_json, sha256_file, write_json
 from ..runtime.metrics import current_names
+from .measuring import int8_form, step_figures
 from .paths import (
     ANSWERS,
     FOLDED,
@@ -32,7 +33,6 @@ from .paths import (
 )
 from .progress import Step
 from .recording import choose_samples, class_names, read_answers, write_answers, write_reference
-from .report import write_report
 from .rundir import RunDir
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def execute(run: RunDir, step: Step) -> None:
         "reference_sha256": answers.reference_sha256,
     }
     write_json(run.path / RUNNING, figures)
-    write_json(run.path / STEPS, {"steps": [asdict(info) for info in session.get_steps()]})
+    write_json(run.path / STEPS, step_figures(session, recorded))
 
 
 def check(run: RunDir, step: Step) -> None:
@@ -265,11 +265,14 @@ def check(run: RunDir, step: Step) -> None:
     report = check_model(
         run.path / MODEL, reference, run.config.check, num_threads=threads, answers=answers, metric=metric
     )
+    report = replace(report, int8=int8_form(run, reference))
     write_json(run.path / REPORT, report.to_json())
 
 
 def report(run: RunDir, step: Step) -> None:
     """Write report.html."""
+    from .reporting.page import write_report
+
     write_report(run)
 
 

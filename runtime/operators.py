@@ -124,13 +124,13 @@ def find_layer(rank: int, *, real_input: bool) -> Signature:
 
 
 def sign_sources(
-    op_type: str, domain: str, inputs: Sequence[Value], words: Mapping[str, str] = MappingProxyType({})
+    op_type: str, domain: str, inputs: Sequence[Value], attributes: Mapping[str, Any] = MappingProxyType({})
 ) -> Sequence[Value]:
     """Return the inputs of a node that must be ±1 for its first output to be ±1; none where it never is.
 
-    ``inputs`` are names or values, ``""`` or None for one that is left out; ``words`` are the attributes that are text.
-    A Dropout that can be told to train keeps
-    no signs: it would set some to zero.
+    ``inputs`` are names or values, ``""`` or None for one that is left out; ``attributes`` are texts, integers and
+    lists of integers by name. A Dropout that can be told to train keeps no signs: it would set some to zero. Nor does a
+    MaxPool of which a window may lie in the padding alone: there is no maximum.
     """
     if domain not in STANDARD_DOMAINS or op_type not in SIGN_KEEPING:
         return ()
@@ -139,10 +139,25 @@ def sign_sources(
     if op_type == "Dropout" and len(inputs) > 2 and inputs[2] not in ("", None):
         return ()
     if op_type == "Resize" and (
-        words.get("mode", "nearest") != "nearest" or words.get("coordinate_transformation_mode") == "tf_crop_and_resize"
+        attributes.get("mode", "nearest") != "nearest"
+        or attributes.get("coordinate_transformation_mode") == "tf_crop_and_resize"
     ):
         return ()
+    if op_type == "MaxPool" and _leaves_the_image(attributes):
+        return ()
     return inputs[:1]
+
+
+def _leaves_the_image(attributes: Mapping[str, Any]) -> bool:
+    """Tell whether a window of a pool may lie in the padding alone, for some size of the image."""
+    kernel, pads = attributes.get("kernel_shape", ()), attributes.get("pads", ())
+    padded = any(pads) or attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+    if any(not 0 <= pad < size for pad, size in zip(pads, (*kernel, *kernel), strict=False)):
+        return True
+    if padded and any(step != 1 for step in attributes.get("dilations", ())):
+        return True
+    beyond = any(step > size for step, size in zip(attributes.get("strides", ()), kernel, strict=False))
+    return bool(attributes.get("ceil_mode", 0)) and (padded or beyond)
 
 
 def channel_vector(array: NDArray[Any] | None, rank: int, channels: int) -> NDArray[np.float32] | None:

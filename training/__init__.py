@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .handover.proving.prove import Proof, prove
     from .latent.objectives import Objective, build_objective
     from .layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign, set_progress
-    from .layers.stages import bake, set_real_weights
+    from .layers.stages import bake, set_bits, set_real_weights
     from .layers.weight_only import BinaryWeightConv2d, BinaryWeightLinear
     from .layers.weights import choose_weights
     from .loop.loading import load_network
@@ -46,6 +46,7 @@ __all__ = [
     "load_network",
     "make_dataset",
     "prove",
+    "set_bits",
     "set_progress",
     "set_real_weights",
     "train",
@@ -78,6 +79,7 @@ __getattr__, __dir__ = lazy(
         "make_dataset": "data.dataset",
         "prove": "handover.proving.prove",
         "set_progress": "layers.binary",
+        "set_bits": "layers.stages",
         "set_real_weights": "layers.stages",
         "train": "loop.trainer",
     },

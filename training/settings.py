@@ -4,13 +4,25 @@ Importing this module imports no torch: the command line reads and checks a conf
 """
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from ..runtime.errors import ConfigError
 from ..runtime.imported import import_function, is_named, source_digests
+from .rules import (
+    BITS,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    SHARE_ABOVE_0,
+    SHARE_BELOW_1,
+    SIGN_OR_ZERO,
+    at_least,
+    one_of,
+    ruled,
+)
 
 __all__ = ["FOLDER", "LATENT", "Settings", "table_of"]
 
@@ -19,30 +31,6 @@ FOLDER = "folder:"
 LATENT = ("none", "L1", "L2", "L3", "L4", "L5", "L6")
 
 Value = TypeVar("Value")
-Rule = tuple[Callable[[Any], bool], str]
-"""Whether a value may be, and what to say of one that may not."""
-
-NOT_NEGATIVE: Rule = (lambda value: value >= 0, "must not be negative, but is {}")
-POSITIVE: Rule = (lambda value: value > 0, "must be positive, not {}")
-SHARE_ABOVE_0: Rule = (lambda value: 0 < value <= 1, "must lie in (0, 1], not {}")
-SHARE_BELOW_1: Rule = (lambda value: 0 <= value < 1, "must lie in [0, 1), not {}")
-SHARE: Rule = (lambda value: 0 <= value <= 1, "must lie in [0, 1], not {}")
-SIGN_OR_ZERO: Rule = (lambda value: value in (-1, 0, 1), "must be -1, 0 or 1, not {}")
-
-
-def at_least(least: int) -> Rule:
-    """Return the rule that a value is not smaller than ``least``."""
-    return (lambda value: value >= least, f"must be at least {least}, not {{}}")
-
-
-def ruled(default: Value, rule: Rule) -> Value:
-    """Return a field whose values obey a rule."""
-    return field(default=default, metadata={"rule": rule})
-
-
-def one_of(default: str, choices: Sequence[str]) -> str:
-    """Return a field that takes one of these names; :func:`table_of` holds what they mean."""
-    return field(default=default, metadata={"choices": tuple(choices)})
 
 
 @dataclass(frozen=True)
@@ -78,6 +66,11 @@ class Settings:
     """Float layers before the first binary one: imagenet, cifar, strided or cheap; empty: the network's own default."""
     downsample: str = ""
     """1×1 convolution of strided shortcuts: float or binary; empty: the network's own default."""
+    block: str = ""
+    """What the residual networks consist of (docs/training.md, "Blocks"); empty: a shortcut around every binary
+    convolution. attention, fractal, ghost, pair, plain."""
+    norm: str = ""
+    """Where a block has batch norms: after its convolution, before its sign, both or none; empty: after."""
     image_size: int = ruled(0, NOT_NEGATIVE)
     """Side in pixels to which folders of images are brought; 0: the data set's own."""
 
@@ -102,6 +95,8 @@ class Settings:
     """Decay of a moving average of all weights, which the run then leaves behind; 0: none."""
     activation_estimator: str = "approx_sign"
     """Surrogate derivative of activation signs: approx_sign, ede, identity, identity_clip or reste."""
+    thresholds: str = one_of("learned", ("fixed", "learned"))
+    """Thresholds of activation signs: learned with the weights, or fixed where they start, at 0."""
     weight_estimator: str = "identity_clip"
     """Surrogate derivative of weight signs."""
     weight_regulariser: str = "none"
@@ -116,6 +111,9 @@ class Settings:
     real_weight_until: float = ruled(0.0, SHARE_BELOW_1)
     """Weights stay real up to this share of the schedule. 0: they are binary from the start, or where ``float_until``
     ends; ReActNet uses 0.5. Each stage has a whole schedule of the learning rate, the last one no weight decay."""
+    bits: str = ruled("", BITS)
+    """Bits of weights and activations, a digit a stage of equal length: 4321, or two cycles, 43214321 (CTMQ). 0 stands
+    for no rounding; the last digit is 1. Empty: stages as the two options above say."""
     weight_limit: float = ruled(1.5, NOT_NEGATIVE)
     """Latent weights are clamped to ±limit after every step; 0: never."""
     seed: int = ruled(0, NOT_NEGATIVE)
@@ -124,6 +122,10 @@ class Settings:
     teacher_weight: float = ruled(1.0, SHARE)
     """Share of the teacher's distillation in the loss; the rest is cross-entropy with the labels."""
     teacher_temperature: float = ruled(1.0, POSITIVE)
+
+    consistency: float = ruled(0.0, NOT_NEGATIVE)
+    """Weight of the distance between a network's answers and those for the same images in other styles (MixStyle): for
+    data that will look otherwise. Only without a latent branch. 0: none."""
 
     # The latent branch
     latent: str = one_of("L1", LATENT)
@@ -182,8 +184,10 @@ class Settings:
             _check(known.name, getattr(self, known.name), known.metadata)
         if self.latent == "L4" and self.turns:
             raise ConfigError(
-                "train.real_weight_until and float_until need another latent variant than L4, whose value is binary"
+                "train.real_weight_until, float_until and bits need another latent variant than L4: its value is binary"
             )
+        if self.bits and (self.float_until or self.real_weight_until):
+            raise ConfigError("train.bits says what every stage is: leave float_until and real_weight_until out")
         if 0 < self.real_weight_until <= self.float_until:
             raise ConfigError(
                 f"train.real_weight_until = {self.real_weight_until:g} has passed when train.float_until ="
@@ -195,6 +199,8 @@ class Settings:
                 f"train.latent_from = {self.latent_from:g} lets the latent stream begin where it has ended, at {end:g}"
                 " of the schedule (latent_until; of L5, fade too)"
             )
+        if self.consistency and self.latent != "none":
+            raise ConfigError("train.consistency is for training without a latent branch: set train.latent to none")
         if self.loss and self.label_smoothing:
             raise ConfigError(
                 "train.label_smoothing belongs to the cross-entropy, which train.loss replaces: set it to 0"
@@ -205,7 +211,15 @@ class Settings:
     @property
     def turns(self) -> tuple[float, ...]:
         """The shares of the schedule at which a stage ends and the next begins, in order."""
-        return tuple(turn for turn in (self.float_until, self.real_weight_until) if turn)
+        return tuple(end for end, _, _ in self.stages[:-1])
+
+    @property
+    def stages(self) -> tuple[tuple[float, int, int], ...]:
+        """The stages in order: the share of the schedule at which each ends, bits of its weights and activations."""
+        if self.bits:
+            return tuple((end / len(self.bits), int(k), int(k)) for end, k in enumerate(self.bits, 1))
+        stages = ((self.float_until, 0, 0), (self.real_weight_until, 0, 1), (1.0, 1, 1))
+        return tuple(stage for stage in stages if stage[0])
 
     @classmethod
     def from_keywords(cls, **keywords: Any) -> "Settings":

@@ -19,7 +19,7 @@ def accept(model: onnx.ModelProto) -> None:
     * A domain that the file uses and does not import is imported: QKeras and qonnx's cleanup forget that of QONNX.
       Whose operators nobody knows is refused later, by the names of the operators.
 
-    Raises ModelError for sparse initializers and for nodes that stand before what they read.
+    Raises ModelError for sparse initializers, and for nodes that stand before what they read or read what nobody makes.
     """
     sparse = [entry.values.name for entry in model.graph.sparse_initializer]
     if sparse:
@@ -39,7 +39,12 @@ def _check_order(graph: onnx.GraphProto) -> None:
     made = {output: node for node in graph.node for output in node.output if output}
     known = {entry.name for entry in (*graph.input, *graph.initializer)}
     for node in graph.node:
-        late = next((name for name in node.input if name in made and name not in known), None)
+        late = next((name for name in node.input if name and name not in known), None)
+        if late is not None and late not in made:
+            raise ModelError(
+                f"the file is not a valid ONNX model: node {_label(node)} reads {late}, which is no constant and "
+                "no input, and which no node makes; export it again"
+            )
         if late is not None:
             raise ModelError(
                 f"node {_label(node)} reads {late} before node {_label(made[late])} makes it; "

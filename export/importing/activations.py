@@ -45,7 +45,7 @@ class Activations:
         self._rewriting, self._constants = rewriting, constants
         self._stairs = StairsReader(constants, straight_through=straight_through)
         self._sign_zero = sign_zero
-        self._built: dict[tuple[ir.Value, int, bool], ir.Value] = {}
+        self._built: dict[tuple[ir.Value, int, bytes], ir.Value] = {}
         self.finite: set[ir.Value] = set()
         self.never_zero: set[ir.Value] = set()
         self.rounded_zero: set[ir.Value] = set()
@@ -118,7 +118,7 @@ class Activations:
         """
         if signs.planes == 1:
             return self._plane(signs, 0)
-        key = (signs.value, -groups, signs.flips is None)
+        key = (signs.value, -groups, _turns(signs))
         if key not in self._built:
             self._built[key] = self._joined(signs, groups)
         return self._built[key]
@@ -155,7 +155,7 @@ class Activations:
 
     def _plane(self, signs: Signs, plane: int) -> ir.Value:
         """Add one plane of signs, in the shape of the value."""
-        key = (signs.value, plane, signs.flips is None)
+        key = (signs.value, plane, _turns(signs))
         if key in self._built:
             return self._built[key]
         node = signs.value.producer()
@@ -174,7 +174,7 @@ class Activations:
         if signs.plain and signs.faithful and built is not signs.value:
             self._rewriting.replace_uses(signs.value, built)
         self._built[key] = built
-        self._built[built, 0, True] = built
+        self._built[built, 0, b""] = built
         return built
 
     def _binarized(self, node: ir.Node, leaf: Leaf, plane: int, like: ir.Value) -> ir.Value:
@@ -205,6 +205,11 @@ class Activations:
         domain = DOMAIN if op_type == "Binarize" else ""
         place = _last(node, inputs)
         return self._rewriting.insert_after(place, op_type, inputs, attributes, name=name, domain=domain, like=like)
+
+
+def _turns(signs: Signs) -> bytes:
+    """Return what tells the forms of one value apart: which of its signs the layer's weights turn round."""
+    return b"" if signs.flips is None else signs.flips.tobytes()
 
 
 def _last(node: ir.Node, values: Sequence[ir.Value | None]) -> ir.Node:
@@ -253,8 +258,8 @@ def _moved(value: ir.Value, node: ir.Node, parts: tuple[Signs, ...]) -> Signs:
         if flips is None:
             parts = tuple(part.straight() for part in parts)
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
-    faithful = all(part.faithful for part in parts)
-    return Signs(value, first.scale, first.offset, first.planes, None, parts, flips, notes, faithful)
+    faithful, rounded = all(part.faithful for part in parts), any(part.rounded for part in parts)
+    return Signs(value, first.scale, first.offset, first.planes, None, parts, flips, notes, faithful, rounded)
 
 
 def _moved_flips(node: ir.Node, parts: tuple[Signs, ...]) -> NDArray[np.int8] | None:

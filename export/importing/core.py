@@ -60,12 +60,16 @@ class Core:
     def integral(self) -> bool:
         """Whether the layer gives integers."""
         start = self.start
-        return self.source is not None and bool(np.all(start.scale == 1) and np.all(np.mod(start.shift, 1) == 0))
+        return (
+            self.source is not None
+            and not self.source.rounded
+            and bool(np.all(start.scale == 1) and np.all(np.mod(start.shift, 1) == 0))
+        )
 
     @property
     def exact_sums(self) -> bool:
         """Whether the source's float32 sums are exact in any order."""
-        if self.source is None:
+        if self.source is None or self.source.rounded:
             return False
         powers = _power_of_two(np.append(self.alpha, self.source.scale))
         whole = self.source.offset % self.source.scale == 0  # every level is a multiple of the scale

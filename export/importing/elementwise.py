@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...runtime.operators import STANDARD_DOMAINS
 
-__all__ = ["apply", "is_discrete", "is_elementwise", "keeps_order"]
+__all__ = ["ELEMENTWISE", "apply", "is_discrete", "is_elementwise", "keeps_order"]
 
 Operands = Sequence[NDArray[Any] | None]
 
@@ -43,6 +43,16 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Where": np.where,
     "Xor": np.logical_xor,
 }
+ELEMENTWISE = frozenset(
+    {
+        *("Abs", "Add", "Cast", "Ceil", "Clip", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater"),
+        *("GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max"),
+        *("Min", "Mish", "Mul", "Neg", "Not", "PRelu", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign"),
+        *("Softplus", "Softsign", "Sqrt", "Sub", "Tanh", "Where"),
+    }
+)
+"""Each entry of the result depends on the entries at its place alone; smaller operands are broadcast."""
+
 _COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 _SPECIAL = ("BatchNormalization", "Cast", "Clip")
 _ALWAYS_MONOTONE = frozenset(

@@ -21,22 +21,13 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from ...runtime.bits import DOMAIN
 from ...runtime.operators import LAYERS, STANDARD_DOMAINS
-from ..graph.constants import Constants, add_constant
+from ..graph.constants import Constants
+from .elementwise import ELEMENTWISE
 from .layers import StaysFloat, label, split_planes
 from .rewriting import Rewriting
 from .views import Image, Rows, View, lifted_by, lowered_by, sizes_of
 
 __all__ = ["lift_layers"]
-
-_ELEMENTWISE = frozenset(
-    {
-        *("Abs", "Add", "Cast", "Ceil", "Clip", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater"),
-        *("GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max"),
-        *("Min", "Mish", "Mul", "Neg", "Not", "PRelu", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign"),
-        *("Softplus", "Softsign", "Sqrt", "Sub", "Tanh", "Where"),
-    }
-)
-"""Each entry of the result depends on the entries at its place alone; smaller operands are broadcast."""
 
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 
@@ -151,7 +142,7 @@ class _Lifter:
             if isinstance(operand, ir.Value):
                 node.replace_input_with(index, self._lifted(operand, view, node))
             else:
-                self._set_constant(node, index, operand)
+                self._rewriting.set_constant(node, index, operand)
         node.attributes.update(
             {name: ir.convenience.convert_attribute(name, value) for name, value in attributes.items()}
         )
@@ -172,7 +163,7 @@ class _Lifter:
             inputs = inputs[:1]
         elif node.op_type in ("Conv", "Pad"):
             inputs = inputs[:2]
-        elementwise = node.op_type in _ELEMENTWISE or node.op_type == "Binarize"
+        elementwise = node.op_type in ELEMENTWISE or node.op_type == "Binarize"
         found: dict[int, ir.Value | NDArray[Any]] = {}
         for index, value in inputs:
             array = self._constants.get(value)
@@ -222,18 +213,6 @@ class _Lifter:
         output.name, output.type, output.shape = self._rewriting.unique(f"{name}.out"), typed.type, typed.shape
         return node
 
-    def _set_constant(self, node: ir.Node, index: int, array: NDArray[Any]) -> None:
-        """Let a node read another constant, under the name of the one that it read where nobody else reads that."""
-        old = node.inputs[index]
-        assert old is not None
-        node.replace_input_with(index, None)
-        name = str(old.name)
-        if old.uses() or name not in self._graph.initializers:
-            name = self._rewriting.unique(name)
-        else:
-            self._graph.initializers.pop(name)
-        node.replace_input_with(index, add_constant(self._graph, name, array))
-
 
 def _computed_weight(node: ir.Node) -> bool:
     """Tell whether a convolution's weight is computed (from int8, say): it is not to be stored as floats."""
@@ -247,7 +226,7 @@ def _attributes(node: ir.Node, view: View, rank: int) -> Mapping[str, Any] | Non
         return {} if node.op_type == "Binarize" else None
     if node.domain not in STANDARD_DOMAINS:
         return None
-    if node.op_type in _ELEMENTWISE:
+    if node.op_type in ELEMENTWISE:
         return {}
     if isinstance(view, Rows):
         last = node.op_type == "LayerNormalization" and (node.attributes.get_int("axis", -1) or 0) % rank == rank - 1

@@ -26,12 +26,14 @@ from .activations import Activations
 from .core import Core, never_zero
 from .layers import SOURCE, Layer, StaysFloat, is_layer, label, read_layer, split_planes
 from .lifting import lift_layers
+from .padding import facing
 from .rewriting import Rewriting
 from .signs import Signs
 from .tail import Tail, read_tail
 from .tidying import tidy
 from .ties import quantiser_behind
 from .transposed import as_convolution
+from .turning import cancel_transposes
 
 __all__ = ["Outcome", "pack_layers"]
 
@@ -74,6 +76,7 @@ def pack_layers(
     straight_through: take ``hard − soft + soft`` as ``hard``, in activations and in weights; the outcome notes it.
     """
     tidy(model)
+    cancel_transposes(model)
     lift_layers(model)
     packer = _Packer(model, weight_only, sign_zero, straight_through)
     outcomes = []
@@ -173,8 +176,10 @@ class _Packer:
             total = [one + two for one, two in zip(layer.pads, outer, strict=True)]
             pads = (total[0], total[1], total[2], total[3])
         signs = self.activations.read(inner)
-        for form in (signs, signs.straight()):
-            value = form.pad_value(number)
+        for form in (signs, signs.straight(), facing(signs, number)):
+            value = None if form is None else form.pad_value(number)
+            if form is None:
+                continue
             if not any(pads) or (value is not None and (not any(layer.pads) or form.pad_value(0.0) == value)):
                 return form, pads, value or 0
         if inner is layer.input:

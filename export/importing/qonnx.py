@@ -4,6 +4,7 @@
 ``BipolarQuant(x, s)``          ``Where(x >= 0, 1, −1) · s``
 ``Quant``, ``IntQuant``         ``(Round(Clip(x / s + z, min, max)) − z) · s`` with the limits of its bits
 ``Trunc``                       ``(Floor(Round(x / s + z) / 2^k) − z) · s``: bits cut off; :mod:`.qonnx_quantisers`
+``FloatQuant``                  ``step · Round(x / s / step) · s`` with the step of each power of two
 ``MultiThreshold(x, T)``        ``a · (number of thresholds t <= x) + b``; the rest in :mod:`.qonnx_layers`
 ``Conv``, ``MaxPool``, …        of the domain ``channels_last``: between two Transposes
 ==============================  ====================================================================================

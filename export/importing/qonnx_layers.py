@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -14,31 +15,18 @@ __all__ = ["CHANNELS_LAST", "LAYERS"]
 
 def _thresholds(write: NodeWriter) -> ir.Value:
     """Write ``MultiThreshold``: the number of a channel's thresholds that ``x`` reaches, times a scale, plus a bias."""
-    x, attributes = write.input(0), write.node.attributes
-    table = write.constants.get(write.input(1))
-    if table is None or table.ndim != 2:
-        raise write.error("a MultiThreshold whose thresholds are no constant table [channels, steps] is not supported")
-    layout = attributes.get_string("data_layout", "") or ""
-    limits = table.astype(np.float32)
-    if table.dtype != np.float32:  # x >= t for a float x is x >= the next float above t
-        limits = np.where(limits < table, np.nextafter(limits, np.float32(np.inf)), limits)
-    channels, steps = limits.shape
-    if channels > 1:
+    x, given, attributes = write.input(0), write.input(1), write.node.attributes
+    table = write.constants.get(given)
+    if (write.rank(given) if table is None else table.ndim) != 2:
+        raise write.error("a MultiThreshold whose thresholds are no table [channels, steps] is not supported")
+    rank, axis = 0, 0
+    if table is None or len(table) > 1:
         rank = write.rank(x)
+        layout = attributes.get_string("data_layout", "") or ""
         layout = layout or {2: "NC", 3: "NWC", 4: "NCHW"}.get(rank, "NC")  # as qonnx takes it
         axis = layout.index("C") if "C" in layout else 1
-        limits = limits.reshape(channels, *(1,) * (rank - 1 - axis), steps)
-    else:
-        limits = limits.reshape(steps)
-    if steps <= _FEW:
-        counts = [write.cast(_reaches(write, x, limits[..., step]), np.float32) for step in range(steps)]
-        total = counts[0]
-        for count in counts[1:]:
-            total = write("Add", total, count)
-    else:
-        spread = write("Unsqueeze", x, write.constant("axis", np.array([-1]), np.int64))
-        hits = write.cast(_reaches(write, spread, limits), np.float32)
-        total = write("ReduceSum", hits, write.constant("axis", np.array([-1]), np.int64), keepdims=0)
+    behind = [1] * (rank - 1 - axis)
+    total = _computed(write, x, given, behind) if table is None else _constant(write, x, table, behind)
     scale, bias = attributes.get_float("out_scale", 1.0), attributes.get_float("out_bias", 0.0)
     assert scale is not None
     assert bias is not None
@@ -46,12 +34,39 @@ def _thresholds(write: NodeWriter) -> ir.Value:
     return total if bias == 0.0 else write("Add", total, write.constant("bias", bias))
 
 
+def _constant(write: NodeWriter, x: ir.Value, table: NDArray[Any], behind: list[int]) -> ir.Value:
+    """Count the constant thresholds ``[C, steps]`` that ``x`` reaches; ``behind`` stands for its axes after C."""
+    limits = table.astype(np.float32)
+    if table.dtype != np.float32:  # x >= t for a float x is x >= the next float above t
+        limits = np.where(limits < table, np.nextafter(limits, np.float32(np.inf)), limits)
+    channels, steps = limits.shape
+    limits = limits.reshape(steps) if channels == 1 else limits.reshape(channels, *behind, steps)
+    if steps > _FEW:
+        return _sum(write, x, write.constant("thresholds", limits))
+    counts = [write.constant("thresholds", limits[..., step]) for step in range(steps)]
+    counts = [write.cast(write("GreaterOrEqual", x, one), np.float32) for one in counts]
+    total = counts[0]
+    for count in counts[1:]:
+        total = write("Add", total, count)
+    return total
+
+
+def _computed(write: NodeWriter, x: ir.Value, table: ir.Value, behind: list[int]) -> ir.Value:
+    """Count the thresholds that an input of the graph gives, or that are computed of one."""
+    if table.dtype not in (None, ir.DataType.FLOAT):
+        x = write.cast(x, table.dtype.numpy())
+    sizes = write.constant("sizes", np.array([0, *behind, -1]), np.int64)
+    return _sum(write, x, write("Reshape", table, sizes))
+
+
+def _sum(write: NodeWriter, x: ir.Value, limits: ir.Value) -> ir.Value:
+    last = write.constant("axis", np.array([-1]), np.int64)
+    hits = write.cast(write("GreaterOrEqual", write("Unsqueeze", x, last), limits), np.float32)
+    return write("ReduceSum", hits, last, keepdims=0)
+
+
 _FEW = 15
 """So many steps are compared one by one: a sum of 0 and 1. More become one axis of comparisons, and their sum."""
-
-
-def _reaches(write: NodeWriter, x: ir.Value, limits: NDArray[np.float32]) -> ir.Value:
-    return write("GreaterOrEqual", x, write.constant("thresholds", limits))
 
 
 def _xnor(write: NodeWriter) -> ir.Value:

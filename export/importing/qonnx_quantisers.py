@@ -55,30 +55,64 @@ def _trunc(write: NodeWriter) -> ir.Value:
     return _float32(write, write("Mul", write("Sub", y, write("Div", zero, power)), after), dtype)
 
 
+def _minifloat(write: NodeWriter) -> ir.Value:
+    """Round to a float of few bits: to multiples of 2^(e − mantissa bits) from 2^e on, in the smallest binade below."""
+    (x, scale), dtype = _operands(write, 2)
+    exponent, mantissa, bias = (
+        write.number(i, f"{name} width") for i, name in ((2, "exponent"), (3, "mantissa"), (4, "bias"))
+    )
+    least, most = 1 - bias, 2**exponent - 1 - bias
+    if exponent != round(exponent) or most - least > _BINADES or abs(most) + mantissa > _BINADES:
+        raise write.error(f"a FloatQuant of {exponent:g} exponent bits and bias {bias:g} is not supported")
+    largest = (2 - 2.0**-mantissa) * 2.0**most
+    if len(write.node.inputs) > 5 and write.node.inputs[5] is not None:
+        largest = min(largest, write.number(5, "largest value"))
+    x = write("Div", x, scale)
+    binades = np.arange(least, most + 1)
+    last = write.constant("axis", np.array([-1]), np.int64)
+    reached = write(
+        "GreaterOrEqual", write("Unsqueeze", write("Abs", x), last), write.constant("binades", 2.0**binades, dtype)
+    )
+    steps = write.constant("steps", 2.0 ** (binades - mantissa), dtype)
+    step = write("Where", reached, steps, write.constant("least", 2.0 ** (least - mantissa), dtype))
+    step = write("ReduceMax", step, last, keepdims=0)
+    rounded = write("Mul", step, _rounded(write, write("Div", x, step), "ROUND", dtype))
+    limits = [write.constant(name, number, dtype) for name, number in (("min", -largest), ("max", largest))]
+    y = write("Clip", rounded, *limits)
+    if not write.flag("saturation", 1):
+        beyond = np.inf if write.flag("has_inf", 0) else np.nan
+        if np.isnan(beyond) and not write.flag("has_nan", 0):
+            raise write.error("it does not saturate, and has neither infinity nor NaN for what is too large")
+        y = write("Where", write("Less", rounded, limits[0]), write.constant("below", -beyond, dtype), y)
+        y = write("Where", write("Greater", rounded, limits[1]), write.constant("above", beyond, dtype), y)
+    return _float32(write, write("Mul", y, scale), dtype)
+
+
+_BINADES = 64
+"""Powers of two that a FloatQuant may reach, up and down: with them everything is exact in float32."""
+
 QUANTISERS: Mapping[str, Lowering] = MappingProxyType(
-    {"BipolarQuant": _bipolar, "IntQuant": _integer, "Quant": _integer, "Trunc": _trunc}
+    {"BipolarQuant": _bipolar, "FloatQuant": _minifloat, "IntQuant": _integer, "Quant": _integer, "Trunc": _trunc}
 )
 """Operator -> what writes it."""
 
 
-def _operands(write: NodeWriter) -> tuple[tuple[ir.Value, ir.Value, ir.Value], DTypeLike]:
-    """Return value, scale and zero point in one element type, and the type.
+def _operands(write: NodeWriter, count: int = 3) -> tuple[tuple[ir.Value, ...], DTypeLike]:
+    """Return value, scale and zero point (or the first ``count`` of them) in one element type, and the type.
 
     qonnx computes in float64 where one of them is float64 or a wide integer, and rounds the result to float32. float32
     gives the same where the scale is a power of two and the zero point 0, for then nothing is rounded on the way.
     """
-    values = [write.input(0), write.input(1), write.input(2)]
+    values = [write.input(index) for index in range(count)]
     others = [np.dtype(np.float32) if value.dtype is None else value.dtype.numpy() for value in values]
     dtype: DTypeLike = np.result_type(np.float32, *others)
-    scale, zero = (write.constants.get(value) for value in values[1:])
-    if scale is not None and zero is not None and not np.any(zero):
+    scale, *zero = (write.constants.get(value) for value in values[1:])
+    if scale is not None and all(array is not None and not np.any(array) for array in zero):
         magnitudes, exponents = np.frexp(np.asarray(scale, np.float64))
         if np.all(magnitudes == 0.5) and np.all(np.abs(exponents) < 64):
             dtype = np.float32
-    x, s, z = (
-        value if other == dtype else write.cast(value, dtype) for value, other in zip(values, others, strict=True)
-    )
-    return (x, s, z), dtype
+    cast = (value if other == dtype else write.cast(value, dtype) for value, other in zip(values, others, strict=True))
+    return tuple(cast), dtype
 
 
 def _float32(write: NodeWriter, value: ir.Value, dtype: DTypeLike) -> ir.Value:

@@ -34,6 +34,18 @@ class Rewriting:
         """Add an initializer."""
         return add_constant(self.graph, self.unique(name), array)
 
+    def set_constant(self, node: ir.Node, index: int, array: NDArray[Any]) -> None:
+        """Let a node read another constant, under the name of the one that it read where nobody else reads that."""
+        old = node.inputs[index]
+        assert old is not None
+        node.replace_input_with(index, None)
+        name = str(old.name)
+        if old.uses() or name not in self.graph.initializers:
+            name = self.unique(name)
+        else:
+            self.graph.initializers.pop(name)
+        node.replace_input_with(index, add_constant(self.graph, name, array))
+
     def insert_after(
         self,
         node: ir.Node,

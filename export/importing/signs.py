@@ -24,6 +24,8 @@ UNDECIDED = "; sign_zero decides it"
 _MOST_PLANES = 3
 """Planes of an activation: two bits, four levels. More would take longer than float arithmetic."""
 
+_NAN = "NaN is taken as another value than in the source"
+
 _NARROW = 2.0**-16
 _EVEN = 2.0**-20
 
@@ -75,6 +77,8 @@ class Signs:
     notes: tuple[str, ...] = ()
     faithful: bool = True
     """Whether the two sides are equal for every source, NaN and the threshold itself included."""
+    rounded: bool = False
+    """Whether the source gives the levels with rounding errors."""
 
     @property
     def plain(self) -> bool:
@@ -83,12 +87,9 @@ class Signs:
 
     def pad_value(self, number: float) -> int | None:
         """Return which sign (or 0) of all planes stands for ``number`` outside the image; None where none does."""
-        sign = (number - self.offset) / (self.scale * self.planes)
-        near = round(sign) if np.isfinite(sign) else 2
-        close = abs(sign - near) <= _EVEN
-        if not close or near not in (-1, 0, 1) or (near and self.flips is not None):
-            return None
-        return near
+        wanted = (number - self.offset) / self.scale
+        sums = self.planes if self.flips is None else self.flips.sum(axis=0, dtype=np.int64)
+        return next((v for v in (0, 1, -1) if np.all(np.abs(wanted - v * sums) <= _EVEN * self.planes)), None)
 
     @property
     def monotone(self) -> bool:
@@ -153,17 +154,14 @@ def leaf_of(
         faithful = False
         different = np.broadcast_to(nan, given.shape) - given
         if np.any(np.abs(different) > 0):  # not where the source gives NaN itself
-            place = np.unravel_index(np.nanargmax(np.abs(different)), given.shape)
-            notes.append(
-                f"NaN gives {given[place]:g} here and {np.broadcast_to(nan, given.shape)[place]:g} in the source"
-            )
+            notes.append(_NAN)
     if stairs.infinite and not finite:
         faithful = False
         notes.append(f"an infinite {stairs.source.name} is taken as a large number where the source makes NaN of it")
     thresholds, turned = (_shaped(array, shape, str(stairs.source.name)) for array in (thresholds, flips))
     leaf = Leaf(stairs.source, np.asarray(thresholds, np.float32), np.asarray(turned, np.int8))
     found = None if np.all(leaf.flips == 1) else leaf.flips.reshape(count, -1)
-    return Signs(value, distance / 2, offset, count, leaf, (), found, tuple(notes), faithful)
+    return Signs(value, distance / 2, offset, count, leaf, (), found, tuple(notes), faithful, stairs.rounded)
 
 
 def _without_zeros(

@@ -32,7 +32,8 @@ class Stairs:
     ``points`` float32 ``[k, …]``, rising; ``levels`` ``[k + 2, …]``, the last one for NaN. The axes behind the first
     are those of the source, of size 1 where all its entries are treated alike; none where its rank is not known.
     ``through`` are the real values between source and result. ``infinite`` tells that some channel is computed from an
-    infinite source as NaN, and is taken as of the largest number.
+    infinite source as NaN, and is taken as of the largest number. ``rounded`` tells that the source adds rounding
+    errors to the levels (``hard − soft + soft``).
     """
 
     source: ir.Value
@@ -41,6 +42,7 @@ class Stairs:
     through: tuple[ir.Value, ...] = ()
     infinite: bool = False
     notes: tuple[str, ...] = ()
+    rounded: bool = False
 
     def levels_at(self, points: NDArray[np.float32]) -> NDArray[Any]:
         """Return the levels ``[m + 2, …]`` below the first of ``points`` ``[m, …]``, from each on, and of NaN."""
@@ -124,4 +126,5 @@ def combined(
         return None
     through = tuple(dict.fromkeys(value for entry in stairs for value in entry.through))
     notes = tuple(dict.fromkeys(note for entry in stairs for note in entry.notes))
-    return Stairs(stairs[0].source, points, levels, through, any(entry.infinite for entry in stairs), notes)
+    infinite, rounded = any(entry.infinite for entry in stairs), any(entry.rounded for entry in stairs)
+    return Stairs(stairs[0].source, points, levels, through, infinite, notes, rounded)

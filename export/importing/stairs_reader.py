@@ -65,8 +65,6 @@ class StairsReader:
             return None
         if node.domain == DOMAIN and node.op_type == "Binarize":
             return self._binarize(node)
-        if node.domain in STANDARD_DOMAINS and node.op_type == "Transpose":
-            return self._transposed(node)
         if not is_elementwise(node):
             return None
         found = self._of_stairs(node)
@@ -87,21 +85,6 @@ class StairsReader:
             return None
         low, high = np.full_like(threshold, -1), np.ones_like(threshold)
         return Stairs(source, threshold[None], np.stack([low, high, low]))
-
-    def _transposed(self, node: ir.Node) -> Stairs | None:
-        """Read stairs between two transpositions that cancel: stairs of what the first one reads."""
-        stairs = self.get(node.inputs[0])
-        before = None if stairs is None else stairs.source.producer()
-        if stairs is None or before is None or before.op_type != "Transpose" or before.inputs[0] is None:
-            return None
-        last, first = (list(n.attributes.get_ints("perm", []) or []) for n in (node, before))
-        if not last or len(first) != len(last) or [first[axis] for axis in last] != sorted(last):
-            return None
-        axes = [0, *(axis + 1 for axis in last)]
-        if not stairs.points.ndim == stairs.levels.ndim == len(axes):
-            return None
-        points, levels, through = stairs.points.transpose(axes), stairs.levels.transpose(axes), stairs.through
-        return replace(stairs, source=before.inputs[0], points=points, levels=levels, through=(stairs.source, *through))
 
     def _of_stairs(self, node: ir.Node) -> Stairs | None:
         """Carry an operator out on the levels of its operands, stairs of one source beside constants."""
@@ -189,7 +172,7 @@ class StairsReader:
                     if stairs is not None:
                         note = f"hard − soft + soft in {label(node)} is taken as hard; in the source it differs from "
                         note += "that by up to 1.2e-7·(|hard| + |soft|), the rounding of float32 (straight_through)"
-                        return replace(stairs, notes=(*stairs.notes, note))
+                        return replace(stairs, notes=(*stairs.notes, note), rounded=True)
         return None
 
     def _operand(self, node: ir.Node, index: int) -> NDArray[Any] | None:

@@ -83,11 +83,15 @@ class NodeWriter:
         return ModelError(f"node {self.name}: {words}")
 
     def put(self, result: ir.Value) -> None:
-        """Let ``result`` take the place of the node's output, and the node that makes it the node's name."""
+        """Let ``result`` take the place of the node's output, and the node that computes it the node's name."""
         node, old, name = self.node, self.node.outputs[0], self.node.outputs[0].name
         made = result.producer()
         assert made is not None
         assert node.graph is not None
+        before = made.inputs[0] if made.op_type == "Transpose" else None
+        if before is not None and before.producer() is not None:
+            made = before.producer()  # a layer between two Transposes is what a reader looks for
+            assert made is not None
         result.name, old.name = name, f"{name}.replaced"
         result.type, result.shape = old.type, old.shape
         made.name, node.name = self.name, f"{self.name}.replaced"

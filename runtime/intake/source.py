@@ -23,12 +23,21 @@ def read_bytes(source: str | PathLike[str] | bytes) -> bytes:
         size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
         if size > limit:
             raise ModelError(f"{_name(source)} has {size} bytes, and the limit file_bytes is {limit}")
-        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        data = source if isinstance(source, bytes) else _read(Path(source), limit)
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         why = getattr(error, "strerror", None) or error
         raise ModelError(f"cannot read model {_name(source)}: {why}; give the path of an .onnx file") from None
     if not data:
         raise ModelError(f"{_name(source)} is empty; export or copy it again")
+    return data
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """Return the bytes of a file. What has no size of its own, a device for one, is read up to the limit."""
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ModelError(f"{path} has more bytes than the limit file_bytes of {limit}")
     return data
 
 

@@ -24,7 +24,7 @@ from ..machine.library import CLASSES, IDENTITY, sealed, source_digest
 from ..machine.objects import emit_object, kernel_ir
 from .registry import KERNELS, SUMS, can_project
 
-__all__ = ["build_libraries"]
+__all__ = ["build_libraries", "write_ir"]
 
 _X86, _ARM = ("x86_64-unknown-linux-gnu", "x86_64-linux-gnu"), ("aarch64-unknown-linux-gnu", "aarch64-linux-gnu")
 _TARGETS = {
@@ -47,7 +47,7 @@ def build_libraries(folder: Path, classes: Sequence[str]) -> list[Path]:
     make_folder(folder, mode=0o755)  # what others can write is not loaded again
     paths = []
     with scratch_folder("latentbit-kernels-") as scratch:
-        _emit_in_a_process(scratch)
+        write_ir(scratch)
         for name in classes:
             target = folder / f"{name}.so"
             with atomic_path(target, mode=0o644) as part:
@@ -57,12 +57,19 @@ def build_libraries(folder: Path, classes: Sequence[str]) -> list[Path]:
     return paths
 
 
-def _emit_in_a_process(folder: Path) -> None:
-    """Write ``MODULE.SYMBOL.ll`` for every kernel; a process that has not compiled them yet is needed for that."""
+def write_ir(folder: Path, modules: Sequence[str] = ("[!_]*",)) -> None:
+    """Write ``MODULE.SYMBOL.ll`` for every kernel of these modules of this folder, which patterns name.
+
+    It takes a process of its own, one that has not compiled the kernels yet.
+    """
     environment = {**os.environ, "NUMBA_OPT": "0"}
-    code = f"from {__name__} import _emit; import sys; _emit(sys.argv[1])"
+    code = f"from {__name__} import _emit; import sys; _emit(*sys.argv[1:])"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, str(folder), *modules],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise StorageError(
@@ -70,8 +77,8 @@ def _emit_in_a_process(folder: Path) -> None:
         )
 
 
-def _emit(folder: str) -> None:
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+def _emit(folder: str, *modules: str) -> None:
+    for path in sorted(path for name in modules for path in Path(__file__).parent.glob(f"{name}.py")):
         for symbol, ir in kernel_ir(importlib.import_module(f".{path.stem}", __package__)).items():
             Path(folder, f"{path.stem}.{symbol}.ll").write_text(ir)
 

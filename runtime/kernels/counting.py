@@ -64,8 +64,9 @@ def emit_count(
     vectors: int,
     body: _Body,
     widen: Callable[[Any, list[Any], bool], None],
+    kind: ir.VectorType = BYTES,
 ) -> None:
-    """Emit the loops over a ``window`` as :func:`emit_window` gives it.
+    """Emit the loops over a ``window`` as :func:`emit_window` gives it, with counters of ``kind``.
 
     ``steps`` are the lengths of a turn of ``body``; ``element`` bytes of activations and ``vectors`` · 32 bytes of
     weights belong to one step.
@@ -81,13 +82,13 @@ def emit_count(
     row = b.add(pieces, b.mul(piece, const(16)))
     offset, length = emit_load(b, row, I64), emit_load(b, b.add(row, const(8)), I64)
     starts = [b.add(corner, b.mul(offset, const(element))) for corner in corners]
-    index, at, values = const(0), piece_weights, [splat(BYTES, 0)] * counters
+    index, at, values = const(0), piece_weights, [splat(kind, 0)] * counters
     for length_of_step in steps:
         before = b.block
         head, inner, out = (b.append_basic_block(f"{name}{length_of_step}") for name in ("head", "inner", "out"))
         b.branch(head)
         b.position_at_end(head)
-        phis = [b.phi(I64), b.phi(I64), *(b.phi(BYTES) for _ in values)]
+        phis = [b.phi(I64), b.phi(I64), *(b.phi(kind) for _ in values)]
         for phi, value in zip(phis, [index, at, *values], strict=True):
             phi.add_incoming(value, before)
         index, at, values = phis[0], phis[1], phis[2:]

@@ -102,8 +102,11 @@ def border_bases(
         classes.append(which.reshape(-1))
     if not error.any():
         return np.full((1, layer.shape[0]), layer.window, np.int32), np.zeros((height, width), np.int64)
-    padded = ~(inside[0][:, None, :, None] & inside[1][None, :, None, :])  # [row class, column class, kh, kw]
-    base = layer.window + np.einsum("rchw,ohw->rco", padded.astype(np.int64), error)
+    # A tap lies inside where its row and its column do, so one axis is summed after the other: classes of rows and
+    # columns with all taps of the window would be an array of gigabytes for a window of 100 × 100.
+    rows, columns = (patterns.astype(np.int64) for patterns in inside)
+    within = np.einsum("row,cw->rco", np.einsum("rh,ohw->row", rows, error), columns)
+    base = layer.window + error.sum(axis=(1, 2)) - within
     which = classes[0][:, None] * inside[1].shape[0] + classes[1][None, :]
     return np.ascontiguousarray(base.reshape(-1, layer.shape[0]), np.int32), which
 

@@ -7,6 +7,7 @@ import resource
 import sys
 
 from ... import __version__
+from .cores import cpu_cores
 from .cpu import cpu_features, cpu_name
 
 __all__ = ["environment", "peak_memory_bytes"]
@@ -15,7 +16,7 @@ _PACKAGES = ("numpy", "onnx", "onnxruntime", "numba", "llvmlite")
 
 
 def environment() -> dict[str, object]:
-    """Return versions, CPU name, the CPU features that matter here, and the number of usable CPUs."""
+    """Return versions, CPU name, its features that matter here, its kinds of ARM core, the number of usable CPUs."""
     versions = {"latentbit": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -28,6 +29,7 @@ def environment() -> dict[str, object]:
         "cpu": cpu_name(),
         "machine": platform.machine(),
         "features": sorted(cpu_features()),
+        "cores": sorted(cpu_cores()),
         "cpus": usable,
         "system": platform.platform(),
     }

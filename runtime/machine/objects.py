@@ -10,7 +10,20 @@ the C library (``memset`` and the like).
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["emit_object", "kernel_ir"]
+__all__ = ["LOOK_UP", "emit_object", "kernel_ir", "link"]
+
+LOOK_UP = "latentbit_look_up"
+"""Function of kernels (:mod:`..kernels.tbl`) that is one instruction on some machines."""
+
+_INSTRUCTIONS = {
+    "aarch64": f"""
+declare <16 x i8> @llvm.aarch64.neon.tbl1.v16i8(<16 x i8>, <16 x i8>)
+define <16 x i8> @{LOOK_UP}(<16 x i8> %row, <16 x i8> %lanes) alwaysinline {{
+  %found = call <16 x i8> @llvm.aarch64.neon.tbl1.v16i8(<16 x i8> %row, <16 x i8> %lanes)
+  ret <16 x i8> %found
+}}"""
+}
+"""Machine -> IR of the functions that are one instruction there; it takes the place of what the kernels bring along."""
 
 _TRAP = "{\n  call void @llvm.trap()\n  unreachable\n}"
 
@@ -29,10 +42,16 @@ def emit_object(kernels: Mapping[str, str], machine: Any, level: int, texts: Map
     ``level`` is LLVM's level of optimisation, 0 for IR that numba has optimised; ``texts`` are strings that the object
     carries, by symbol.
     """
+    emitted: bytes = machine.emit_object(link(kernels, machine, level, texts))
+    return emitted
+
+
+def link(kernels: Mapping[str, str], machine: Any, level: int, texts: Mapping[str, str]) -> Any:
+    """Return the optimised module of llvmlite that :func:`emit_object` makes an object file of."""
     import llvmlite.binding as llvm
 
     parsed = [llvm.parse_assembly(ir) for ir in kernels.values()]
-    whole = llvm.parse_assembly(_frame(parsed, texts))
+    whole = llvm.parse_assembly(_frame(parsed, texts) + _INSTRUCTIONS.get(machine.triple.split("-")[0], ""))
     for module in (whole, *parsed):
         module.triple, module.data_layout = machine.triple, str(machine.target_data)
     for module in parsed:
@@ -43,8 +62,7 @@ def emit_object(kernels: Mapping[str, str], machine: Any, level: int, texts: Map
     whole.verify()
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=level))
     builder.getModulePassManager().run(whole, builder)
-    emitted: bytes = machine.emit_object(whole)
-    return emitted
+    return whole
 
 
 def _frame(modules: Sequence[Any], texts: Mapping[str, str]) -> str:

@@ -1,5 +1,7 @@
 """Questions about the graph of a model: who makes a value, who reads it, and is it a sign."""
 
+from typing import Any
+
 import onnx
 
 from ..bits import DOMAIN
@@ -41,9 +43,21 @@ class Graph:
     def _gives_signs(self, node: onnx.NodeProto) -> bool:
         if node.domain == DOMAIN:
             return bool(node.op_type == "Binarize")
-        words = {entry.name: entry.s.decode() for entry in node.attribute if entry.type == onnx.AttributeProto.STRING}
-        sources = sign_sources(node.op_type, node.domain, node.input, words)
+        sources = sign_sources(node.op_type, node.domain, node.input, _attributes(node))
         return bool(sources) and self._signs.issuperset(sources)
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """Return texts, integers and lists of integers by name; what a file calls a text may be none."""
+    found: dict[str, Any] = {}
+    for entry in node.attribute:
+        if entry.type == onnx.AttributeProto.STRING:
+            found[entry.name] = entry.s.decode(errors="replace")
+        elif entry.type == onnx.AttributeProto.INTS:
+            found[entry.name] = tuple(entry.ints)
+        elif entry.type == onnx.AttributeProto.INT:
+            found[entry.name] = entry.i
+    return found
 
 
 def read_values(node: onnx.NodeProto) -> list[str]:

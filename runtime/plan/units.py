@@ -26,7 +26,9 @@ from .graph import Graph
 
 __all__ = ["Unit", "find_units"]
 
-_LARGEST_SCALE = 1e38
+_LARGEST = 1e38
+"""No result of a kernel is past it but for a residual, so that none is infinite, nor 0 times infinity."""
+
 _STAGES = ("residual", "shift_in", "slope", "shift_out")
 
 
@@ -105,8 +107,8 @@ def _refusal(model: Model, graph: Graph, layer: BinaryLayer) -> str | None:
         return f"its input {layer.input} is not provably ±1 (the output of a Binarize)"
     if layer.window > 65535:
         return f"{layer.window} inputs per output are more than the 65535 that the accumulators hold"
-    if not np.all(np.abs(layer.scale) < _LARGEST_SCALE):
-        return "a scale is too large for float32 arithmetic on its double, or no number"
+    if not np.all(np.abs(layer.scale.astype(np.float64)) * layer.window + np.abs(layer.bias) < _LARGEST):
+        return "a scale or a bias is too large for float32 arithmetic, or no number"
     return None
 
 
@@ -194,6 +196,8 @@ def _stage(model: Model, layer: BinaryLayer, value: str, node: onnx.NodeProto) -
         return ("residual", other) if node.op_type == "Add" and _same_shape(model, value, other) else none
     constant = channel_vector(model.constants[other], layer.rank, channels)
     if constant is None or (node.op_type != "Add" and node.input[0] != value):
+        return none
+    if not np.all(np.abs(constant) < _LARGEST):
         return none
     return {"Add": "shift_out", "Sub": "shift_in", "PRelu": "slope"}[node.op_type], constant
 

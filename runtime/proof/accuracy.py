@@ -29,7 +29,7 @@ from ..metrics import Metric, figures
 from ..session.self_test import NO_SELF_TEST
 from ..session.session import InferenceSession
 from .answers import Answers, answer, batches, only_input
-from .flips import flip_failures
+from .flips import judge_flips
 from .layers import LayerComparison, compare_layers
 from .outputs import compare_outputs, output_failures
 from .reference import ONLY, Reference, load_reference
@@ -72,13 +72,14 @@ def check(
     elif (answers.model_sha256, answers.reference_sha256) != (digest, recorded.sha256):
         raise DataError(f"the answers are not those of {fspath(model)} to its reference: run the model again")
     layers = compare_layers(session, data, recorded, allowed.oracle_samples)
-    accuracy, agreement = _accuracy(session, answers, recorded), _agreement(answers, recorded, layers)
+    accuracy = _accuracy(session, answers, recorded)
     few = [{only_input(session): part} for _, part in batches(session, recorded.inputs[: allowed.oracle_samples])]
     stock = stock_failures(data, few, allowed, class_scores=recorded.class_scores)
-    flips = flip_failures(data, only_input(session), recorded, layers.first, allowed)
+    flips = judge_flips(data, only_input(session), recorded, layers.first, allowed)
+    agreement = _agreement(answers, recorded, layers, flips.margins)
     name, metrics = _metrics(session, answers, recorded, metric)
     return CheckReport(
-        failures=(*wrong, *_failures(accuracy, agreement, layers.mismatches, allowed), *flips, *stock),
+        failures=(*wrong, *_failures(accuracy, agreement, layers.mismatches, allowed), *flips.failures, *stock),
         samples=len(recorded.inputs),
         accuracy=accuracy,
         agreement=agreement,
@@ -137,7 +138,9 @@ def _metrics(
     return name, found
 
 
-def _agreement(answers: Answers, recorded: Reference, layers: LayerComparison) -> Agreement:
+def _agreement(
+    answers: Answers, recorded: Reference, layers: LayerComparison, margins: Mapping[str, float]
+) -> Agreement:
     outputs = compare_outputs(answers.outputs, recorded, layers.flipped_images)
     return Agreement(
         oracle_integer_mismatches=sum(layers.mismatches.values()),
@@ -149,6 +152,8 @@ def _agreement(answers: Answers, recorded: Reference, layers: LayerComparison) -
         flipped_share=sum(layers.flips.values()) / max(1, layers.signs),
         flipped_images=int(np.count_nonzero(layers.flipped_images)),
         outputs=outputs,
+        integer_mismatches=layers.mismatches,
+        flip_margins=margins,
     )
 
 

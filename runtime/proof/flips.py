@@ -10,8 +10,8 @@ layer is given the signs that were recorded, whatever the layers before it make 
 - the outputs are those that were recorded, within the same tolerance as for a sample without such a sign.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -24,7 +24,7 @@ from .reference import ONLY, Reference
 from .timing import stock_session
 from .tolerances import Tolerances
 
-__all__ = ["Flip", "flip_failures"]
+__all__ = ["Flip", "Flips", "judge_flips"]
 
 Flip = tuple[int, NDArray[np.int64]]
 """A sample, and where in what a layer reads of it the signs are others: indices into the flat values."""
@@ -36,19 +36,32 @@ _LOOKED_AT = 64
 """Samples: a file that is wrong shows it in the first ones."""
 
 
-def flip_failures(
+class Flips(NamedTuple):
+    """What was found of flipped signs: a sentence for each failure, and the margins of each layer.
+
+    ``margins``: how far the value before a flipped sign lies from its threshold at most, as a share of the largest
+    value there, by layer; of the samples that were looked at.
+    """
+
+    failures: Sequence[str] = ()
+    margins: Mapping[str, float] = {}
+
+
+def judge_flips(
     data: bytes, input_name: str, recorded: Reference, first: Mapping[str, Sequence[Flip]], allowed: Tolerances
-) -> Iterator[str]:
-    """Yield a sentence for every layer and every output of a file, ``data``, that rounding does not explain.
+) -> Flips:
+    """Return what rounding does not explain of a file, ``data``: a sentence for every such layer and output.
 
     first: by layer the flips of the samples in which it is the first to have one; all of these samples are looked at.
     """
     flips = {(layer, sample): places for layer, found in first.items() for sample, places in found}
     samples = sorted({sample for _, sample in flips})[:_LOOKED_AT]
     if not samples:
-        return
+        return Flips()
     forced = _Forced(data, recorded)
     far: dict[str, tuple[int, float]] = {}
+    failures: list[str] = []
+    margins: dict[str, float] = {}
     differences = dict.fromkeys(recorded.outputs, 0.0)
     for sample in samples:
         values, outputs = forced.run({input_name: recorded.inputs[sample : sample + 1]}, sample)
@@ -62,6 +75,8 @@ def flip_failures(
             count, farthest = far.get(layer, (0, 0.0))
             count += int(np.count_nonzero(~(shares <= allowed.max_flip_distance)))
             far[layer] = count, max(farthest, float(shares.max(initial=0.0)))
+            if shares.size and np.isfinite(far[layer][1]):
+                margins[layer] = far[layer][1]
         for name, found in outputs.items():
             wanted = recorded.outputs[name][sample]
             off = np.abs(found[: wanted.size] - wanted.reshape(-1).astype(np.float64))
@@ -69,7 +84,7 @@ def flip_failures(
             differences[name] = max(differences[name], largest if np.isfinite(largest) else np.inf)
     for layer, (count, farthest) in far.items():
         if count:
-            yield (
+            failures.append(
                 f"layer {layer}: rounding does not explain {count} signs that are others than recorded: the values "
                 f"before them lie up to {farthest:.2g} of the largest off the threshold, "
                 f"allowed is {allowed.max_flip_distance}"
@@ -77,10 +92,11 @@ def flip_failures(
     for name, difference in differences.items():
         limit = _limit(name, recorded, allowed)
         if not difference <= limit:
-            yield (
+            failures.append(
                 f"given the recorded signs, the file answers {difference:.3g} off the recorded {name} on samples with "
                 f"a flipped sign, allowed is {limit:.3g}"
             )
+    return Flips(failures, margins)
 
 
 class _Forced:

@@ -9,15 +9,25 @@ from ..errors import DataError
 from ..intake.typed import from_json
 from ..metrics import current_names
 
-__all__ = ["Accuracy", "Agreement", "CheckReport", "Latency", "OutputAgreement", "Size", "Times"]
+__all__ = [
+    "Accuracy",
+    "Agreement",
+    "CheckReport",
+    "Int8",
+    "Latency",
+    "OutputAgreement",
+    "Size",
+    "Times",
+    "confidence_interval",
+]
 
 
-def _least_share(share: float, count: int) -> float:
-    """Return the lower end of the 95% interval of a share seen in ``count`` trials (Wilson's score interval, 1927)."""
+def confidence_interval(share: float, count: int) -> tuple[float, float]:
+    """Return the 95% interval, two fractions, of a share seen in ``count`` trials (Wilson's score interval, 1927)."""
     z = 1.96
     middle = share + z * z / (2 * count)
     spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return (middle - spread) / (1 + z * z / count)
+    return (middle - spread) / (1 + z * z / count), (middle + spread) / (1 + z * z / count)
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,8 @@ class Agreement:
     Differences of logits are the largest of all outputs and images, and of images without a flipped sign
     (``…_unflipped``); None where one is no finite number. ``outputs`` has them for each output. ``top1_agreement`` is
     None where no output is class scores. ``flipped_signs`` counts by layer, ``flipped_share`` is their fraction of all
-    signs.
+    signs. ``integer_mismatches`` counts by layer; ``flip_margins`` says by layer how far the value before a flipped
+    sign lies from its threshold at most, as a share of the largest value there. Both are empty in older reports.
     """
 
     oracle_integer_mismatches: int
@@ -72,6 +83,8 @@ class Agreement:
     flipped_share: float
     flipped_images: int
     outputs: Mapping[str, OutputAgreement] = field(default_factory=dict)
+    integer_mismatches: Mapping[str, int] = field(default_factory=dict)
+    flip_margins: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,20 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class Int8:
+    """The same network in int8, as a user of onnxruntime would make it, calibrated on the reference's first images.
+
+    ``latency_ms`` of one image (or one batch), the ``bytes`` of the file, and its ``accuracy`` on the reference, None
+    where outputs are no class scores. ``problem`` says why there is none; then all others are None.
+    """
+
+    latency_ms: Times | None = None
+    bytes: int | None = None
+    accuracy: float | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class CheckReport:
     """The verdict and its figures.
 
@@ -108,7 +135,7 @@ class CheckReport:
     ``metrics`` has the figures of a metric of the user's, by what was measured: ``trained`` and ``folded`` on all test
     data, ``folded_on_samples`` and ``deployed`` on the reference's. ``metric`` is its name in the model file.
     ``throughput`` is images a second; ``kernels`` names the kernel of each packed layer; ``environment`` says where;
-    ``self_test`` how the self-test of the file ended.
+    ``self_test`` how the self-test of the file ended. ``int8`` is the same network in int8, where it was made.
     """
 
     failures: tuple[str, ...]
@@ -124,6 +151,7 @@ class CheckReport:
     metric: str = ""
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     self_test: str = ""
+    int8: Int8 | None = None
 
     @property
     def passed(self) -> bool:
@@ -131,18 +159,28 @@ class CheckReport:
         return not self.failures
 
     @property
+    def guesses(self) -> bool:
+        """Whether the network is hardly better than guessing.
+
+        It is called so where the 95% interval of its accuracy on the reference's images begins below ``majority``.
+        """
+        right, commonest = self.accuracy.deployed, self.accuracy.majority
+        if right is None or commonest is None:
+            return False
+        return confidence_interval(right, self.samples)[0] <= commonest
+
+    @property
     def meaning(self) -> str:
         """What the verdict says, and what it does not: a sentence for whoever reads it.
 
-        A file may answer exactly as its network did, and that network may be no better than guessing. It is called so
-        where the 95% interval of its accuracy on the reference's images (Wilson, 1927) begins below ``majority``.
+        A file may answer exactly as its network did, and that network may be no better than guessing.
         """
         if not self.passed:
             return "The file does not answer as the trained network did."
         right, commonest = self.accuracy.deployed, self.accuracy.majority
         if right is None or commonest is None:
             return "The file answers as the trained network did. How good that network is, this check does not say."
-        if _least_share(right, self.samples) <= commonest:
+        if self.guesses:
             return (
                 "The file answers as the trained network did, but that network is hardly better than guessing: it gets"
                 f" {right:.1%} of {self.samples} images right, and always naming the commonest class {commonest:.1%}."

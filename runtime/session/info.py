@@ -17,7 +17,8 @@ class StepInfo:
 
     ``kind`` is ``binary`` (packed, by ``kernel``), ``integer`` (the exact stem) or ``float`` (onnxruntime, or the
     kernel of a shortcut); ``ops`` are the operators in it in order; ``reason`` says why this kernel, or why a binary
-    operator runs float (empty for what is float by nature).
+    operator runs float (empty for what is float by nature). ``nodes`` names its nodes in the file
+    (a packed step: its layer alone).
     """
 
     name: str
@@ -25,6 +26,7 @@ class StepInfo:
     ops: tuple[str, ...]
     kernel: str
     reason: str
+    nodes: tuple[str, ...] = ()
 
 
 def describe(plan: Plan) -> list[StepInfo]:
@@ -36,7 +38,8 @@ def describe(plan: Plan) -> list[StepInfo]:
             continue
         for planned in segment.parts:
             part, packs = planned.part, () if planned.bits_for is None else ("Binarize",)
-            steps.append(StepInfo(part.name, part.kind, (*part.ops, *packs), planned.kernel.name, planned.reason))
+            ops, kernel = (*part.ops, *packs), planned.kernel.name
+            steps.append(StepInfo(part.name, part.kind, ops, kernel, planned.reason, (part.name,)))
     return steps
 
 
@@ -48,7 +51,8 @@ def _describe_floats(plan: Plan, segment: FloatSegment) -> StepInfo:
         if node.domain == DOMAIN
     ]
     ops = tuple(node.op_type for _, node in nodes)
-    return StepInfo(segment.name, "float", ops or ("Transpose",), "onnxruntime", "; ".join(reasons))
+    names = tuple(node.name or node.output[0] for _, node in nodes)
+    return StepInfo(segment.name, "float", ops or ("Transpose",), "onnxruntime", "; ".join(reasons), names)
 
 
 def _why_float(plan: Plan, index: int, node: onnx.NodeProto) -> str:

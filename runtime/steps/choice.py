@@ -1,5 +1,6 @@
 """The choice of kernels, by CPU and layer alone; the plan is made from it."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from ..machine.library import usable_features
 from ..plan.parts import Chosen
 
 __all__ = ["KernelChoice", "choose_kernels"]
+
+_VARIABLE = "LATENTBIT_PREFER"
+"""Environment variable: a kernel to prefer where the caller names none."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,10 @@ def _gapless(layer: BinaryLayer, kernel: Kernel, channels: int) -> bool:
 def choose_kernels(model: Model, wanted: str | None = None) -> KernelChoice:
     """Choose the kernels for a model on this CPU; ``wanted`` is preferred by name for every layer that it takes.
 
+    Without it ``LATENTBIT_PREFER`` in the environment may name one.
     Raises ModelError for a kernel that does not exist or that this CPU cannot run.
     """
+    wanted = os.environ.get(_VARIABLE) or None if wanted is None else wanted
     asked = None if wanted is None else find_kernel(wanted)
     packed = [layer for layer in model.layers.values() if not layer.real_input]
     return KernelChoice({layer.output: Chosen(*choose(layer, asked)) for layer in packed})

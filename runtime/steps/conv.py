@@ -23,6 +23,9 @@ __all__ = ["ConvStep", "conv_steps"]
 _PIXEL_TABLE = 64
 """Bytes that an entry of the pixel table and the numbers that it is made of take, about."""
 
+_CLASS = 24
+"""Bytes of a border class for each output channel: its base in the three forms in which it is computed and kept."""
+
 _Words = Mapping[ConvWord, int | NDArray[Any] | None]
 
 
@@ -86,8 +89,7 @@ def conv_steps(
     fed = unit.residual if unit.residual is not None and buffers.fed(unit.residual, unit.rank) else None
     copy_bytes, copy_stride = (0, 0) if kernel.before is None else kernel.before.scratch(image)
     height, width = packed.layer.output_size(image.height, image.width)
-    classes_bytes = 8 * packed.layer.window * (height + width) if packed.pad_error.any() else 0
-    buffers.reserve(copy_bytes + _PIXEL_TABLE * height * width + classes_bytes, unit.name)
+    buffers.reserve(copy_bytes + _PIXEL_TABLE * height * width + _class_bytes(packed, height, width), unit.name)
     window = _window(packed, image, copy_stride)
     check_offsets(window.image.row_bytes * (image.height + sum(packed.layer.pads[::2])), unit.name)
     base, classes = border_bases(image, packed.layer, packed.pad_error)
@@ -134,6 +136,18 @@ def conv_steps(
         image=image,
     )
     return [*steps, conv]
+
+
+def _class_bytes(packed: PackedLayer, height: int, width: int) -> int:
+    """Return the bytes that the border classes of an output of this size take at most, and the numbers behind them."""
+    if not packed.pad_error.any():
+        return 0
+    layer = packed.layer
+    classes = layer.shape[0]
+    for axis, size in enumerate((height, width)):
+        beside = sum(-(-pad // layer.strides[axis]) for pad in layer.pads[axis::2])  # pixels that see a border
+        classes *= min(size, 1 + beside)
+    return _CLASS * classes + 8 * layer.window * (height + width)
 
 
 def _window(packed: PackedLayer, image: PackedImage, copy_stride: int) -> _Window:

@@ -1,8 +1,11 @@
-"""The portable kernel's machine code: run on a machine it prints the assembly; imported it finds the inner loops."""
+"""Machine code of kernels: ``python disassembly.py MODULE`` prints the assembly of what this machine loads of them.
 
+Imported it finds the inner loops.
+"""
+
+import importlib
 import re
 import sys
-from typing import Any
 
 __all__ = ["inner_loops"]
 
@@ -24,7 +27,9 @@ def inner_loops(assembly: str) -> list[list[str]]:
 
 
 if __name__ == "__main__":
-    from latentbit.runtime.kernels import ctp
+    from latentbit.runtime.machine import jit
+    from latentbit.runtime.machine.objects import kernel_ir, link
 
-    compiled: Any = ctp.conv_ctp  # numba's stubs hide the library behind a compiled function
-    sys.stdout.write(compiled._library.get_asm_str())
+    machine = jit._machine()
+    kernels = kernel_ir(importlib.import_module(f"latentbit.runtime.kernels.{sys.argv[1]}"))
+    sys.stdout.write(machine.emit_assembly(link(kernels, machine, 0, {})))

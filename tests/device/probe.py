@@ -22,14 +22,14 @@ from latentbit.runtime.proof.device import check_bundle
 __all__ = ["answers", "conformance"]
 
 
-def conformance(folder: Path) -> dict[str, Any]:
-    """Run the conformance suite: how many cases, the kernels that ran them, the cases that came out wrong."""
+def conformance(folder: Path, kernel: str | None = None) -> dict[str, Any]:
+    """Run the conformance suite, with a kernel preferred: how many cases, the kernels that ran, what came out wrong."""
     wrong, count, kernels = [], 0, set()
     for model in sorted(folder.glob("*/*/model.onnx")):
         data = model.parent / "test_data_set_0"
         inputs = [numpy_helper.to_array(onnx.load_tensor(file)) for file in sorted(data.glob("input_*.pb"))]
         expected = numpy_helper.to_array(onnx.load_tensor(data / "output_0.pb"))
-        session = InferenceSession(model)
+        session = InferenceSession(model, kernel=kernel)
         kernels |= {step.kernel for step in session.get_steps() if step.kind == "binary"}
         feeds = dict(zip((entry.name for entry in session.get_inputs()), inputs, strict=True))
         result = session.run(None, feeds)[0]
@@ -61,6 +61,7 @@ if __name__ == "__main__":
     found = {
         "machine": platform.machine(),
         "conformance": conformance(Path(sys.argv[1])),
+        "portable": conformance(Path(sys.argv[1]), "ctp"),
         "bundles": {Path(name).stem: answers(Path(name)) for name in sys.argv[2:]},
         "jit": "llvmlite" in sys.modules,
     }

@@ -16,7 +16,7 @@ from latentbit.runtime import InferenceSession
 from latentbit.runtime.errors import ConfigError, ModelError, StorageError, UnsupportedError
 from latentbit.runtime.session.self_test import KEY
 
-from ..support import fuzz
+from ..support import fuzz_bases
 from ..support.graph import Graph
 
 
@@ -40,7 +40,7 @@ def test_metadata_is_json(tmp_path: Path) -> None:
 
 
 def test_a_file_with_packed_layers_carries_a_self_test_and_keeps_no_old_one(tmp_path: Path) -> None:
-    model = fuzz.plain()
+    model = fuzz_bases.plain()
     helper.set_model_props(model, {KEY: "of another file"})
     path = export_onnx(ir.from_proto(model), None, tmp_path / "packed.onnx")
     found = InferenceSession(path).self_test()

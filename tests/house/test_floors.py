@@ -17,13 +17,14 @@ FLOORS = {
     "export": ("graph", "", "importing", "frontend"),
     "pipeline": (
         *("sections", "config", "rundir", "progress", "paths", "console", "sampling"),
-        *("recording", "charts", "page", "cards", "summary", "report"),
+        *("recording", "measuring", "cards", "summary", "reporting"),
         *("stages", "bundle", "conductor"),
+        "comparing",
         *("cli_board", "cli_models", "cli_devices", "cli_studies", "cli_zoo", "starter", "cli_init", "cli"),
     ),
 }
 """The folders of each wing from the lowest floor to the highest; "" are the files that lie in none. A module imports
-its own floor or a lower one. ``pipeline`` has no folders: there every file is a floor."""
+its own floor or a lower one. In ``pipeline`` every file is a floor, and its one folder."""
 
 MODULES = modules()
 

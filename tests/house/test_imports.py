@@ -28,7 +28,7 @@ THIRD_PARTY = {
     "runtime": BASE | {"PIL", "openvino"},
     "export": BASE | {"onnxscript", "onnx_ir"},
     "training": BASE | {"onnx_ir", "torch", "sklearn", "PIL", "matplotlib"},
-    "pipeline": {"numpy", "onnx", "click", "rich", "matplotlib", "PIL"},
+    "pipeline": {"numpy", "onnx", "click", "rich", "jinja2", "markupsafe", "matplotlib", "PIL"},
 }
 MODULES = modules()
 

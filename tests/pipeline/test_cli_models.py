@@ -121,16 +121,16 @@ def test_failures_are_one_line_with_an_exit_code(
     assert not Path("out.onnx").exists()
 
 
-def undecided(path: Path) -> Path:
-    """Two layers with long names behind ``Sign``, whose 0 is 0."""
+def undecided(path: Path, count: int = 2) -> Path:
+    """Layers with long names behind ``Sign``, whose 0 is 0."""
     rng = np.random.default_rng(1)
-    weights = {f"w{i}": np.where(rng.random((8, 8, 3, 3)) < 0.5, 1, -1) for i in range(2)}
+    weights = {f"w{i}": np.where(rng.random((8, 8, 3, 3)) < 0.5, 1, -1) for i in range(count)}
     name = "/features/stage/block/branch/convolution_with_a_long_name/export_handler/Conv"
     nodes = []
-    for i, x in enumerate(("x", "y0")):
+    for i, x in enumerate(["x", *(f"y{i}" for i in range(count - 1))]):
         nodes.append(helper.make_node("Sign", [x], [f"s{i}"], f"sign{i}"))
         nodes.append(helper.make_node("Conv", [f"s{i}", f"w{i}"], [f"y{i}"], f"{name}{i}", pads=[1, 1, 1, 1]))
-    ends = [helper.make_tensor_value_info(end, TensorProto.FLOAT, [1, 8, 9, 9]) for end in ("x", "y1")]
+    ends = [helper.make_tensor_value_info(end, TensorProto.FLOAT, [1, 8, 9, 9]) for end in ("x", f"y{count - 1}")]
     stored = [numpy_helper.from_array(array.astype(np.float32), key) for key, array in weights.items()]
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], stored)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
@@ -147,6 +147,38 @@ def test_the_last_line_says_how_a_sign_of_zero_is_decided(tmp_path: Path, capsys
     assert out.splitlines()[-1].startswith("2 binary, 0 weight-only, 0 float")
 
 
+def test_a_note_of_many_layers_is_one_line_with_their_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["convert", undecided(tmp_path / "in.onnx", 4), tmp_path / "out.onnx", "--sign-zero", "plus"]
+    _, out, _ = run(*arguments, capsys=capsys)
+    assert [line for line in out.splitlines() if "sign_zero" in line] == [
+        "4 layers: the activation 0 is taken as 1 (sign_zero)"
+    ]
+    _, out, _ = run(*arguments, "--json", capsys=capsys)
+    assert all(layer["notes"] for layer in json.loads(out)["layers"]), "programs get them layer by layer"
+
+
+def test_straight_through_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """hard − soft + soft before the layer: named where it is not allowed, and noted with its size where it is."""
+    model = onnx.load(network(tmp_path / "in.onnx"))
+    sign = next(node for node in model.graph.node if node.name == "sign")
+    sign.output[0] = "hard"
+    soft = helper.make_node("Clip", ["a", "minus", "one"], ["soft"], "soft")
+    parts = [helper.make_node("Sub", ["hard", "soft"], ["d"]), helper.make_node("Add", ["d", "soft"], ["c"], "through")]
+    for place, node in enumerate((soft, *parts), 3):
+        model.graph.node.insert(place, node)
+    onnx.save(model, tmp_path / "in.onnx")
+    arguments = ["convert", tmp_path / "in.onnx", tmp_path / "out.onnx"]
+    _, out, _ = run(*arguments, capsys=capsys)
+    assert "in through is not ±1 in float32" in " ".join(out.split())
+    assert "0 binary" in out.splitlines()[-1]
+    _, out, _ = run(*arguments, "--straight-through", "--json", capsys=capsys)
+    layer = json.loads(out)["layers"][1]
+    assert (layer["form"], layer["exact"]) == ("binary", False)
+    assert any("up to 1.2e-7" in note for note in layer["notes"])
+
+
 @pytest.mark.parametrize("command", ["convert", "inspect"])
 def test_nothing_is_cut_off_in_80_columns(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -156,9 +188,8 @@ def test_nothing_is_cut_off_in_80_columns(
     source = undecided(tmp_path / "in.onnx")
     targets = [tmp_path / "out.onnx"] if command == "convert" else []
     _, out, _ = run(command, source, *targets, capsys=capsys)
-    lines = [line for line in out.splitlines() if str(tmp_path) not in line]
-    body = [line for line in lines if line.startswith(("/features", "    "))]
-    assert max(len(line) for line in body) <= 80
+    assert max(len(line) for line in out.splitlines()) <= 80
+    body = [line for line in out.splitlines() if line.startswith(("/features", "    "))]
     assert len(body) < 20
     text = " ".join(" ".join(body).split())
     assert "Conv1" in text

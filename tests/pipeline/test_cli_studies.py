@@ -1,5 +1,6 @@
 """The commands that compare trainings: what they hand to the library, and what they refuse."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,8 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from latentbit.pipeline.cli import cli
+from latentbit.pipeline.paths import STUDY
+from latentbit.pipeline.reporting.facts import read_facts
+from latentbit.pipeline.reporting.features import features
 from latentbit.pipeline.rundir import RunDir
-from latentbit.runtime.errors import RunDirError
+from latentbit.runtime.errors import DataError, RunDirError
 
 from .conftest import pipeline
 
@@ -70,10 +74,22 @@ def test_ablate_refuses(tmp_path: Path) -> None:
 
 
 def test_separability_of_a_real_run(finished: Path, tmp_path: Path) -> None:
-    done = pipeline("separability", str(finished), "-o", str(tmp_path / "s"), "--images", "60")
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    done = pipeline("separability", str(run), "-o", str(tmp_path / "s"), "--images", "60")
     assert done.returncode == 0, done.stderr
     assert "silhouette" in done.stdout
-    assert {"separability.json", "tsne.png"} <= {path.name for path in (tmp_path / "s").iterdir()}
+    assert {"separability.json", "tsne.png", "features.json"} <= {path.name for path in (tmp_path / "s").iterdir()}
+    shown = features(read_facts(RunDir.open(run)))
+    assert shown is not None
+    assert shown.images == 60
+    ((title, figures, chart),) = shown.charts
+    assert title == "run, latent branch L1"
+    assert "silhouette" in figures
+    assert chart.count("<use") >= 60
+    (run / STUDY).write_text('{"version": 9}')
+    with pytest.raises(DataError, match="another version"):
+        read_facts(RunDir.open(run))
 
 
 def test_separability_needs_a_finished_training(tmp_path: Path) -> None:

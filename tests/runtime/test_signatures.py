@@ -1,14 +1,18 @@
 """What is known of operators without their bodies: layers by form, sources of signs, one number per channel."""
 
+import contextlib
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from latentbit.runtime.errors import ModelError
 from latentbit.runtime.operators import LAYERS, SIGN_KEEPING, SIGNATURES, channel_vector, find_layer, sign_sources
+from latentbit.runtime.session.float_model import ENGINE_ERRORS, open_session
 
 
 def test_every_layer_is_found_by_its_form() -> None:
@@ -29,6 +33,35 @@ def test_a_dropout_that_may_train_keeps_no_signs() -> None:
     assert not sign_sources("Dropout", "", ["a", "ratio", "training"])
     assert list(sign_sources("Dropout", "", ["a", "ratio", ""])) == ["a"]
     assert list(sign_sources("Dropout", "", ["a", None, None])) == ["a"]
+
+
+def test_a_pool_keeps_signs_where_no_window_lies_in_the_padding_alone() -> None:
+    """onnxruntime gives such a window the lowest number, which is no sign."""
+    rng, kept = np.random.default_rng(0), 0
+    for _ in range(150):
+        window: dict[str, Any] = {"kernel_shape": rng.integers(1, 4, 2).tolist()}
+        window |= {"strides": rng.integers(1, 4, 2).tolist(), "dilations": rng.integers(1, 3, 2).tolist()}
+        window |= {"ceil_mode": int(rng.integers(2))}
+        window |= [{}, {"pads": rng.integers(0, 3, 4).tolist()}, {"auto_pad": "SAME_UPPER"}][rng.integers(3)]
+        if not sign_sources("MaxPool", "", ["x"], window):
+            continue
+        info = [onnx.helper.make_tensor_value_info(name, 1, None) for name in "xy"]
+        node = onnx.helper.make_node("MaxPool", ["x"], ["y"], **window)
+        model = onnx.helper.make_model(
+            onnx.helper.make_graph([node], "pool", info[:1], info[1:]),
+            ir_version=8,
+            opset_imports=[onnx.helper.make_opsetid("", 18)],
+        )
+        try:
+            pool = open_session(model.SerializeToString(), 1)
+        except ModelError:  # pads that onnxruntime refuses
+            continue
+        for height, width in ((1, 1), (1, 4), (3, 2), (5, 6)):
+            image = np.where(rng.random((1, 1, height, width)) < 0.5, np.float32(1), np.float32(-1))
+            with contextlib.suppress(*ENGINE_ERRORS):  # an image that is smaller than the window
+                assert np.all(np.abs(pool.run(None, {"x": image})[0]) == 1), (window, height, width)
+                kept += 1
+    assert kept > 50
 
 
 @st.composite

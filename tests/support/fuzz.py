@@ -7,6 +7,7 @@ that differs from that of stock onnxruntime. :mod:`.hunt` watches this program, 
 import contextlib
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,53 +19,27 @@ from onnx import helper, numpy_helper
 from latentbit.runtime.errors import LatentbitError
 from latentbit.runtime.session import InferenceSession
 
-from .graphs import GraphMaker, chain
+from .fuzz_bases import BASES, EXACT, FIRST_BASES
+from .graphs import USABLE
 from .guarded import guard_buffers, guarded_copy
 from .hunt import hunt, say
 
-__all__ = ["BASES", "mutant"]
+__all__ = ["LATER", "mutant"]
 
 _NUMBERS = (-(2**31), -1, 0, 1, 2, 3, 5, 8, 12, 64, 255, 65_536, 2**31, 2**40, 2**62)
 
 
-def plain() -> onnx.ModelProto:
-    """Return a network whose answers are exact on every engine: pools, residuals, groups, a dense head."""
-    maker = GraphMaker(1)
-    first = maker.conv(maker.binarize("input", 8), maker.signs(8, 8, 3, 3), pads=(1, 1, 1, 1), unit=True)
-    value = maker.rprelu(maker.node("Add", [first, "input"]), 8)
-    value = maker.node("MaxPool", [value], kernel_shape=[2, 2], strides=[2, 2])
-    value = maker.conv(maker.binarize(value, 8), maker.signs(8, 2, 2, 2), group=4, unit=True)
-    value = maker.conv(maker.binarize(value, 8), maker.signs(16, 8, 1, 1), unit=True)
-    value = maker.node("Flatten", [maker.node("GlobalMaxPool", [value])])
-    maker.dense(maker.binarize(value, 16, rank=2), maker.signs(4, 16), unit=True)
-    maker.nodes[-1].output[0] = "logits"
-    return maker.model({"input": ["N", 8, "H", "W"]}, ["logits"])
+LATER = 2**40
+"""From this number on there are more models and more ways to alter them; a number below stays what it was."""
 
-
-def pixels() -> onnx.ModelProto:
-    """Return an exact stem over pixels with a pool, and a binary layer on it."""
-    maker = GraphMaker(2)
-    value = maker.node("Cast", [maker.node("Transpose", ["input"], perm=[0, 3, 1, 2])], to=onnx.TensorProto.FLOAT)
-    value = maker.node("Sub", [value, maker.constant(np.full((3, 1, 1), 128.0))])
-    weight = maker.constant(maker.rng.integers(-9, 9, (8, 3, 3, 3)).astype(np.float32))
-    value = maker.node("Conv", [value, weight], kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1])
-    value = maker.node("Mul", [maker.node("Round", [value]), maker.constant(np.full((8, 1, 1), 0.25))])
-    value = maker.node("Add", [value, maker.per_channel(8)])
-    value = maker.node("MaxPool", [value], kernel_shape=[2, 2], strides=[2, 2])
-    out = maker.conv(maker.binarize(value, 8), maker.signs(8, 8, 1, 1), unit=True)
-    model = maker.build({"input": ["N", "H", "W", 3]}, {out: None})
-    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
-    return onnx.shape_inference.infer_shapes(model)
-
-
-BASES = (plain, pixels, chain)
-"""What is altered, by turns; the last one has a float shortcut, whose sums are not those of onnxruntime to the bit."""
+_SPECIAL = (0.0, -0.0, 1e-45, -1e38, 3.4e38, float("inf"), float("-inf"), float("nan"))
+"""Numbers of which arithmetic makes something of its own."""
 
 
 def mutant(number: int) -> bytes:
     """Return the altered model of this number; the operators' functions stay as they are."""
     rng = np.random.default_rng(number)
-    model = BASES[number % len(BASES)]()
+    model = _base(number)()
     functions = onnx.ModelProto(functions=model.functions).SerializeToString()
     del model.functions[:]
     if rng.random() < 0.2:
@@ -74,12 +49,18 @@ def mutant(number: int) -> bytes:
         return bytes(data) + functions
     if rng.random() < 0.5:
         del model.graph.value_info[:]
+    ways = _ALTER if number < LATER else (*_ALTER, _special, _special, _text)
     for _ in range(rng.integers(1, 3)):
         with contextlib.suppress(
             ValueError, IndexError, TypeError, StopIteration
         ):  # an alteration that finds nothing to alter
-            _ALTER[rng.integers(len(_ALTER))](model.graph, rng)
+            ways[rng.integers(len(ways))](model.graph, rng)
     return model.SerializeToString() + functions
+
+
+def _base(number: int) -> Callable[[], onnx.ModelProto]:
+    bases = FIRST_BASES if number < LATER else BASES
+    return bases[number % len(bases)]
 
 
 def _pick(rng: np.random.Generator, values: Any) -> Any:
@@ -181,6 +162,24 @@ def _node(graph: onnx.GraphProto, rng: np.random.Generator) -> None:
         graph.output.append(graph.output[0])
 
 
+def _special(graph: onnx.GraphProto, rng: np.random.Generator) -> None:
+    """Put a number that is none, or no ordinary one, into a float constant; sums of a Conv would no longer be exact."""
+    summed = {name for node in graph.node if node.op_type == "Conv" for name in node.input}
+    floats = [one for one in graph.initializer if one.data_type == onnx.TensorProto.FLOAT and not one.external_data]
+    tensor = _pick(rng, [one for one in floats if one.name not in summed])
+    values = numpy_helper.to_array(tensor).copy()
+    values.reshape(-1)[int(rng.integers(values.size))] = _pick(rng, _SPECIAL)
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def _text(graph: onnx.GraphProto, rng: np.random.Generator) -> None:
+    """Give a node a text, which may be none."""
+    name = _pick(rng, ("mode", "auto_pad", "coordinate_transformation_mode", "x"))
+    text = _pick(rng, (b"\xff", b"", b"SAME_UPPER", b"linear", b"tf_crop_and_resize"))
+    entry = onnx.AttributeProto(name=name, type=onnx.AttributeProto.STRING, s=text)
+    _pick(rng, graph.node).attribute.append(entry)
+
+
 _ALTER = (_shape, _attribute, _weight, _tensor, _wire, _node)
 
 
@@ -199,29 +198,74 @@ def _feeds(session: InferenceSession, rng: np.random.Generator) -> dict[str, NDA
     return feeds
 
 
+def _other_feeds(feeds: dict[str, NDArray[Any]], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """Return inputs of another size, channels perhaps too, with infinities in them or none of anything."""
+    other = {}
+    for name, array in feeds.items():
+        sizes = list(array.shape)
+        for _ in range(int(rng.integers(0, 3)) if sizes else 0):
+            sizes[int(rng.integers(len(sizes)))] = _pick(rng, (0, 1, 2, 5, 9, 16))
+        values = np.asarray(100 * rng.uniform(-2, 2, sizes)).astype(array.dtype)
+        if values.size and values.dtype.kind == "f" and rng.random() < 0.5:
+            values.reshape(-1)[int(rng.integers(values.size))] = _pick(rng, _SPECIAL[:-1])
+        other[name] = guarded_copy(values)
+    return other
+
+
 def _try(number: int) -> str | None:
     data, rng = mutant(number), np.random.default_rng(number)
     say(number, "latentbit")
+    answers: list[tuple[dict[str, NDArray[Any]], list[NDArray[Any]]]] = []
     try:
-        session = InferenceSession(data)
+        options = {} if number < LATER else _options(np.random.default_rng(number + 1))
+        session = InferenceSession(data, **options)
         feeds = _feeds(session, rng)
-        session.run(None, feeds)
-        found = session.run(None, feeds)
+        several = [feeds, feeds] if number < LATER else [feeds, _other_feeds(feeds, rng), feeds]
+        for fed in several:
+            with contextlib.suppress(LatentbitError) if fed is not feeds else contextlib.nullcontext():
+                answers.append((fed, session.run(None, fed)))
     except LatentbitError as error:
         return f"two lines: {error}" if "\n" in str(error) else None
     except Exception:
         return f"is no LatentbitError: {traceback.format_exc()}"
     say(number, "onnxruntime")
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
+    return next((fault for fed, found in answers[1:] if (fault := _compare(number, data, fed, found))), None)
+
+
+def _options(rng: np.random.Generator) -> dict[str, Any]:
+    """Return how a session is opened: with any kernel, alone or shared among threads."""
+    options: dict[str, Any] = {"kernel": _pick(rng, (None, *USABLE))}
+    return options | ({"num_threads": 2, "share": "always"} if rng.random() < 0.1 else {})
+
+
+def _compare(number: int, data: bytes, feeds: dict[str, NDArray[Any]], found: list[NDArray[Any]]) -> str | None:
     try:
-        wanted = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"]).run(None, feeds)
+        wanted = _stock(data, feeds)
     except Exception:
         return None  # we may answer where it does not: an unsorted name, a type that it lacks a kernel for
-    same = BASES[number % len(BASES)] is chain or all(
+    same = _base(number) not in EXACT or all(
         np.array_equal(one, other, equal_nan=True) for one, other in zip(found, wanted, strict=True)
     )
-    return None if same else "other answers than onnxruntime"
+    return None if same or (number >= LATER and not _all_finite(data, feeds)) else "other answers than onnxruntime"
+
+
+def _stock(data: bytes, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    answers: list[NDArray[Any]] = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"]).run(
+        None, feeds
+    )
+    return answers
+
+
+def _all_finite(data: bytes, feeds: dict[str, NDArray[Any]]) -> bool:
+    """Tell whether every value in a model is finite: a NaN in a pool of onnxruntime counts or not, by its place."""
+    model = onnx.load_from_string(data)
+    known = {info.name for info in model.graph.output}
+    names = {name for node in model.graph.node for name in node.output if name} - known
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names))
+    values = [value for value in _stock(model.SerializeToString(), feeds) if value.dtype.kind == "f"]
+    return all(np.isfinite(value).all() for value in values)
 
 
 if __name__ == "__main__":

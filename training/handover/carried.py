@@ -38,9 +38,10 @@ def signs_and_scale(layer: LatentWeightLayer, name: str) -> tuple[Tensor, Tensor
     weight = layer.latent_weight().detach()
     if not weight.isfinite().all():
         raise UnsupportedError(f"{name}: W holds NaN or infinity; the training run diverged")
-    if layer.real:
+    if layer.bits != 1:
         raise UnsupportedError(
-            f"{name}: its weights are not α·sign(W) (real=True), and no others are packed; bake(network) makes them so"
+            f"{name}: its weights are not α·sign(W) (bits={layer.bits}), and no others are packed;"
+            " bake(network) makes them so"
         )
     return torch.where(weight >= 0, 1, -1).to(torch.int8), weight_scale(weight)
 
@@ -91,9 +92,9 @@ def _over_channels(values: Tensor, x: Tensor) -> Tensor:
 
 
 def _prepare_sign(module: Any, name: str) -> None:
-    if module.real:
+    if module.bits != 1:
         raise UnsupportedError(
-            f"{name}: it computes hardtanh in the place of signs (real=True); bake(network) makes it binary"
+            f"{name}: it computes other values than signs (bits={module.bits}); bake(network) makes it binary"
         )
     _keep(module, threshold=module.threshold.detach().clone())
 

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...runtime.errors import DataError, UnsupportedError
+from ...runtime.errors import ConfigError, DataError, UnsupportedError
 from ..layers.binary import set_progress
 from ..settings import Settings
 from .streams import answer
+from .structures import detached
+from .styles import draw_shares, mix_styles
 from .task import Loss, Task
 
 __all__ = ["BETA", "GAMMA", "LAMBDA", "MU", "Objective", "fading"]
@@ -33,6 +35,8 @@ class Objective(nn.Module):
 
     has_latent_stream = False
     """Whether :meth:`latent_logits` answers."""
+    shares: Tensor
+    """Float32 ``[batch_size]``: what each image of the batch keeps of its style (``consistency``)."""
     strength: Tensor
     """Float32 ``[4]``, in the order of :data:`MU`, …: μ, β, γ after their ramps, and λ.
 
@@ -47,7 +51,10 @@ class Objective(nn.Module):
         self.register_buffer(
             "strength", torch.tensor([settings.mu, settings.beta, settings.gamma, 1.0]), persistent=False
         )
+        self.register_buffer("shares", torch.ones(settings.batch_size), persistent=False)
         self.faded = False
+        if settings.consistency and not self.task.has_distance:
+            raise ConfigError("train.consistency beside a loss of your own needs distance(outputs, taught)")
         self.register_load_state_dict_pre_hook(_of_this_branch)  # type: ignore[no-untyped-call]
 
     @property
@@ -72,6 +79,8 @@ class Objective(nn.Module):
         # Filled one by one: a tensor made here and copied to a GPU would make the host wait for it at every step.
         for place, value in enumerate((*ramped, fade)):
             self.strength[place].fill_(value)
+        if settings.consistency:
+            self.shares.copy_(draw_shares(settings.batch_size, settings.seed, step))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Objective":
         """Return a branch built anew over a copy of the network: what a stream holds refers to its own objective."""
@@ -85,7 +94,15 @@ class Objective(nn.Module):
     def forward(self, inputs: Any, targets: Any, lesson: Any = None) -> tuple[Tensor, Any]:
         """Return the loss and the network's outputs; ``lesson`` holds a teacher's outputs if there is one."""
         outputs = answer(self.network, inputs)
-        return self.task(outputs, targets, lesson), outputs
+        loss = self.task(outputs, targets, lesson)
+        if self.settings.consistency and self.training:
+            if not isinstance(inputs, Tensor) or inputs.dim() != 4:
+                raise ConfigError(
+                    "train.consistency changes the styles of images [N, C, H, W]: set it to 0 for other inputs"
+                )
+            other = self.network(mix_styles(inputs, self.shares[: len(inputs)]))
+            loss = loss + self.settings.consistency * self.task.teach(other, detached(outputs), 1.0)
+        return loss, outputs
 
     def latent_logits(self, images: Tensor) -> Tensor:
         """Return the logits of the latent stream, if there is one."""

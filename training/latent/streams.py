@@ -16,12 +16,12 @@ from torch.nn.modules.batchnorm import _NormBase
 from ...runtime.errors import UnsupportedError
 from ..layers.binary import RSign
 from ..layers.channels import minus
-from ..layers.signs import sign, signs_of, weight_scale
+from ..layers.signs import sign
 from ..layers.weights import LatentWeightLayer
 from ..models.copying import bound_function, recast, shared_copy
 from ..settings import table_of
 
-__all__ = ["PHI", "Change", "Stream", "TwoBitWeight", "answer", "latent_stream", "plant", "real_sign", "two_bits"]
+__all__ = ["PHI", "Change", "Stream", "answer", "latent_stream", "plant", "real_sign"]
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -33,7 +33,7 @@ Change = tuple[type[nn.Module], dict[str, Any]]
 """A class that a copied module takes on, with attributes of it."""
 Rule = Callable[[str, nn.Module], Sequence[Change]]
 """What the copy of a module, given by its path, becomes, one after the other."""
-FOLLOWED = ("training", "progress", "real", "estimate", "regularise")
+FOLLOWED = ("training", "progress", "bits", "estimate", "regularise")
 """What a copy takes from its module before each run; of modules that are none of our layers it is the mode alone."""
 
 
@@ -48,28 +48,9 @@ class LatentSign(RSign):
 
 
 class RealWeight(LatentWeightLayer):
-    """A binary layer that computes with W itself."""
+    """A binary layer that computes with W itself, or with W in ``latent_bits``."""
 
-
-def two_bits(x: Tensor) -> Tensor:
-    """Return the nearest of −1, −1/3, 1/3 and 1, of the sign of x; the gradient is that of hardtanh."""
-    inside = F.hardtanh(x)
-    value = inside.detach()
-    levels = value.abs().ge_(2 / 3).mul_(2 / 3).add_(1 / 3).mul_(signs_of(value))
-    return inside + (levels - value)
-
-
-class TwoBitWeight(RealWeight):
-    """A binary layer that computes with W in two bits: 2m·two_bits(W/2m), m = mean|W| per output channel.
-
-    Of the four levels ±m·2/3 and ±2m the mean squared error is 3% above the least of any four (normal W).
-    """
-
-    def latent_weight(self) -> Tensor:
-        """Return the nearest levels; the gradient reaches W where it lies within ±2m."""
-        weight = super().latent_weight()
-        scale = 2 * weight_scale(weight)
-        return scale * two_bits(weight / scale.clamp(min=1e-12))
+    latent_bits = 0
 
 
 class Stream:
@@ -104,8 +85,8 @@ class Stream:
         names = FOLLOWED if isinstance(other, RSign | LatentWeightLayer) else FOLLOWED[:1]
         known = [name for name in names if hasattr(module, name)]
         if isinstance(other, RealWeight):
-            other.real = True
-            known.remove("real")
+            other.bits = other.latent_bits
+            known.remove("bits")
         self._followers.append((module, other, tuple(known)))
 
     def __call__(self, inputs: Any) -> Any:
@@ -137,11 +118,11 @@ def latent_stream(
     network: nn.Module,
     phi: Activation,
     further: Rule = lambda path, module: (),
-    weight: type[RealWeight] = RealWeight,
+    weight_bits: int = 0,
 ) -> tuple[Stream, nn.Module]:
     """Return the stream that computes with W, and the norms it has of its own, by their paths in the network.
 
-    ``further`` may change the modules of the stream once more; ``weight`` is what a binary layer becomes.
+    ``further`` may change the modules of the stream once more; ``weight_bits`` is the width of W in it, 0 for W itself.
     """
 
     def rule(path: str, module: nn.Module) -> list[Change]:
@@ -149,7 +130,7 @@ def latent_stream(
         if isinstance(module, RSign):
             changes = [(LatentSign, real_sign(path, module, phi))]
         elif isinstance(module, LatentWeightLayer):
-            changes = [(weight, {})]
+            changes = [(RealWeight, {"latent_bits": weight_bits})]
         return [*changes, *further(path, module)]
 
     stream, own = Stream(network, rule), nn.Module()

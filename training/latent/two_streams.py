@@ -1,16 +1,18 @@
 """L1, L2, L5 and L6: the latent stream beside the binary one."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...runtime.errors import ConfigError, UnsupportedError
+from ..layers.levels import to_levels
 from ..settings import Settings
 from .objective import BETA, GAMMA, LAMBDA, MU, Objective
 from .stages import NO_CLASSIFIER, Stages
-from .streams import PHI, Stream, TwoBitWeight, answer, latent_stream, two_bits
+from .streams import PHI, Stream, answer, latent_stream
 from .structures import Part, cloned, detached, mixed
 from .supervision import CentreLoss, feature_distance
 from .task import Loss
@@ -147,7 +149,7 @@ class Recursive(TwoStreams):
                 "L6 teaches each stream by the outputs of the next: a loss of your own needs distance(outputs, taught)"
                 " beside it; give it to build_objective, or use L1"
             )
-        self.between, self.two_bits = latent_stream(network, two_bits, weight=TwoBitWeight)
+        self.between, self.two_bits = latent_stream(network, partial(to_levels, bits=2), weight_bits=2)
 
     def finer_outputs(self, inputs: Any) -> list[Any]:
         """Return the outputs of the stream over W and of that over two bits."""

@@ -20,6 +20,7 @@ from ...runtime.errors import ConfigError
 from .arguments import pair, require_positive
 from .channels import minus, per_channel
 from .estimators import STATIC_ESTIMATORS, find_estimator
+from .levels import to_levels
 from .products import Geometry
 from .signs import sign
 from .weights import LatentWeightLayer
@@ -30,14 +31,14 @@ __all__ = ["BinaryConv2d", "BinaryLinear", "RPReLU", "RSign", "set_progress"]
 class RSign(nn.Module):
     """Sign with a learned threshold a channel: +1 where ``x − threshold >= 0``, else −1 (ReActNet, 2003.03488, eq. 1).
 
-    Input and output ``[N, C, …]`` of one dtype. ``estimator`` names the surrogate derivative. ``real`` makes it
-    hardtanh(x − threshold), for the first stage of training (:mod:`.stages`).
+    Input and output ``[N, C, …]`` of one dtype. ``estimator`` names the surrogate derivative. Another number of
+    ``bits`` than 1 gives so many levels, and 0 hardtanh(x − threshold), in stages of training (:mod:`.stages`).
     """
 
     def __init__(self, channels: int, *, estimator: str = "approx_sign") -> None:
         super().__init__()
         require_positive("RSign", channels=channels)
-        self.channels, self.progress, self.real = channels, 0.0, False
+        self.channels, self.progress, self.bits = channels, 0.0, 1
         self.choose(estimator)
         self.threshold = nn.Parameter(torch.zeros(channels))
 
@@ -56,7 +57,7 @@ class RSign(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ±1 of the shape of ``x``."""
         moved = minus(x, self.threshold)
-        return F.hardtanh(moved) if self.real else sign(moved, self.estimate, self.progress)
+        return sign(moved, self.estimate, self.progress) if self.bits == 1 else to_levels(moved, self.bits)
 
     def extra_repr(self) -> str:
         """Describe the layer."""
@@ -156,10 +157,9 @@ class BinaryConv2d(LatentWeightLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[N, out_channels, H', W']``: exact integers times α."""
-        weight = self.latent_weight()
-        if self.real:
-            return self.convolve(x, weight.to(x.dtype))
-        return self.product(self.pad(x), weight, self.geometry())
+        if self.bits != 1:
+            return self.convolve(x, self.finer_weight().to(x.dtype))
+        return self.product(self.pad(x), self.latent_weight(), self.geometry())
 
     def extra_repr(self) -> str:
         """Describe the layer."""
@@ -179,8 +179,9 @@ class BinaryLinear(LatentWeightLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[…, out_features]``: exact integers times α."""
-        weight = self.latent_weight()
-        return F.linear(x, weight.to(x.dtype)) if self.real else self.product(x, weight, None)
+        if self.bits != 1:
+            return F.linear(x, self.finer_weight().to(x.dtype))
+        return self.product(x, self.latent_weight(), None)
 
     def extra_repr(self) -> str:
         """Describe the layer."""

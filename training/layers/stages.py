@@ -7,22 +7,30 @@ from ...runtime.errors import ConfigError
 from .binary import RSign
 from .weights import LatentWeightLayer
 
-__all__ = ["bake", "set_real_weights"]
+__all__ = ["bake", "set_bits", "set_real_weights"]
 
 
 def set_real_weights(network: nn.Module, real: bool, *, activations: bool = False) -> None:
     """Switch binarisation of weights off or on in every binary layer, and of all activations.
 
     activations: let every sign compute hardtanh(x − threshold), so that the network is float. ConfigError without real
-        weights: real activations have no integer sums, which binary weights count.
+        weights, as in :func:`set_bits`.
     """
-    if activations and not real:
-        raise ConfigError("set_real_weights: real activations need real weights too: set real=True")
+    set_bits(network, weights=0 if real else 1, activations=0 if activations else 1)
+
+
+def set_bits(network: nn.Module, *, weights: int, activations: int) -> None:
+    """Set how many bits weights of binary layers and activations have: 1 for signs, 0 for no rounding at all.
+
+    ConfigError for binary weights below activations that are not: only of signs they count integers.
+    """
+    if weights == 1 != activations:
+        raise ConfigError(f"set_bits: binary weights need binary activations, not those of {activations} bits")
     for layer in network.modules():
         if isinstance(layer, LatentWeightLayer):
-            layer.real = real
+            layer.bits = weights
         elif isinstance(layer, RSign):
-            layer.real = activations
+            layer.bits = activations
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from ..data.dataset import Dataset
 from ..data.own import OwnData
 from ..latent.objectives import Objective, build_objective
 from ..layers.binary import RSign
-from ..layers.stages import bake, set_real_weights
+from ..layers.stages import bake, set_bits
 from ..layers.weights import choose_weights
 from ..models.catalogue import build_model, model_options
 from ..settings import Settings, table_of
@@ -48,7 +48,7 @@ def choose_model_options(settings: Settings, data: Dataset | OwnData) -> dict[st
         options["num_classes"] = len(data.classes if isinstance(data, Dataset) else data.classes())
     options["image_size"] = shape[-1]
     options = {name: value for name, value in options.items() if name in known or "any" in known}
-    chosen = {name: getattr(settings, name) for name in ("width", "pad_value", "stem", "downsample")}
+    chosen = {name: getattr(settings, name) for name in ("width", "pad_value", "stem", "downsample", "block", "norm")}
     return options | {name: value for name, value in chosen.items() if value}
 
 
@@ -123,6 +123,7 @@ class TrainingRun:
             for layer in network.modules():
                 if isinstance(layer, RSign):
                     layer.choose(settings.activation_estimator)
+                    layer.threshold.requires_grad_(settings.thresholds == "learned")
             objective = build_objective(network, settings, self.measures.loss).to(self.device)
         if settings.channels_last and all(parameter.dim() < 5 for parameter in objective.parameters()):
             objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -187,13 +188,12 @@ class TrainingRun:
         settings, passed = self.settings, self.budget.passed(step)
         self.objective.set_progress(passed, step)
         begins = max((turn for turn in settings.turns if turn <= passed), default=0.0)
-        ends = min((turn for turn in settings.turns if turn > passed), default=1.0)
-        real = ends < 1  # the last stage alone is binary
+        ends, weights, activations = next(stage for stage in settings.stages if passed < stage[0] or stage[0] == 1)
         if settings.turns:
-            set_real_weights(self.network, real, activations=passed < settings.float_until)
+            set_bits(self.network, weights=weights, activations=activations)
             if begins and self.budget.before(step) < begins:
                 self.optimizer.state.clear()  # a stage starts with no momentum of the one before
-        decay = settings.weight_decay if real or not settings.turns else 0.0
+        decay = 0.0 if weights == 1 and settings.turns else settings.weight_decay
         within = (passed - begins) / (ends - begins)
         set_stage(self.optimizer, settings.learning_rate * factor(settings.schedule, within), decay)
 

@@ -23,6 +23,7 @@ from . import checkpoints
 from .budget import Minutes
 from .curves import Curves
 from .distributed import join
+from .epochs import epoch_figures
 from .evaluate import measure
 from .loading import load_network
 from .run import TrainingRun
@@ -160,6 +161,7 @@ class _Trainer:
         metrics = {"epoch": self.epoch, "loss": loss_sum / images, "seconds": self.seconds}
         if run.measures.classes:
             metrics["accuracy"] = right / images
+        metrics |= epoch_figures(run, order, self._taken())
         self._tell((self.step - first) * size / max(now - started, 1e-9), 0.0, metrics)
         self.history.append(metrics)
         if self.curves is not None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...runtime.errors import ConfigError
 from ..layers.binary import BinaryConv2d, BinaryLinear, RPReLU, RSign
 
-__all__ = ["BinaryBlock", "BinaryHead", "PlainBlock", "build_stem", "downsample"]
+__all__ = ["BinaryBlock", "BinaryHead", "PlainBlock", "around", "build_stem", "downsample", "norms"]
 
 
 def _float_downsample(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:
@@ -84,8 +84,28 @@ def build_stem(kind: str, in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(*STEMS[kind](in_channels, out_channels))
 
 
+NORMS = ("after", "before", "both", "none")
+
+
+def norms(where: str, before: int, after: int) -> tuple[nn.Module, nn.Module]:
+    """Return the batch norms in front of a sign of ``before`` channels and behind a convolution to ``after``."""
+    if where not in NORMS:
+        raise ConfigError(f"unknown norm {where!r}: choose one of {', '.join(NORMS)}")
+    front = nn.BatchNorm2d(before) if where in ("before", "both") else nn.Identity()
+    return front, nn.BatchNorm2d(after) if where in ("after", "both") else nn.Identity()
+
+
+def around(in_channels: int, out_channels: int, stride: int, kind: str = "float") -> nn.Module:
+    """Return the shortcut around a block: nothing but the value where its shape stays, else :func:`downsample`."""
+    same = stride == 1 and in_channels == out_channels
+    return nn.Identity() if same else downsample(in_channels, out_channels, stride, kind)
+
+
 class BinaryBlock(nn.Module):
-    """RSign -> BinaryConv2d 3×3 -> batch norm -> + shortcut -> RPReLU: a shortcut around every binary convolution."""
+    """RSign -> BinaryConv2d 3×3 -> batch norm -> + shortcut -> RPReLU: a shortcut around every binary convolution.
+
+    ``norm`` puts a batch norm in front of the sign, too or instead (:data:`NORMS`).
+    """
 
     def __init__(
         self,
@@ -95,20 +115,23 @@ class BinaryBlock(nn.Module):
         stride: int = 1,
         pad_value: int = 0,
         downsample_kind: str = "float",
+        norm: str = "after",
     ) -> None:
         super().__init__()
+        self.norm_before, self.norm = norms(norm, in_channels, out_channels)
         self.sign = RSign(in_channels)
         self.conv = BinaryConv2d(in_channels, out_channels, 3, stride=stride, padding=1, pad_value=pad_value)
-        self.norm = nn.BatchNorm2d(out_channels)
-        same = stride == 1 and in_channels == out_channels
-        self.shortcut: nn.Module = (
-            nn.Identity() if same else downsample(in_channels, out_channels, stride, downsample_kind)
-        )
-        self.act = RPReLU(out_channels)
+        self.shortcut = around(in_channels, out_channels, stride, downsample_kind)
+        self.act: nn.Module = RPReLU(out_channels)
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """Return the normalised convolution of the signs of ``x``, what the shortcut is added to."""
+        result: Tensor = self.norm(self.conv(self.sign(self.norm_before(x))))
+        return result
 
     def forward(self, x: Tensor) -> Tensor:
         """``[N, in_channels, H, W]`` to ``[N, out_channels, ceil(H/stride), ceil(W/stride)]``."""
-        result: Tensor = self.act(self.norm(self.conv(self.sign(x))) + self.shortcut(x))
+        result: Tensor = self.act(self.convolved(x) + self.shortcut(x))
         return result
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from ...runtime.errors import ConfigError, LatentbitError
 from ...runtime.imported import arguments_for, explain, import_function, is_named
-from .floatnets import float_resnet18, float_resnet20, float_resnet34
+from .floatnets import float_digits_resnet, float_resnet8, float_resnet18, float_resnet20, float_resnet34
 from .plainnets import BinaryMLP, BinaryVGG
 from .resnets import DigitsResNet, resnet8, resnet18, resnet20, resnet34
 
@@ -24,9 +24,11 @@ __all__ = ["MODELS", "build_model", "model_options"]
 MODELS: MappingProxyType[str, Callable[..., nn.Module]] = MappingProxyType(
     {
         "digits_resnet": DigitsResNet,
+        "float_digits_resnet": float_digits_resnet,
         "float_resnet18": float_resnet18,
         "float_resnet20": float_resnet20,
         "float_resnet34": float_resnet34,
+        "float_resnet8": float_resnet8,
         "mlp": BinaryMLP,
         "resnet18": resnet18,
         "resnet20": resnet20,

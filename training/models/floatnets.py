@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .blocks import build_stem, downsample
 
-__all__ = ["float_resnet18", "float_resnet20", "float_resnet34"]
+__all__ = ["float_digits_resnet", "float_resnet8", "float_resnet18", "float_resnet20", "float_resnet34"]
 
 
 class FloatBlock(nn.Module):
@@ -76,3 +76,9 @@ float_resnet34 = partial(FloatResNet, (3, 4, 6, 3))
 
 float_resnet20 = partial(FloatResNet, (3, 3, 3), num_classes=10, width=16, stem="cifar")
 """The float ResNet-20 for small images."""
+
+float_resnet8 = partial(FloatResNet, (1, 1, 1), num_classes=10, width=16, stem="strided")
+"""The float twin of ``resnet8``: the same six 3×3 convolutions in float, with ReLU for sign."""
+
+float_digits_resnet = partial(FloatResNet, (1, 1), in_channels=1, num_classes=10, width=32, stem="cifar")
+"""The float twin of ``digits_resnet``: the same four 3×3 convolutions in float; the classifier follows at once."""

@@ -5,7 +5,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from .blocks import BinaryBlock, BinaryHead, build_stem
+from .blocks import BinaryHead, build_stem
+from .kinds import build_stage
 
 __all__ = ["DigitsResNet", "resnet8", "resnet18", "resnet20", "resnet34"]
 
@@ -13,7 +14,8 @@ __all__ = ["DigitsResNet", "resnet8", "resnet18", "resnet20", "resnet34"]
 class BinaryResNet(nn.Module):
     """A float stem, stages of binary blocks that double the channels and halve the image, mean, float classifier.
 
-    ``convolutions`` is the number of blocks, one binary 3×3 convolution each, of every stage.
+    ``convolutions`` is the number of binary 3×3 convolutions of every stage; ``block`` and ``norm`` say what is around
+    them (:mod:`.kinds`).
     """
 
     def __init__(
@@ -26,20 +28,18 @@ class BinaryResNet(nn.Module):
         stem: str = "imagenet",
         pad_value: int = 0,
         downsample: str = "float",
+        block: str = "residual",
+        norm: str = "after",
     ) -> None:
         super().__init__()
         self.stem = build_stem(stem, in_channels, width)
+        common = {"pad_value": pad_value, "downsample_kind": downsample, "norm": norm}
         stages = []
         before = width
         for number, count in enumerate(convolutions):
             channels = width << number
-            blocks = []
-            for index in range(count):
-                stride = 2 if index == 0 and number > 0 else 1
-                blocks.append(
-                    BinaryBlock(before, channels, stride=stride, pad_value=pad_value, downsample_kind=downsample)
-                )
-                before = channels
+            blocks = build_stage(block, before, channels, 2 if number else 1, count, **common)
+            before = channels
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
         self.pool = nn.AdaptiveAvgPool2d(1)
@@ -71,14 +71,21 @@ class DigitsResNet(nn.Module):
     It is the network of the quick start.
     """
 
-    def __init__(self, *, in_channels: int = 1, num_classes: int = 10, width: int = 32, pad_value: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        in_channels: int = 1,
+        num_classes: int = 10,
+        width: int = 32,
+        pad_value: int = 0,
+        block: str = "residual",
+        norm: str = "after",
+    ) -> None:
         super().__init__()
+        common = {"pad_value": pad_value, "downsample_kind": "float", "norm": norm}
         self.stem = build_stem("cifar", in_channels, width)
         self.blocks = nn.Sequential(
-            BinaryBlock(width, width, pad_value=pad_value),
-            BinaryBlock(width, width, pad_value=pad_value),
-            BinaryBlock(width, 2 * width, stride=2, pad_value=pad_value),
-            BinaryBlock(2 * width, 2 * width, pad_value=pad_value),
+            *build_stage(block, width, width, 1, 2, **common), *build_stage(block, width, 2 * width, 2, 2, **common)
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()

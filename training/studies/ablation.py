@@ -1,31 +1,57 @@
 """Ablations: variants of the settings against the first of them, with paired seeds, at equal epochs and equal compute.
 
 A variant is the name of a latent variant, optionally with other settings: ``L1``, ``L1:phi=hardtanh,latent_share=0.5``,
-or settings alone: ``weight_estimator=ede``. The first is the baseline. Runs with the same seed share initial weights,
+or settings alone: ``weight_estimator=ede``. A name of :data:`PRESETS` stands for its variants. The first is the
+baseline. Runs with the same seed share initial weights,
 order of images and augmentation, so their difference has less noise than either figure.
 """
 
-import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ...runtime.errors import ConfigError, DataError
 from ...runtime.files import write_bytes, write_json
 from ..loop.checkpoints import read_json, write_lines
 from ..loop.trainer import Progress, train
+from ..overrides import read_override
 from ..settings import LATENT, Settings
 from .plots import plot_ablation
 from .results import BUDGETS, Row, render, summarise
 from .stepcost import step_costs
 
-__all__ = ["ablate", "parse_variant"]
+__all__ = ["PRESETS", "ablate", "parse_variant"]
 
+PRESETS: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "blocks": ("none", *(f"none:block={kind}" for kind in ("pair", "plain", "fractal", "ghost", "attention"))),
+        "repairs": (
+            "none:block=plain,norm=none,thresholds=fixed,activation_estimator=identity_clip",
+            "none:block=plain,norm=none,thresholds=fixed",
+            "none:block=plain,norm=none",
+            "none:block=plain",
+            "none:block=pair",
+            "none",
+            "none:norm=both",
+        ),
+        "supervision": (
+            "none", "L1", "L1:beta=0", "L1:label_weight=0", "L6:label_weight=0", "L1:latent_until=0.5",
+            "L1:latent_from=0.5", "L4",
+        ),
+    }
+)  # fmt: skip
+"""Studies by name, a name in the place of variants. ``repairs``: feature binariser, feature normalisation and double
+residual one after the other, the three that de Putter and Corporaal (arXiv 2206.12322) found most useful.
+``supervision``: who teaches the binary stream, and when."""
 LONGER = 1.5
 """How many times as long the control of convergence trains."""
 RECORD = "record.json"
 """In the folder of a finished run: its line of ablation.jsonl."""
+
+
+TYPES = {known.name: type(known.default) for known in fields(Settings)}
 
 
 @dataclass(frozen=True)
@@ -49,10 +75,7 @@ def parse_variant(text: str) -> dict[str, Any]:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not key:
             raise ConfigError(f"variant {text!r}: write one of {', '.join(LATENT)}, then :key=value,key=value")
-        try:
-            changes[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            changes[key] = value
+        _, _, changes[key] = read_override(f"train.{key}={value}", lambda _, name: TYPES.get(name))
     if colon and not changes:
         raise ConfigError(f"variant {text!r} changes nothing")
     return changes
@@ -80,6 +103,7 @@ def ablate(
         nothing.
     progress: is called with the name of the run.
     """
+    variants = [name for given in variants for name in PRESETS.get(given, (given,))]
     if len(variants) < 2 or len(set(variants)) < len(variants) or not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError("an ablation needs at least two different variants and one seed, none of them twice")
     base = Settings.from_keywords(**settings)

@@ -21,6 +21,9 @@ from .plots import plot_embeddings
 
 __all__ = ["Separability", "features_of", "lda_trace", "separability"]
 
+_VERSION = 1
+"""Of features.json."""
+
 Features = NDArray[np.float64]
 
 
@@ -101,8 +104,9 @@ def separability(
     image_size: int = 0,
     images: int = 2000,
 ) -> dict[str, Separability]:
-    """Compare trained networks (folders of ``train``, by title) on the same images; writes separability.json, tsne.png.
+    """Compare trained networks (folders of ``train``, by title) on the same images; writes into ``out``.
 
+    separability.json has the figures, tsne.png the picture; features.json both, the picture as points, for the report.
     Up to ``images`` training and as many test images are used, the first of each set. DataError if a network was
     trained on other data.
     """
@@ -125,5 +129,9 @@ def separability(
         perplexity = min(30.0, (len(test) - 1) / 3)
         points[title] = TSNE(random_state=0, perplexity=perplexity, init="pca").fit_transform(test)
     plot_embeddings(points, labels, dataset.classes, Path(out) / "tsne.png")
-    write_json(Path(out) / "separability.json", {title: asdict(figures) for title, figures in found.items()})
+    figures = {title: asdict(each) for title, each in found.items()}
+    write_json(Path(out) / "separability.json", figures)
+    networks = {title: figures[title] | {"points": np.round(points[title], 2).tolist()} for title in figures}
+    drawn = {"version": _VERSION, "classes": list(dataset.classes), "labels": labels.tolist(), "networks": networks}
+    write_json(Path(out) / "features.json", drawn)
     return found

@@ -195,6 +195,30 @@ def test_thresholds(shape: tuple[int, ...], layout: str, axis: int, channels: in
     np.testing.assert_array_equal(run(tmp_path / "t.onnx", x), reached(x, table, axis) * 0.5 - 1)
 
 
+@pytest.mark.parametrize("form", ["computed", "input", "folded"])
+def test_thresholds_that_are_no_constants(form: str, tmp_path: Path) -> None:
+    """What the caller gives is compared as it comes; what is computed of constants is constant."""
+    table = np.sort(RNG.standard_normal((4, 7)), axis=1).astype(np.float32)
+    g = Source([2, 4, 6, 6])
+    given = g.constant(table / 2)
+    if form == "input":
+        given = "thresholds"
+    elif form == "computed":
+        given = g("Mul", "thresholds", g.constant(1.0))
+    elif form == "folded":
+        given = g("Add", given, given)
+    y = g("MultiThreshold", "x", given, domain=GENERAL)
+    model = g.model(y, 4)
+    if form != "folded":
+        model.graph.input.append(helper.make_tensor_value_info("thresholds", TensorProto.FLOAT, [4, 7]))
+    (tmp_path / "s.onnx").write_bytes(model.SerializeToString())
+    convert(tmp_path / "s.onnx", tmp_path / "t.onnx")
+    x = RNG.standard_normal((2, 4, 6, 6)).astype(np.float32)
+    feeds = {"x": x} if form == "folded" else {"x": x, "thresholds": table}
+    (found,) = InferenceSession(tmp_path / "t.onnx").run(None, feeds)
+    np.testing.assert_array_equal(found, reached(x, table, 1))
+
+
 def test_one_threshold_a_channel_is_a_sign(tmp_path: Path) -> None:
     table = RNG.standard_normal((4, 1)).astype(np.float32)
     g = Source([1, 4, 6, 6])

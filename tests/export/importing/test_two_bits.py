@@ -75,6 +75,7 @@ def test_few_levels_are_sums_of_signs(case: dict[str, Any]) -> None:
         found, expected, report = packed(g, y, x, Path(folder))
     (layer,) = report.layers
     outside = low == 0 or low == -high or not pad  # the 0 outside the image is the lowest level, or the middle
+    outside |= low < 0 and not case["pool"]  # or a level between, for which some planes are turned round
     if outside:
         assert layer.form == "binary", layer
     elif case["weights"] == "ternary":
@@ -84,6 +85,21 @@ def test_few_levels_are_sums_of_signs(case: dict[str, Any]) -> None:
         assert case["scale"] != 0.3
     else:  # a scale that is no power of two is multiplied with the sum here, with each summand there
         np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-4)
+
+
+def test_zeros_outside_the_image_of_a_signed_quantiser(tmp_path: Path) -> None:
+    """Of −2, −1, 0 and 1 the 0 is no end and no middle. A second layer reads the same value without pads."""
+    g = Source(["N", 5, 6, 6])
+    value = quantised(g, "x", -2, 1)
+    padded = g("Conv", value, g.constant(signs(4, 5, 3, 3)), pads=[1] * 4)
+    y = g("Add", padded, g("Conv", value, g.constant(signs(4, 5, 1, 1))))
+    x = (RNG.standard_normal((2, 5, 6, 6)) * 3).astype(np.float32)
+    found, expected, report = packed(g, y, x, tmp_path)
+    assert [(layer.form, layer.exact, layer.pad_value) for layer in report.layers] == [
+        ("binary", True, 1),
+        ("binary", True, None),
+    ]
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("weights", [[-1, 1], [-1, 0, 1]])

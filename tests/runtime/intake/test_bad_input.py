@@ -11,7 +11,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 from latentbit.runtime.__main__ import main
+from latentbit.runtime.bits import DOMAIN
 from latentbit.runtime.errors import InputError, LatentbitError, ModelError
+from latentbit.runtime.session.float_model import open_session
 from latentbit.runtime.session.session import InferenceSession
 
 from ...support.graphs import GraphMaker, chain
@@ -222,3 +224,30 @@ def test_weights_in_another_file_are_refused_by_name(tmp_path: Path) -> None:
     onnx.save(chain(), tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
     with pytest.raises(ModelError, match=r"m\.onnx keeps weights in other files"):
         InferenceSession(tmp_path / "m.onnx")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="the system has no /dev/zero")
+def test_a_device_is_read_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATENTBIT_LIMITS", "file_bytes=100000")
+    with pytest.raises(ModelError, match="/dev/zero has more bytes than the limit file_bytes of 100000"):
+        InferenceSession("/dev/zero")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3.4e38, 1e-45])
+@pytest.mark.parametrize("place", ["threshold", "scale", "bias", "shift", "slope"])
+def test_a_constant_that_is_no_ordinary_number_means_what_it_means_to_onnxruntime(place: str, value: float) -> None:
+    maker = GraphMaker(2)
+    arrays = {name: np.ones(8, np.float32) for name in ("threshold", "scale", "bias", "shift", "slope")}
+    arrays[place][3] = value
+    signs = maker.node("Binarize", ["input", maker.constant(arrays["threshold"][:, None, None])], DOMAIN)
+    weight = maker.signs(8, 8, 1, 1)
+    geometry: dict[str, Any] = {"strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1], "group": 1, "pad_value": 0.0}
+    result = maker.binary("BinaryConv2d", signs, weight, arrays["scale"], arrays["bias"], **geometry)
+    result = maker.node("Sub", [result, maker.constant(arrays["shift"][:, None, None])])
+    result = maker.node("PRelu", [result, maker.constant(arrays["slope"][:, None, None])])
+    maker.node("Relu", [result])
+    maker.nodes[-1].output[0] = "y"
+    data = maker.model({"input": ["N", 8, "H", "W"]}, ["y"]).SerializeToString()
+    feeds = {"input": maker.floats(1, 8, 5, 5)}
+    found, wanted = InferenceSession(data).run(None, feeds)[0], open_session(data, 1).run(None, feeds)[0]
+    np.testing.assert_array_equal(found, wanted)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -127,3 +128,17 @@ def test_info_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "memory for input [1, 3, 1, 1]: at most " in capsys.readouterr().out
     assert main(["info", str(path), "--shape", "2,x"]) == 2
     assert "give sizes, for example" in capsys.readouterr().err
+
+
+def test_a_large_window_takes_little_beside_its_image() -> None:
+    """A window of 48 × 48 between zeros: its sums by rows and columns once took an array over all of both."""
+    maker = GraphMaker(1)
+    maker.conv(maker.binarize("input", 1), maker.signs(1, 1, 48, 48), pads=(47, 47, 47, 47), unit=True)
+    maker.nodes[-1].output[0] = "y"
+    session = InferenceSession(maker.model({"input": ["N", 1, "H", "W"]}, ["y"]).SerializeToString())
+    tracemalloc.start()
+    try:
+        session.run(None, {"input": np.ones((1, 1, 48, 48), np.float32)})
+        assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
+    finally:
+        tracemalloc.stop()

@@ -16,7 +16,7 @@ from latentbit.runtime.errors import CheckFailed, LatentbitError
 from latentbit.runtime.proof.self_test import make_self_test
 from latentbit.runtime.session.self_test import KEY, digest, layer_signs, made_inputs, read_record
 
-from ...support import fuzz
+from ...support import fuzz_bases
 from ...support.graphs import USABLE
 
 DIGITS = zoo.path("digits").read_bytes()
@@ -132,7 +132,7 @@ def test_inputs_are_the_same_on_every_machine_and_in_every_version() -> None:
 
 def test_what_is_made_fits_the_file() -> None:
     assert make_self_test(DIGITS) == WANTED
-    for base in fuzz.BASES:  # free sizes; exact pixels
+    for base in fuzz_bases.BASES:  # free sizes; exact pixels
         model = base()
         text = make_self_test(model.SerializeToString())
         assert text is not None

@@ -97,12 +97,12 @@ def test_the_file_has_the_signs_of_the_network(tmp_path: Path) -> None:
 def test_real_weights_are_refused_by_name(tmp_path: Path) -> None:
     net = network()
     set_real_weights(net, True)
-    with pytest.raises(UnsupportedError, match=r"2: its weights are not α·sign\(W\) \(real=True\).*bake"):
+    with pytest.raises(UnsupportedError, match=r"2: its weights are not α·sign\(W\) \(bits=0\).*bake"):
         export_onnx(net, torch.zeros(1, 2, 3, 3), tmp_path / "m.onnx")
     bake(net)
     export_onnx(net, torch.zeros(1, 2, 3, 3), tmp_path / "m.onnx")
     set_real_weights(net, True, activations=True)
-    with pytest.raises(UnsupportedError, match=r"1: it computes hardtanh in the place of signs \(real=True\); bake"):
+    with pytest.raises(UnsupportedError, match=r"1: it computes other values than signs \(bits=0\); bake"):
         export_onnx(net, torch.zeros(1, 2, 3, 3), tmp_path / "m.onnx")
     bake(net)
     export_onnx(net, torch.zeros(1, 2, 3, 3), tmp_path / "m.onnx")

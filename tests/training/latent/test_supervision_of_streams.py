@@ -9,7 +9,7 @@ from torch import nn
 
 from latentbit.runtime.errors import ConfigError
 from latentbit.training.latent.objectives import build_objective
-from latentbit.training.latent.streams import two_bits
+from latentbit.training.layers.levels import to_levels
 from latentbit.training.models.blocks import BinaryBlock
 from latentbit.training.settings import Settings
 
@@ -23,7 +23,7 @@ def kl(teacher: torch.Tensor, student: torch.Tensor, temperature: float) -> torc
 
 def test_two_bits_are_the_nearest_of_four_levels_with_the_sign_of_the_value() -> None:
     x = torch.tensor([-7.0, -0.7, -0.6, -1e-9, -0.0, 0.0, 1e-9, 0.6, 0.7, 7.0], requires_grad=True)
-    found = two_bits(x)
+    found = to_levels(x, 2)
     third = 1 / 3
     assert found.tolist() == pytest.approx([-1, -1, -third, -third, third, third, third, third, 1, 1])
     found.sum().backward()

@@ -129,12 +129,12 @@ def test_two_stages_binarise_weights_and_start_the_schedule_again() -> None:
     for step in (0, half - 1, half, steps - 1):
         found.train_step(ROWS, step)
         group = found.optimizer.param_groups[0]
-        seen.append((layer.real, round(group["lr"], 4), group["weight_decay"]))
+        seen.append((layer.bits == 0, round(group["lr"], 4), group["weight_decay"]))
     assert seen == [(True, 0.01, 0.1), (True, 0.001, 0.1), (False, 0.01, 0.0), (False, 0.001, 0.0)]
     # Momentum was dropped at the turn: Adam has counted the second stage's steps alone.
     assert {int(state["step"]) for state in found.optimizer.state.values()} == {2}
     found.close()
-    assert not any(m.real for m in found.network.modules() if isinstance(m, BinaryConv2d))
+    assert not any(m.bits != 1 for m in found.network.modules() if isinstance(m, BinaryConv2d))
 
 
 def test_a_float_network_becomes_binary_activations_first() -> None:
@@ -148,7 +148,7 @@ def test_a_float_network_becomes_binary_activations_first() -> None:
         found.train_step(ROWS, step)
         group = found.optimizer.param_groups[0]
         left = round(group["lr"] / 0.01, 4)
-        seen.append((sign.real, layer.real, left, group["weight_decay"]))
+        seen.append((sign.bits == 0, layer.bits == 0, left, group["weight_decay"]))
     short, long = round(4 / steps, 4), round(2 / steps, 4)
     assert seen == [
         (True, True, 1.0, 0.1),
@@ -160,7 +160,24 @@ def test_a_float_network_becomes_binary_activations_first() -> None:
     ]
     assert {int(state["step"]) for state in found.optimizer.state.values()} == {2}
     found.close()
-    assert not any(m.real for m in found.network.modules() if isinstance(m, BinaryConv2d | RSign))
+    assert not any(m.bits != 1 for m in found.network.modules() if isinstance(m, BinaryConv2d | RSign))
+
+
+def test_bits_fall_stage_by_stage_and_cycle_by_cycle() -> None:
+    found = run(bits="4141", weight_decay=0.1, schedule="linear", learning_rate=0.01)
+    found.objective.train()
+    sign, layer = found.network.blocks[0].sign, found.network.blocks[0].conv
+    steps = found.settings.epochs * found.batches.steps
+    assert steps % 4 == 0, "the stages begin at whole steps, or the rates below are others"
+    seen = []
+    for step in range(0, steps, steps // 4):
+        found.train_step(ROWS, step)
+        group = found.optimizer.param_groups[0]
+        seen.append((sign.bits, layer.bits, round(group["lr"], 4), group["weight_decay"]))
+        assert {int(state["step"]) for state in found.optimizer.state.values()} == {1}, (
+            "no momentum of the stage before"
+        )
+    assert seen == [(4, 4, 0.01, 0.1), (1, 1, 0.01, 0.0)] * 2
 
 
 def test_a_float_stage_computes_hardtanh_and_the_weights_themselves() -> None:
@@ -185,7 +202,12 @@ def test_stages_that_make_no_sense_are_refused() -> None:
         Settings(float_until=0.3, real_weight_until=0.3)
     with pytest.raises(ConfigError, match="another latent variant than L4"):
         Settings(float_until=0.3, latent="L4")
-    with pytest.raises(ConfigError, match="real activations need real weights"):
+    with pytest.raises(ConfigError, match="bits says what every stage is"):
+        Settings(float_until=0.3, bits="21")
+    for bits in ("1", "42", "491", "4,1"):
+        with pytest.raises(ConfigError, match=r"train\.bits is a digit from 0 to 8 a stage, the last 1, not '"):
+            Settings(bits=bits)
+    with pytest.raises(ConfigError, match="binary weights need binary activations"):
         set_real_weights(torch.nn.Sequential(RSign(1)), False, activations=True)
 
 

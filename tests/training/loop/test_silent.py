@@ -33,18 +33,28 @@ def test_short_gradients_are_lengthened_by_channel_and_long_ones_kept() -> None:
     assert torch.allclose(layer.weight.grad, torch.tensor([[0.3, 0.4], [6.0, 8.0], [0.0, 0.0]]))
 
 
-def test_weights_that_stopped_flipping_decay_and_others_do_not() -> None:
+def test_weights_that_do_not_flip_decay_and_others_do_not_for_a_while() -> None:
     layer = layer_with([[0.5, -0.5]], [[0.0, 0.0]])
     silent = SilentWeights(layer, scale=0.0, decay=0.01)
-    assert layer.weight.grad is not None
+    gradient = layer.weight.grad
+    assert gradient is not None
+    layer.weight.data[0, 1] *= -1  # the second weight flips once
     steps = 0
-    while not layer.weight.grad[0, 0]:
-        layer.weight.grad.zero_()
-        layer.weight.data[0, 1] *= -1  # the second weight flips at every step
+    while not gradient[0, 1]:
+        gradient.zero_()
         silent.change_gradients()
+        assert gradient[0, 0] == pytest.approx(0.005), "silent from the start"
         steps += 1
-    assert layer.weight.grad[0].tolist() == pytest.approx([0.005, 0.0])
-    assert MOMENTUM**steps < SILENT <= MOMENTUM ** (steps - 1)
+    assert gradient[0, 1] == pytest.approx(0.005)
+    assert (1 - MOMENTUM) * MOMENTUM ** (steps - 1) < SILENT <= (1 - MOMENTUM) * MOMENTUM ** (steps - 2)
+
+
+def test_norms_have_a_least_size_as_published() -> None:
+    layer = layer_with([[0.0, 0.0], [3.0, 4.0]], [[1e-5, 0.0], [1e-9, 0.0]])
+    SilentWeights(layer, scale=0.04, decay=0.0).change_gradients()
+    assert layer.weight.grad is not None
+    expected = torch.tensor([[0.04 * 1e-3, 0.0], [1e-9 * 0.04 * 5 / 1e-6, 0.0]])
+    assert torch.allclose(layer.weight.grad, expected, rtol=1e-4)
 
 
 def test_the_watch_is_part_of_a_checkpoint(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from latentbit.training.settings import Settings
 # Name, options, shape of an image, binary 3×3 convolutions, binary dense layers.
 NETWORKS: list[tuple[str, dict[str, Any], tuple[int, int, int], int, int]] = [
     ("digits_resnet", {"width": 4}, (1, 8, 8), 4, 1),
+    ("float_digits_resnet", {"width": 4}, (1, 8, 8), 0, 0),
+    ("float_resnet8", {"width": 4}, (3, 28, 28), 0, 0),
     ("float_resnet18", {"width": 4, "num_classes": 10}, (3, 64, 64), 0, 0),
     ("float_resnet20", {"width": 4}, (3, 28, 28), 0, 0),
     ("float_resnet34", {"width": 2, "num_classes": 10, "stem": "cheap"}, (3, 64, 64), 0, 0),

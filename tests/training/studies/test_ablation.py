@@ -11,9 +11,10 @@ from torch import nn
 
 from latentbit.runtime.errors import ConfigError, DataError, UnsupportedError
 from latentbit.training.loop.trainer import load_network, train
+from latentbit.training.models.catalogue import build_model
 from latentbit.training.settings import Settings
 from latentbit.training.studies import ablation
-from latentbit.training.studies.ablation import ablate, parse_variant
+from latentbit.training.studies.ablation import PRESETS, ablate, parse_variant
 from latentbit.training.studies.results import render, summarise
 from latentbit.training.studies.separability import features_of, lda_trace, separability
 from latentbit.training.studies.stepcost import phases, step_costs
@@ -28,6 +29,7 @@ QUICK: dict[str, Any] = {"epochs": 2, "width": 4, "batch_size": 256, "threads": 
         ("L1:phi=hardtanh,latent_share=0.5", {"latent": "L1", "phi": "hardtanh", "latent_share": 0.5}),
         ("beta=0.3, latent_every=2", {"beta": 0.3, "latent_every": 2}),
         ("none", {"latent": "none"}),
+        ("none:bits=4321,block=pair", {"latent": "none", "bits": "4321", "block": "pair"}),
     ],
 )
 def test_variants_are_parsed(text: str, changes: dict[str, Any]) -> None:
@@ -38,6 +40,22 @@ def test_variants_are_parsed(text: str, changes: dict[str, Any]) -> None:
 def test_other_variants_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="variant"):
         parse_variant(text)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_stands_for_its_variants(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def costs(variants: dict[str, Any]) -> dict[str, float]:
+        seen.extend(variants)
+        for settings in variants.values():
+            build_model("digits_resnet", width=4, **{k: settings[k] for k in ("block", "norm") if settings[k]})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ablation, "step_costs", costs)
+    with pytest.raises(KeyboardInterrupt):
+        ablate(variants=[name], seeds=[0], out=tmp_path, **QUICK)
+    assert tuple(seen) == PRESETS[name]
 
 
 def test_an_ablation_pairs_seeds_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

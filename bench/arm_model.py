@@ -1,0 +1,144 @@
+"""What our kernels would take on ARM cores, by LLVM's models of them: predicted, not measured.
+
+    python -m bench.arm_model --mca LLVM/bin/llvm-mca [--out bench/results]
+
+The loops are those that LLVM makes of our kernels for each core, read from their assembly; beside them stand the loops
+that a float and an int8 engine could run at best (arm_peers.py). llvm-mca tells how many cycles a turn takes when all
+data lie in L1, and how many its ports alone would take in any order.
+"""
+
+import argparse
+import datetime
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from latentbit.runtime.kernels.build import write_ir
+from latentbit.runtime.machine.environment import environment
+from latentbit.runtime.machine.objects import link
+
+from .arm_peers import PEERS, Loop
+from .harness.report import RESULTS, command_line
+
+CORES = {
+    "cortex-a53": ("Cortex-A53 (Pi 3)", "int8, smlal"),
+    "cortex-a55": ("Cortex-A55", "int8, sdot"),
+    "cortex-a72": ("Cortex-A72 (Pi 4)", "int8, smlal"),
+    "neoverse-n1": ("Neoverse N1; its sister is the A76 (Pi 5)", "int8, sdot"),
+}
+"""LLVM's name -> the name in the table, and the best that the core has for int8."""
+
+OURS = {"ctp": ("cnt", 8), "tbl": ("tbl", 8)}
+"""Module -> the instruction that counts, and the products that one of them does for each byte of its result."""
+
+TRIPLE = "aarch64-unknown-linux-gnu"
+_LABEL = re.compile(r"^(\.?\w+):")
+_BACK = re.compile(r"^\s+(?:b\.\w+|cbn?z\s+\w+,)\s+(\.?\w+)\s*$")
+
+
+def assembly(path: Path, cpu: str) -> str:
+    """Return the assembly that LLVM makes of a kernel's IR for a core, as a library for that core would hold it."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple(TRIPLE).create_target_machine(cpu=cpu, opt=3, reloc="pic", codemodel="default")
+    text: str = machine.emit_assembly(link({path.suffixes[0][1:]: path.read_text()}, machine, 3, {}))
+    return text
+
+
+def counting_loop(text: str, counts: str, products: int) -> Loop:
+    """Return the innermost loop of assembly with most counting instructions, and the products of one turn."""
+    found: list[list[str]] = []
+    block: list[str] = []
+    label = ""
+    for line in text.splitlines():
+        if match := _LABEL.match(line):
+            label, block = match[1], []
+        elif re.match(r"\t[a-z]", line):
+            block.append(line.strip())
+            if (match := _BACK.match(line)) and match[1] == label:
+                found.append(block)
+    best = max(found, key=lambda loop: sum(line.startswith(f"{counts}\t") for line in loop))
+    number = sum(line.startswith(f"{counts}\t") for line in best)
+    return Loop((*best[:-1], re.sub(r"\.?\w+$", "L", best[-1])), 16 * products * number)
+
+
+def cycles(mca: str, loop: Loop, cpu: str) -> tuple[float, float]:
+    """Return cycles for 1024 products: in the order of the loop, and by its ports alone."""
+    turns = 200
+    command = [mca, "-mtriple=aarch64", f"-mcpu={cpu}", f"-mattr={loop.needs}", f"-iterations={turns}"]
+    done = subprocess.run(command, input="L:\n" + "\n".join(loop.lines), capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"llvm-mca failed for {cpu}: {(done.stderr.strip() or 'no message').splitlines()[0]}")
+    total, ports = (
+        float(re.search(rf"{name}:\s+([\d.]+)", done.stdout)[1])  # type: ignore[index]
+        for name in ("Total Cycles", "Block RThroughput")
+    )
+    return total / turns * 1024 / loop.products, ports * 1024 / loop.products
+
+
+def model(mca: str) -> dict[str, dict[str, Any]]:
+    """Return by core and loop: cycles for 1024 products, those of the ports, instructions and those on the stack."""
+    figures: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        write_ir(Path(scratch), list(OURS))
+        for cpu, (_, int8) in CORES.items():
+            loops = {
+                name: counting_loop(assembly(Path(scratch, f"{name}.conv_{name}.ll"), cpu), *OURS[name])
+                for name in OURS
+            }
+            loops |= {"fp32": PEERS["fp32"], int8: PEERS[int8]}
+            figures[cpu] = {}
+            for name, loop in loops.items():
+                ordered, ports = cycles(mca, loop, cpu)
+                figures[cpu][name] = {
+                    "cycles": ordered,
+                    "ports": ports,
+                    "instructions": len(loop.lines),
+                    "stack": sum("[sp" in line for line in loop.lines),
+                    "products": loop.products,
+                }
+    return figures
+
+
+def table(figures: dict[str, dict[str, Any]], version: str) -> str:
+    """Return the Markdown table."""
+    heads = ["Predicted, not measured: cycles for 1024 products", *OURS, "fp32", "int8"]
+    heads += ["best of ours to fp32", "best of ours to int8"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for cpu, (name, int8) in CORES.items():
+        rows = figures[cpu]
+        cells = [f"{rows[loop]['cycles']:.1f} ({rows[loop]['ports']:.1f})" for loop in (*OURS, "fp32", int8)]
+        cells[-1] += f" by {int8.split()[-1]}"
+        ours = min(rows[loop]["cycles"] for loop in OURS)
+        cells += [f"{rows[peer]['ports'] / ours:.1f}×" for peer in ("fp32", int8)]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    end = f"In brackets the ports alone. Ratios: the peer's ports alone to our loop as it stands. {version}; "
+    return "\n".join([*lines, "", f"{end}{datetime.date.today().isoformat()}; `{command_line()}`", ""])
+
+
+def main() -> None:
+    """Ask llvm-mca, print the table and write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mca", default="llvm-mca", help="the program llvm-mca, of LLVM 19 or later")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for arm_model.json and .md")
+    options = parser.parse_args()
+    told = subprocess.run([options.mca, "--version"], capture_output=True, text=True, check=True).stdout
+    version = "llvm-mca " + (re.search(r"version (\S+)", told) or ["", "?"])[1]
+    figures = model(options.mca)
+    text = table(figures, version)
+    print(text)
+    options.out.mkdir(parents=True, exist_ok=True)
+    whole = {"date": datetime.date.today().isoformat(), "command": command_line(), "environment": environment()}
+    whole |= {"model": version, "figures": figures}
+    (options.out / "arm_model.json").write_text(json.dumps(whole, indent=1) + "\n")
+    (options.out / "arm_model.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What the stages measure for the report alone: the time of each step, and the same network in int8."""
+
+import statistics
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..runtime.errors import first_line
+from ..runtime.proof.report import Int8
+from .paths import FOLDED, MODEL
+from .rundir import RunDir
+
+if TYPE_CHECKING:
+    from ..runtime.proof.reference import Reference
+    from ..runtime.session.session import InferenceSession
+
+__all__ = ["int8_form", "step_figures"]
+
+_VERSION = 2
+"""Of steps.json: 1 had no times."""
+_PROFILED = 20
+"""Runs of which the median is taken."""
+
+
+def step_figures(session: "InferenceSession", reference: "Reference") -> dict[str, Any]:
+    """Return the content of steps.json: each step of the session, with its ``microseconds`` on one image in one thread.
+
+    They are medians; together they are less than the time of a call, which also copies its inputs and outputs.
+    """
+    from ..runtime.proof.answers import batches, only_input
+    from ..runtime.session.profile import summed
+
+    free = not isinstance(session.get_inputs()[0].shape[0], int)
+    first = reference.inputs[:1] if free else batches(session, reference.inputs)[0][1]
+    feeds = {only_input(session): np.ascontiguousarray(first)}
+    session.run(None, feeds)
+    runs = [summed(session.profile(feeds)) for _ in range(_PROFILED)]
+    times = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    steps = [asdict(info) | {"microseconds": times.get(info.name)} for info in session.get_steps()]
+    return {"version": _VERSION, "steps": steps}
+
+
+def int8_form(run: RunDir, reference: "Reference") -> Int8:
+    """Return what the same network costs and gets in int8 on stock onnxruntime, made from the folded file."""
+    try:
+        return _int8_form(run, reference)
+    except Exception as error:  # whatever fails inside another tool is no failure of this network
+        return Int8(problem=first_line(error))
+
+
+def _int8_form(run: RunDir, reference: "Reference") -> Int8:
+    from ..runtime.proof.answers import batches, only_input
+    from ..runtime.proof.original import accuracy_of, open_original
+    from ..runtime.proof.timing import interleaved, times
+    from ..runtime.session.session import InferenceSession
+
+    threads = run.config.run.threads
+    session = InferenceSession(run.path / MODEL, num_threads=threads)
+    free = not isinstance(session.get_inputs()[0].shape[0], int)
+    first = np.ascontiguousarray(reference.inputs[:1] if free else batches(session, reference.inputs)[0][1])
+    feeds = {only_input(session): first}
+    original = open_original(run.path / FOLDED, feeds, reference)
+    answer = original.runs(threads)["original int8"]
+    measured = interleaved({"int8": lambda: answer(first)}, run.config.check.latency_runs)
+    accuracy = accuracy_of(answer, session, reference) if reference.class_scores else None
+    return Int8(times(measured["int8"]), len(original.files["original int8"]), accuracy)

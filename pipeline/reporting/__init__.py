@@ -1,0 +1,1 @@
+"""``report.html``: one page with all that a run found, complete in itself (no network, no script)."""

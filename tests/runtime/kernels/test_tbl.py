@@ -1,0 +1,88 @@
+"""The look-up kernel for NEON on any machine: the integers of its portable form, and on which cores it is chosen."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx.reference import ReferenceEvaluator
+
+from latentbit.runtime.errors import ModelError
+from latentbit.runtime.kernels import registry
+from latentbit.runtime.session.session import InferenceSession
+
+from ...support.convolutions import Case
+from ...support.graphs import GraphMaker
+from .test_operators import cases
+
+
+@pytest.fixture(scope="module", autouse=True)
+def neon() -> Iterator[None]:
+    """Let kernels ask for NEON and for nothing else: what is no instruction here runs in its portable form."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "usable_features", lambda: frozenset({"asimd"}))
+        patch.setattr(registry, "cpu_cores", frozenset)
+        yield
+
+
+@given(case=cases(), seed=st.integers(0, 2**31))
+@settings(max_examples=60, deadline=None)
+def test_convolution(case: Case, seed: int) -> None:
+    maker = GraphMaker(seed)
+    channels = case.group * case.inputs
+    w = maker.signs(case.group * case.outputs, case.inputs, *case.kernel)
+    signs = maker.node("Binarize", ["input", maker.constant(np.zeros((1, 1, 1), np.float32))], "ai.latentbit")
+    sums, scaled = maker.conv(signs, w, unit=True, **case.geometry), maker.conv(signs, w, **case.geometry)
+    model = maker.model({"input": ["N", channels, *case.size]}, [sums, scaled])
+    x = maker.signs(case.batch, channels, *case.size)
+    feeds = {"input": x.astype(np.float32)}
+    session = InferenceSession(model.SerializeToString(), kernel="tbl")
+    assert session.get_steps()[1].kernel == "tbl"
+    found = session.run(None, feeds)
+    np.testing.assert_array_equal(found[0], case.sums(x, w))
+    for ours, theirs in zip(found, ReferenceEvaluator(model).run(None, feeds), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def small() -> bytes:
+    """Return a file with a convolution and, behind it, a dense layer."""
+    maker = GraphMaker()
+    value = maker.conv(maker.binarize("input", 64), maker.signs(64, 64, 3, 3))
+    value = maker.node("Flatten", [value])
+    value = maker.dense(maker.binarize(value, 64, rank=2), maker.signs(10, 64))
+    return maker.model({"input": [1, 64, 3, 3]}, [value]).SerializeToString()
+
+
+def chosen(kernel: str | None = None) -> list[tuple[str, str]]:
+    steps = InferenceSession(small(), kernel=kernel).get_steps()
+    return [(step.kernel, step.reason) for step in steps if step.kind == "binary"]
+
+
+@pytest.mark.parametrize(
+    ("cores", "kernel", "reason"),
+    [
+        ([], "tbl", "the CPU has no avx2"),
+        (["cortex-a53"], "tbl", "the CPU has no avx2"),
+        (["cortex-a55", "cortex-a76"], "tbl", "the CPU has no avx2"),
+        (["cortex-a72"], "ctp", "not tbl: it is slow on cortex-a72"),
+        (["cortex-a53", "cortex-a72"], "ctp", "not tbl: it is slow on cortex-a72"),
+    ],
+)
+def test_which_cores_look_up(monkeypatch: pytest.MonkeyPatch, cores: list[str], kernel: str, reason: str) -> None:
+    monkeypatch.setattr(registry, "cpu_cores", lambda: frozenset(cores))
+    (convolution, why), (dense, _) = chosen()
+    assert (convolution, dense) == (kernel, "ctp")
+    assert reason in why
+    assert chosen("tbl")[0] == ("tbl", "as asked"), "whoever asks for it gets it on every core"
+
+
+def test_the_environment_prefers_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATENTBIT_PREFER", "ctp")
+    assert chosen()[0] == ("ctp", "as asked")
+    assert chosen("tbl")[0] == ("tbl", "as asked"), "the caller's word goes before the environment's"
+    monkeypatch.setenv("LATENTBIT_PREFER", "")
+    assert chosen()[0][0] == "tbl"
+    monkeypatch.setenv("LATENTBIT_PREFER", "fast")
+    with pytest.raises(ModelError, match="there is no kernel fast; there are "):
+        chosen()
