@@ -32,8 +32,8 @@ CORES = {
 }
 """LLVM's name -> the name in the table, and the best that the core has for int8."""
 
-OURS = {"ctp": ("cnt", 8), "tbl": ("tbl", 8)}
-"""Module -> the instruction that counts, and the products that one of them does for each byte of its result."""
+OURS = {"ctp": ("cnt", 16), "tbl": ("tbl", 24)}
+"""Module -> the instruction that counts, 128 products each, and how many of them the main loop has in a turn."""
 
 TRIPLE = "aarch64-unknown-linux-gnu"
 _LABEL = re.compile(r"^(\.?\w+):")
@@ -51,21 +51,18 @@ def assembly(path: Path, cpu: str) -> str:
     return text
 
 
-def counting_loop(text: str, counts: str, products: int) -> Loop:
-    """Return the innermost loop of assembly with most counting instructions, and the products of one turn."""
-    found: list[list[str]] = []
-    block: list[str] = []
-    label = ""
+def counting_loop(text: str, counts: str, number: int) -> Loop:
+    """Return the innermost loop of assembly that has ``number`` counting instructions; loops for tails have others."""
+    label, block = "", list[str]()
     for line in text.splitlines():
         if match := _LABEL.match(line):
             label, block = match[1], []
         elif re.match(r"\t[a-z]", line):
             block.append(line.strip())
-            if (match := _BACK.match(line)) and match[1] == label:
-                found.append(block)
-    best = max(found, key=lambda loop: sum(line.startswith(f"{counts}\t") for line in loop))
-    number = sum(line.startswith(f"{counts}\t") for line in best)
-    return Loop((*best[:-1], re.sub(r"\.?\w+$", "L", best[-1])), 16 * products * number)
+            ends = (match := _BACK.match(line)) is not None and match[1] == label
+            if ends and sum(one.startswith(f"{counts}\t") for one in block) == number:
+                return Loop((*block[:-1], re.sub(r"\.?\w+$", "L", block[-1])), 128 * number)
+    sys.exit(f"no loop has {number} {counts}: the kernel is another one now")
 
 
 def cycles(mca: str, loop: Loop, cpu: str) -> tuple[float, float]:

@@ -20,9 +20,9 @@ import llvmlite.ir as ir
 from ..layout.words import BlockWord, ConvWord, PixelWord
 from .llvm import I8, I16, I32, I64, const, emit_load, emit_store, emit_word, splat
 
-__all__ = ["BYTES", "WORDS", "emit_corners", "emit_count", "emit_widen", "emit_window"]
+__all__ = ["BYTES", "emit_corners", "emit_count", "emit_widen", "emit_window"]
 
-BYTES, WORDS = ir.VectorType(I8, 32), ir.VectorType(I16, 16)
+BYTES, _WORDS = ir.VectorType(I8, 32), ir.VectorType(I16, 16)
 _Body = Callable[[Any, list[Any], Any, list[Any], int], list[Any]]
 """``body(builder, sources, weights, counters, steps)``: addresses of the pixels' bytes and of the weights, counters."""
 
@@ -48,10 +48,10 @@ def emit_window(b: Any, words: Any, block: Any) -> tuple[Any, Any, Any]:
 
 def emit_widen(b: Any, counter: Any, tile: Any, place: int, first: bool) -> None:
     """Emit tile[place … place + 31] += counter (= for the first piece): even bytes are channels 0…15, odd 16…31."""
-    pairs = b.bitcast(counter, WORDS)
-    for half, part in enumerate((b.and_(pairs, splat(WORDS, 255)), b.lshr(pairs, splat(WORDS, 8)))):
+    pairs = b.bitcast(counter, _WORDS)
+    for half, part in enumerate((b.and_(pairs, splat(_WORDS, 255)), b.lshr(pairs, splat(_WORDS, 8)))):
         address = b.add(tile, const(2 * place + 32 * half))
-        emit_store(b, address, part if first else b.add(emit_load(b, address, WORDS), part))
+        emit_store(b, address, part if first else b.add(emit_load(b, address, _WORDS), part))
 
 
 def emit_count(

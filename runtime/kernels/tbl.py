@@ -27,16 +27,13 @@ _KIND = ir.VectorType(I8, _LANES)
 def _body(
     b: Any, table: Any, sources: list[Any], weights: Any, low: list[Any], high: list[Any], steps: int
 ) -> tuple[list[Any], list[Any]]:
-    """Emit a sum of up to three look-ups for vector after vector of channels; counters and rows take 22 registers.
+    """Emit a sum of up to three look-ups for vector after vector of channels.
 
-    Weights of the second half may not be loaded before those of the first are used, which an empty instruction says:
-    the schedules for in-order cores would load them all at once, and move and spill counters for it.
+    In this order counters and rows take 22 registers of 32. Step after step, as in LUT2, LLVM spills some of them.
     """
     look_up, low, high = _portable(b.module), list(low), list(high)
     rows = [[_row(b, table, b.add(source, const(2 * step))) for step in range(steps)] for source in sources]
     for v in range(_VECTORS):
-        if v == _VECTORS // 2:
-            b.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], True)  # see above
         lanes = [emit_load(b, b.add(weights, const(_LANES * (step * _VECTORS + v))), _KIND) for step in range(steps)]
         sums: list[Any] = [None] * PAIRS
         for step in range(steps):

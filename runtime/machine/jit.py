@@ -24,6 +24,10 @@ from .objects import emit_object, kernel_ir
 
 __all__ = ["kernel_address"]
 
+_RELATED = {"cortex-a76": "neoverse-n1", "cortex-a77": "neoverse-n1", "cortex-a78": "neoverse-n1"}
+"""Core -> the related core that LLVM has a model of. It takes these for an A57, whose order of instructions costs tbl a
+tenth (docs/performance.md)."""
+
 _lock = threading.RLock()
 """Held while a module is compiled or loaded; a signal handler, and a forked process, may need a kernel meanwhile."""
 
@@ -78,7 +82,8 @@ def _machine() -> Any:
     llvm.initialize_native_asmprinter()
     features = llvm.get_host_cpu_features().flatten()
     target = llvm.Target.from_triple(llvm.get_process_triple())
-    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True)
+    name = llvm.get_host_cpu_name()
+    return target.create_target_machine(cpu=_RELATED.get(name, name), features=features, opt=3, jit=True)
 
 
 @cache
