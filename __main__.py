@@ -15,15 +15,16 @@ def main() -> None:
         from .pipeline.cli import main as cli
 
         return cli()
-    from .runtime.__main__ import VERBS
     from .runtime.__main__ import main as device
+    from .runtime.commands.verbs import VERBS
 
     asked = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
-    if asked is None or asked in VERBS:
+    verbs = [verb.name for verb in VERBS]
+    if asked is None or asked in verbs:
         sys.exit(device(program="latentbit"))
     sys.exit(
         f"error: {asked} needs {' and '.join(missing)}: pip install 'latentbit[train]'"
-        f" (without the extra there are {', '.join(VERBS)})"
+        f" (without the extra there are {', '.join(verbs)})"
     )
 
 

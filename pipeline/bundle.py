@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..runtime.errors import InputError
 from ..runtime.metrics import figures
+from ..runtime.terminal import Step, no_progress
 from .paths import MODEL, REFERENCE
 from .rundir import RunDir
 from .sampling import stratified
@@ -20,12 +21,14 @@ def make_bundle(
     samples: int | None = None,
     targets: Sequence[str] = (),
     sign_key: Path | None = None,
+    progress: Step = no_progress,
 ) -> Path:
     """Write the bundle of a run whose stages up to export are complete, to a folder or, if it ends so, a ``.zip``.
 
     samples: reference images to take, the same share of every class; None: all, at most 1,000.
     targets: classes of CPU to compile kernels for, see :data:`latentbit.runtime.machine.library.CLASSES`.
     sign_key: PEM file with the private key to sign it with, see :mod:`latentbit.runtime.proof.signing`.
+    progress: told which kernels are compiled.
     The figures of ``train.metric`` on the recorded answers go with it.
     Raises :class:`InputError` if the run has fewer samples, :class:`StorageError` if ``output`` is in the way.
     """
@@ -53,4 +56,5 @@ def make_bundle(
         targets=targets,
         name=run.path.name,
         sign_key=sign_key,
+        progress=progress,
     )

@@ -1,27 +1,67 @@
-"""Verbs of a device in the same tree: ``classify``, ``info`` and ``profile``, with the options that they have there."""
+"""Verbs of a device in the same tree: the options that they have there, parsed by click."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import click
 
-__all__ = ["COMMANDS"]
+from ..runtime.commands.verbs import VERBS, Option, Verb, perform
+from ..runtime.zoo.catalogue import find_model
+from .completion import MODEL
+from .console import Command
 
-_HELP = {
-    "classify": "Name what is on image files: latentbit classify zoo:digits",
-    "info": "Tell what of a model runs packed on which kernel here, what runs float, and why.",
-    "profile": "Tell how long each step of a model takes here.",
-}
-
-
-def _verb(name: str, help_text: str) -> click.Command:
-    @click.command(name, short_help=help_text, add_help_option=False, context_settings={"ignore_unknown_options": True})
-    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-    def command(arguments: tuple[str, ...]) -> None:
-        from ..runtime.__main__ import main
-
-        raise SystemExit(main([name, *arguments], program="latentbit"))
-
-    command.help = help_text
-    return command
+__all__ = ["BOARD", "COMMANDS"]
 
 
-COMMANDS = tuple(_verb(name, text) for name, text in _HELP.items())
-"""Every command of this module, for the command line to take up."""
+class _Text(click.ParamType):  # type: ignore[type-arg]
+    """A value that a function makes of the text, with the function's own words where it cannot."""
+
+    def __init__(self, read: Callable[[str], Any]) -> None:
+        self.name, self._read = read.__name__, read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _BoardCommand(Command):
+    """A verb of a device as a command."""
+
+    def __init__(self, verb: Verb) -> None:
+        params = [_parameter(option) for option in verb.options]
+        super().__init__(verb.name, params=params, help=verb.help, examples=verb.examples, judges=verb.judges)
+        self.verb = verb
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Perform the verb and print its answer."""
+        as_json = bool(ctx.params.pop("as_json"))
+        perform(self.verb, ctx.params, as_json=as_json)
+
+
+def _parameter(option: Option) -> click.Parameter:
+    kind: Any = _Text(option.type)
+    if option.type is find_model:
+        kind = MODEL
+    elif option.type is Path:
+        kind = click.Path(path_type=Path)
+    if not option.name.startswith("-"):
+        return click.Argument([option.name], type=kind, nargs=-1 if option.many else 1)
+    names = [option.name, option.dest, *([option.short] if option.short else [])]
+    if option.type is bool:
+        return click.Option(names, is_flag=True, help=option.help)
+    shown = option.default is not None
+    return click.Option(
+        names, type=kind, default=option.default, metavar=option.metavar, help=option.help, show_default=shown
+    )
+
+
+BOARD = {verb.name: _BoardCommand(verb) for verb in VERBS}
+"""The command of each verb of a device. ``run`` and ``check`` are stages too, :mod:`.cli` tells them apart."""
+
+COMMANDS = tuple(command for name, command in BOARD.items() if name not in ("run", "check"))
+"""Every other command of this module, for the command line to take up."""

@@ -1,6 +1,5 @@
 """Commands on model files of any origin: ``convert`` and ``inspect``. The export wing is imported when one runs."""
 
-import json
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 from rich.table import Table
 
-from ..runtime.zoo.catalogue import find_model
-from .console import open_console
+from ..runtime.terminal import Answer, working
+from .completion import MODEL
+from .console import Command, open_console
 
 if TYPE_CHECKING:
     from ..export.importing.conversion import ConversionReport
@@ -25,11 +25,17 @@ _Side = Literal["left", "right"]
 _LEFT: _Side = "left"
 _RIGHT: _Side = "right"
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
-
-@click.command("convert")
-@click.argument("source", type=find_model)
+@click.command(
+    "convert",
+    cls=Command,
+    examples=(
+        "convert brevitas.onnx packed.onnx",
+        "convert model.onnx packed.onnx --sign-zero plus --json",
+        "convert zoo:digits plain.onnx --inline --opset 18 --weights int8",
+    ),
+)
+@click.argument("source", type=MODEL)
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option(
     "--sign-zero",
@@ -56,7 +62,6 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON 
     metavar="N",
     help="Run N random inputs through both files and count.",
 )
-@_json_option
 def convert_command(
     source: Path,
     target: Path,
@@ -67,8 +72,7 @@ def convert_command(
     opset: int | None,
     weights: Literal["float", "int8", "packed"] | None,
     samples: int | None,
-    as_json: bool,
-) -> None:
+) -> Answer:
     """Pack the binary layers of an ONNX file from elsewhere: QONNX (Brevitas) or plain ONNX.
 
     SOURCE (a file, or zoo:NAME) is read, TARGET is written, and every layer is listed: binary, weight-only or float,
@@ -76,40 +80,41 @@ def convert_command(
     """
     if not inline and (opset is not None or weights is not None):
         raise click.UsageError("--opset and --weights belong to --inline: a file with functions has its own")
-    from ..export.importing.conversion import convert
-
     plain: dict[str, Any] = {"opset": opset} if opset is not None else {}
     plain |= {"weights": weights} if weights is not None else {}
     plain |= {"straight_through": straight_through, "inline": inline}
-    report = convert(source, target, weight_only=weight_only, sign_zero=sign_zero, **plain)
-    comparison = _compare(source, target, samples)
-    if as_json:
-        told = report.to_json() | ({} if comparison is None else {"comparison": asdict(comparison)})
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
-    else:
+    with working(f"convert {source.name}"):
+        from ..export.importing.conversion import convert
+
+        report = convert(source, target, weight_only=weight_only, sign_zero=sign_zero, **plain)
+        comparison = _compare(source, target, samples)
+
+    def show() -> None:
         _print_conversion(report)
         _print_comparison(comparison)
 
+    compared = {} if comparison is None else {"comparison": asdict(comparison)}
+    return Answer(report.to_json() | compared, show)
 
-@click.command("inspect")
-@click.argument("model", type=find_model)
+
+@click.command(
+    "inspect", cls=Command, examples=("inspect zoo:digits", "inspect model.onnx --shape input=1,3,224,224 --json")
+)
+@click.argument("model", type=MODEL)
 @click.option(
     "--shape", "shapes", multiple=True, metavar="INPUT=N,C,H,W", help="Sizes of an input whose image size is symbolic."
 )
-@_json_option
-def inspect_command(model: Path, shapes: tuple[str, ...], as_json: bool) -> None:
+def inspect_command(model: Path, shapes: tuple[str, ...]) -> Answer:
     """Show the layers of an ONNX file: packed or float and why, pad value, multiply-adds, bytes, and totals.
 
     MODEL is a file, or zoo:NAME.
     """
     sizes = dict(_read_shape(text) for text in shapes)
-    from ..export.importing.inspection import inspect
+    with working(f"inspect {model.name}"):
+        from ..export.importing.inspection import inspect
 
-    inspection = inspect(model, shapes=sizes)
-    if as_json:
-        click.echo(json.dumps(inspection.to_json(), indent=2, ensure_ascii=False))
-    else:
-        _print_inspection(inspection)
+        inspection = inspect(model, shapes=sizes)
+    return Answer(inspection.to_json(), lambda: _print_inspection(inspection))
 
 
 COMMANDS = (convert_command, inspect_command)

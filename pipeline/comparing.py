@@ -15,11 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from ..export.graph.reading import to_proto
-from ..export.importing.plain import read_file, read_plain
 from ..runtime.bits import DOMAIN
 from ..runtime.errors import ConfigError
-from ..runtime.proof.engines import Candidate
 
 __all__ = ["Comparison", "compare"]
 
@@ -46,6 +43,10 @@ def compare(source: Path, target: Path, samples: int) -> Comparison:
 
     Raises ConfigError where the size of an input is not known, and ModelError where onnxruntime cannot run the source.
     """
+    from ..export.graph.reading import to_proto
+    from ..export.importing.plain import read_file, read_plain
+    from ..runtime.proof.engines import Candidate
+
     packed = onnx.load(target)
     before, after = (
         Candidate(to_proto(read_plain(read_file(source))).SerializeToString()),

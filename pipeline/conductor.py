@@ -53,12 +53,10 @@ def conduct(
     for stage in stages[begin : end + 1]:
         if force or staleness(run, stage):
             stage.verify(run)
+    if not run.exists:
+        _require(run, stages[:begin])  # before the lock, which would leave a folder behind
     with run.lock():
-        for stage in stages[:begin]:
-            if reason := staleness(run, stage):
-                raise RunDirError(
-                    f"stage {stage.name} of {run.path} is not complete ({reason}): start at it, or earlier"
-                )
+        _require(run, stages[:begin])
         for stage in stages[begin : end + 1]:
             reason = "forced" if force else staleness(run, stage)
             if not reason:
@@ -67,6 +65,13 @@ def conduct(
             _perform(run, stage, progress, reason)
         if run.exists and config != stored:
             run.save()  # where all is fresh, too: what changed may be where the user's code lies
+
+
+def _require(run: RunDir, stages: Sequence[Stage]) -> None:
+    """Raise :class:`RunDirError` if one of these stages is not complete."""
+    for stage in stages:
+        if reason := staleness(run, stage):
+            raise RunDirError(f"stage {stage.name} of {run.path} is not complete ({reason}): start at it, or earlier")
 
 
 def plan_stages(run: RunDir, stages: Sequence[Stage]) -> list[Plan]:

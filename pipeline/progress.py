@@ -1,16 +1,15 @@
 """Progress on a terminal: a bar for each stage that moves with its steps; plain lines where nobody watches."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["StageProgress", "Step"]
+from ..runtime.terminal import Step
 
-Step = Callable[[int, int, str], None]
-"""``step(done, total, message)``: how far a stage is."""
+__all__ = ["StageProgress"]
 
 _QUIET_SECONDS = 2.0
 """Plain lines come at most this often: a log of a long training stays readable."""

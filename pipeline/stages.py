@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..runtime.errors import ConfigError
 from ..runtime.files import parse_json, sha256_file, write_json
 from ..runtime.metrics import current_names
+from ..runtime.terminal import Step
 from .measuring import int8_form, step_figures
 from .paths import (
     ANSWERS,
@@ -31,7 +32,6 @@ from .paths import (
     TRAINED,
     TRAINING,
 )
-from .progress import Step
 from .recording import choose_samples, class_names, read_answers, write_answers, write_reference
 from .rundir import RunDir
 

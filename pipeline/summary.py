@@ -103,6 +103,7 @@ def _latency(value: Times) -> str:
 def print_check(console: Console, report: CheckReport) -> None:
     """Print the figures as a table, whether they passed, and what that means."""
     table = Table(title="accuracy check: passed" if report.passed else "accuracy check: FAILED")
+    table.title_style = "bold green" if report.passed else "bold red"
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_column("of what")

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +18,9 @@ from typing import Any
 from .errors import StorageError
 
 __all__ = [
+    "MENDS",
     "atomic_path",
-    "drop_output",
     "make_folder",
-    "output_errors",
     "parse_json",
     "remove_parts",
     "scratch_folder",
@@ -31,7 +29,7 @@ __all__ = [
     "write_json",
 ]
 
-_MENDS = {
+MENDS = {
     errno.ENOSPC: "the disk is full: free some space",
     errno.EDQUOT: "the disk quota is used up: free some space",
     errno.EROFS: "the file system is read-only: choose another folder",
@@ -42,10 +40,11 @@ _MENDS = {
     errno.EISDIR: "a folder of that name is in the way: choose another name",
     errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
 }
+"""What to do about an error of the system while writing, by its number."""
 
 
 def _storage_error(path: Path, error: OSError) -> StorageError:
-    reason = _MENDS.get(error.errno or 0, error.strerror or str(error))
+    reason = MENDS.get(error.errno or 0, error.strerror or str(error))
     return StorageError(f"cannot write {path}: {reason}")
 
 
@@ -106,30 +105,6 @@ def scratch_folder(prefix: str, parent: str | os.PathLike[str] | None = None) ->
         yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def output_errors() -> Iterator[None]:
-    """Write out what a command has printed; :class:`StorageError` where that cannot be, as on a full disk behind ``>``.
-
-    An OSError of a write to a file of its own carries a name, or is a StorageError already; these pass.
-    """
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read it, ``head`` for one, has enough
-        raise
-    except OSError as error:
-        if error.filename is not None or error.errno not in _MENDS:
-            raise
-        drop_output()
-        raise StorageError(f"cannot write the output: {_MENDS[error.errno]}") from None
-
-
-def drop_output() -> None:
-    """Let what is still to be printed go nowhere: or the exit of Python would flush it, and complain once more."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def remove_parts(folder: str | os.PathLike[str]) -> None:

@@ -1,6 +1,6 @@
 """Draw README's picture of a report: the top of a run's page, as Chromium shows it.
 
-    pipeline run-all -c configs/digits.toml
+    latentbit run-all -c configs/digits.toml
     python tools/draw_report.py runs/digits [PICTURE.png]
 
 Needs Chromium (Debian's package chromium) and Pillow.

@@ -43,7 +43,9 @@ def check_archive(archive: zipfile.ZipFile, shown: Any) -> None:
 
 
 def check_npz(path: Path) -> None:
-    """Raise DataError for an ``.npz`` file that passes the limits; what is no zip file is left to its reader."""
+    """Raise DataError for an ``.npz`` file past the limits, or a pipe; what is no zip file is left to its reader."""
+    if path.exists() and not path.is_file():  # whoever opens a pipe waits for its writer
+        raise DataError(f"{path} is no plain file; copy it again")
     try:
         with zipfile.ZipFile(path) as archive:
             check_archive(archive, path.name)

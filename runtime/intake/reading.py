@@ -6,6 +6,7 @@ is one :class:`~.errors.ModelError` that names the node, so no later stage meets
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -30,6 +31,9 @@ _DOMAINS = {*STANDARD_DOMAINS, "ai.onnx.ml", "com.microsoft", DOMAIN}
 _KINDS = {"group": onnx.AttributeProto.INT, "pad_value": onnx.AttributeProto.FLOAT}
 """Types of attributes of our operators that are no lists of integers."""
 
+_OWN_NAMES = ("·nhwc", "·out")
+"""Ends of the names that the runtime makes of the names of values (steps/buffers.py, session/float_model.py)."""
+
 _LARGE = 256
 """Bytes: a constant that a shape depends on (of Reshape, Slice, Resize) is smaller."""
 
@@ -42,6 +46,7 @@ def load(source: str | PathLike[str] | bytes) -> Model:
     """
     proto = parse_model(source)
     _check_domains(proto)
+    _check_names(proto.graph)
     constants = _constants(proto.graph)
     layers: dict[int, BinaryLayer] = {}
     binarizes: dict[int, BinarizeNode] = {}
@@ -82,6 +87,18 @@ def _check_domains(proto: onnx.ModelProto) -> None:
             )
         if node.domain not in versions and node.domain != "ai.onnx":
             raise ModelError(f"node {label}: the model does not state the version of operator domain {node.domain!r}")
+
+
+def _check_names(graph: onnx.GraphProto) -> None:
+    """Refuse a value of a name of ours, and two layers of one name: what is kept by name would be that of another."""
+    made = (name for node in graph.node for name in node.output)
+    for name in (*(info.name for info in graph.input), *(tensor.name for tensor in graph.initializer), *made):
+        if name.endswith(_OWN_NAMES):
+            raise ModelError(f"value {name} has a name that the runtime keeps for itself; rename it")
+    names = Counter(node.name for node in graph.node if node.domain == DOMAIN and node.name)
+    twice = next((name for name, count in names.items() if count > 1), None)
+    if twice is not None:
+        raise ModelError(f"{names[twice]} nodes are named {twice}; names must be unique")
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:

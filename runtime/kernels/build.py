@@ -22,6 +22,7 @@ from ..errors import ConfigError, MissingExtraError, StorageError
 from ..files import atomic_path, make_folder, scratch_folder
 from ..machine.library import CLASSES, IDENTITY, sealed, source_digest
 from ..machine.objects import emit_object, kernel_ir
+from ..terminal import Step, no_progress
 from .registry import KERNELS, SUMS, can_project
 
 __all__ = ["build_libraries", "write_ir"]
@@ -36,8 +37,8 @@ _TARGETS = {
 """Class -> LLVM's triple, the linker's name of the target, LLVM's CPU and what it has besides."""
 
 
-def build_libraries(folder: Path, classes: Sequence[str]) -> list[Path]:
-    """Write ``folder/CLASS.so`` for each class of CPU and return the paths.
+def build_libraries(folder: Path, classes: Sequence[str], *, progress: Step = no_progress) -> list[Path]:
+    """Write ``folder/CLASS.so`` for each class of CPU and return the paths; ``progress`` is told which is compiled.
 
     Raises :class:`ConfigError` for an unknown class, :class:`MissingExtraError` where no linker is found.
     """
@@ -47,8 +48,10 @@ def build_libraries(folder: Path, classes: Sequence[str]) -> list[Path]:
     make_folder(folder, mode=0o755)  # what others can write is not loaded again
     paths = []
     with scratch_folder("latentbit-kernels-") as scratch:
+        progress(0, len(classes), "reads the kernels")
         write_ir(scratch)
-        for name in classes:
+        for done, name in enumerate(classes):
+            progress(done, len(classes), f"compiles for {name}")
             target = folder / f"{name}.so"
             with atomic_path(target, mode=0o644) as part:
                 shared = _link(name, _compile(name, scratch), scratch)

@@ -15,7 +15,7 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from ..layout.words import ShortcutWord
+from ..layout.float_words import ShortcutWord
 from .llvm import F32, I64, broadcast, cg, const, emit_load, emit_store, kernel, load_i64, routine, splat
 
 __all__ = ["mean_rows", "project_blocks", "project_blocks_wide"]

@@ -17,7 +17,6 @@ __all__ = [
     "Flag",
     "PackWord",
     "PixelWord",
-    "ShortcutWord",
     "StemWord",
 ]
 
@@ -165,33 +164,6 @@ class StemWord(IntEnum):
     SUMS_PIXEL = 37  # bytes from one pixel of sums to the next
     SUMS_ROW = 38  # bytes of a row of sums
     SIZE = 39
-
-
-class ShortcutWord(IntEnum):
-    """Words of a float shortcut (kernels/shortcut.py).
-
-    Work is counted in rows of means first, then in blocks of output channels.
-    """
-
-    SOURCE = 0  # float32 NHWC
-    SOURCE_STRIDE = 1
-    HEIGHT = 2  # of the source
-    WIDTH = 3
-    CHANNELS = 4
-    POOL_HEIGHT = 5
-    POOL_WIDTH = 6
-    STRIDE_Y = 7
-    STRIDE_X = 8
-    MEANS = 9  # float32 [output height, output width, CHANNELS]: scratch, or the source itself without a pool
-    MEANS_STRIDE = 10
-    WEIGHT = 11  # float32 [O / 16, CHANNELS, 16]
-    BIAS = 12
-    OUT = 13  # float32 NHWC
-    OUT_STRIDE = 14
-    OUT_WIDTH = 15
-    OUT_PIXELS = 16
-    OUTPUTS = 17  # O
-    SIZE = 18
 
 
 class Flag(IntFlag):

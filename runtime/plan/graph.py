@@ -8,7 +8,7 @@ from ..bits import DOMAIN
 from ..intake.model import Model
 from ..operators import sign_sources
 
-__all__ = ["Graph", "read_values"]
+__all__ = ["Graph", "read_values", "same_shape"]
 
 
 class Graph:
@@ -71,3 +71,11 @@ def read_values(node: onnx.NodeProto) -> list[str]:
             inside |= {entry.name for entry in (*graph.input, *graph.initializer)}
             names += [name for inner in graph.node for name in read_values(inner) if name not in inside]
     return names
+
+
+def same_shape(model: Model, first: str, second: str) -> bool:
+    """Tell whether two values provably have one shape; an unknown size is equal to nothing."""
+    one, two = model.types.get(first), model.types.get(second)
+    if one is None or two is None or one.shape is None or two.shape is None or None in one.shape:
+        return False
+    return one.elem == two.elem and one.shape == two.shape

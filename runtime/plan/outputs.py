@@ -36,7 +36,7 @@ def plan_outputs(
 ) -> dict[Part, Planned[Any]]:
     """Return every part planned; ``parts`` are in order of execution, ``readers`` get bits, by value."""
     stored = _values_as_floats(parts, levels, readers)
-    in_place = _in_place(parts, levels)
+    in_place, until = _in_place(parts, levels), _last_readers(parts, levels)
     planned: dict[Part, Planned[Any]] = {}
     for part in reversed(parts):  # for each holds the reader of its bits, which comes later
         reader, kernel = readers.get(part.output), chosen[part]
@@ -52,6 +52,7 @@ def plan_outputs(
             bits_kept=reader is not None and levels.of_part[reader] != levels.of_part[part],
             in_place=part in in_place,
             thresholds=thresholds,
+            until=until.get(part),
         )
     return planned
 
@@ -73,3 +74,18 @@ def _in_place(parts: Sequence[Part], levels: Levels) -> set[Part]:
     reads += [(place, name) for part, place in places.items() for name in part.reads]
     last = {name: place for place, name in sorted(reads)}
     return {part for part, place in places.items() if isinstance(part, Unit) and last.get(part.residual or "") == place}
+
+
+def _last_readers(parts: Sequence[Part], levels: Levels) -> dict[Part, Part]:
+    """Return by part the last one that reads its output, where parts of its own segment alone do."""
+    outside = {*levels.outputs, *(name for names in levels.reads.values() for name in names)}
+    makers = {part.output: part for part in parts if part.output not in outside}
+    last: dict[Part, Part] = {}
+    elsewhere: set[Part] = set()
+    for part in parts:
+        for name in part.reads:
+            if (maker := makers.get(name)) is not None:
+                last[maker] = part
+                if levels.of_part[part] != levels.of_part[maker]:
+                    elsewhere.add(maker)
+    return {maker: part for maker, part in last.items() if maker not in elsewhere}

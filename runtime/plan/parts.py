@@ -2,7 +2,7 @@
 
 ::
 
-    Unit, Stem, Shortcut  ──►  Planned: the part, its kernel, what becomes of its output
+    Unit, Stem, Shortcut, …  ──►  Planned: the part, its kernel, what becomes of its output
     found in the graph         frozen, as is everything else in a plan
 """
 
@@ -21,7 +21,7 @@ __all__ = ["Choice", "Chosen", "Part", "Planned"]
 
 
 class Part(Protocol):
-    """Nodes of the graph that our kernels run as one: a Unit, a Stem or a Shortcut."""
+    """Nodes of the graph that our kernels run as one: a Unit, a Stem, a Shortcut, a Chain, a Mean or a Route."""
 
     @property
     def name(self) -> str:
@@ -72,6 +72,9 @@ class Choice(Protocol):
     def shortcut(self, weight: NDArray[np.float32]) -> Chosen | None:
         """Return the kernel of a float shortcut with this weight ``[O, C]``; None leaves it to onnxruntime."""
 
+    def native(self, ops: Sequence[str]) -> Chosen:
+        """Return the kernel of float operators between parts, by their names."""
+
     def bits_fit(self, maker: BinaryLayer | None, reader: BinaryLayer) -> bool:
         """Tell whether the maker (None: the stem) can write its output as the packed input of the reader."""
 
@@ -87,6 +90,8 @@ class Planned(Generic[PartT]):
     runs in a later segment, so that the bits of the whole batch are kept. ``stored`` says that somebody needs the
     floats. ``in_place`` says that nobody reads the residual afterwards, so that they may be written where it lies.
     ``thresholds`` replace the float arithmetic where bits alone are wanted and it can be replaced.
+    ``until`` is the last part that reads the floats, where parts of this segment alone read them: their memory then
+    holds one image, and serves another output afterwards.
     """
 
     part: PartT
@@ -97,3 +102,4 @@ class Planned(Generic[PartT]):
     bits_kept: bool = False
     in_place: bool = False
     thresholds: Thresholds | None = None
+    until: Part | None = None

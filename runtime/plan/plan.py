@@ -2,7 +2,7 @@
 
 ::
 
-    model ─► units, stem, shortcuts ─► their kernels ─► levels ─► what becomes of each output ─► segments
+    model ─► units, stem, shortcuts, natives ─► their kernels ─► levels ─► what becomes of each output ─► segments
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from typing import Any
 from ..intake.model import Model
 from .graph import Graph
 from .levels import Levels
+from .natives import find_natives
 from .outputs import find_bit_readers, plan_outputs
 from .parts import Choice, Chosen, Part, Planned
 from .segments import BinarySegment, FloatSegment, float_segments
@@ -51,6 +52,7 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     for shortcut in find_shortcuts(model, graph, units, stem):
         if (kernel := choice.shortcut(shortcut.weight)) is not None:
             chosen[shortcut] = kernel
+    chosen |= {native: choice.native(native.ops) for native in find_natives(model, graph, list(chosen))}
     parts = sorted(chosen, key=lambda part: max(part.nodes))  # ready once its last node is
     levels = Levels(model, graph, parts)
     planned = plan_outputs(parts, chosen, levels, find_bit_readers(units, stem, choice))

@@ -22,7 +22,7 @@ from ..bits import DOMAIN
 from ..intake.model import BinaryLayer, Model
 from ..intake.windows import Window, pool_window
 from ..operators import STANDARD_DOMAINS, channel_vector
-from .graph import Graph
+from .graph import Graph, same_shape
 
 __all__ = ["Unit", "find_units"]
 
@@ -193,21 +193,13 @@ def _stage(model: Model, layer: BinaryLayer, value: str, node: onnx.NodeProto) -
         return none
     other = str(node.input[0] if node.input[1] == value else node.input[1])
     if other not in model.constants:
-        return ("residual", other) if node.op_type == "Add" and _same_shape(model, value, other) else none
+        return ("residual", other) if node.op_type == "Add" and same_shape(model, value, other) else none
     constant = channel_vector(model.constants[other], layer.rank, channels)
     if constant is None or (node.op_type != "Add" and node.input[0] != value):
         return none
     if not np.all(np.abs(constant) < _LARGEST):
         return none
     return {"Add": "shift_out", "Sub": "shift_in", "PRelu": "slope"}[node.op_type], constant
-
-
-def _same_shape(model: Model, first: str, second: str) -> bool:
-    """Tell whether two values provably have one shape; an unknown size is equal to nothing."""
-    one, two = model.types.get(first), model.types.get(second)
-    if one is None or two is None or one.shape is None or two.shape is None or None in one.shape:
-        return False
-    return one.elem == two.elem and one.shape == two.shape
 
 
 def _readable(model: Model, name: str, layer: BinaryLayer) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import ModelError, StorageError
 from ..files import atomic_path, make_folder, scratch_folder, sha256_file, write_bytes
+from ..terminal import Step, no_progress
 from .bundle import BUNDLE_VERSION, MANIFEST, manifest_bytes
 from .reference import Reference, load_reference, save_reference
 from .signing import SIGNATURE, sign
@@ -23,11 +24,11 @@ A bundle of latentbit {version}: {name}, {samples} reference images.
 
 1. Python 3.11 or later on 64-bit Linux; in a fresh virtual environment: pip install -r requirements.txt
    (or install the wheel of latentbit {version}; no extra is needed: no torch). Kernels compiled ahead: {targets}.
-2. python -m latentbit.runtime check .
+2. latentbit check .
    compares this device with the recorded answers: integers bit for bit, outputs, accuracy. Exit code 0 is a pass.
    Kernels in the bundle are native code, which it runs with --trust-kernels, or with --public-key FILE if it is signed.
-3. python -m latentbit.runtime info model.onnx     which kernel runs each layer, and why
-4. python -m latentbit.runtime bench model.onnx    how long an image takes here
+3. latentbit info model.onnx     which kernel runs each layer, and why
+4. latentbit bench model.onnx    how long an image takes here
 
 manifest.json holds the sha256 of every file; an altered file is refused by name. Nothing here runs when unpacked.
 """
@@ -42,6 +43,7 @@ def make_bundle(
     targets: Sequence[str] = (),
     name: str = "",
     sign_key: str | os.PathLike[str] | None = None,
+    progress: Step = no_progress,
 ) -> Path:
     """Write what a device needs to check a model to a folder or, if ``output`` ends so, a ``.zip``; return its path.
 
@@ -51,6 +53,7 @@ def make_bundle(
     targets: classes of CPU to compile kernels for, see :data:`latentbit.runtime.machine.library.CLASSES`.
     name: what the bundle is called in its README; the model's name without it.
     sign_key: PEM file with the private key to sign it with, see :mod:`.signing`.
+    progress: told which kernels are compiled, ``progress(done, total, message)``.
 
     Raises :class:`ModelError` where there is no model, :class:`DataError` for a reference that is none,
     :class:`StorageError` if ``output`` is in the way or cannot be written.
@@ -67,6 +70,10 @@ def make_bundle(
         with atomic_path(folder / "model.onnx") as part:
             shutil.copyfile(source, part)
         save_reference(recorded, folder / "reference.npz")
+        if targets:
+            from ..kernels.build import build_libraries
+
+            build_libraries(folder / "kernels", targets, progress=progress)
         manifest = _fill(folder, tolerances or Tolerances(), targets, name or source.stem, len(recorded.inputs))
         if sign_key is not None:
             write_bytes(folder / SIGNATURE, sign(manifest, Path(sign_key)))
@@ -78,11 +85,7 @@ def make_bundle(
 
 
 def _fill(folder: Path, tolerances: Tolerances, targets: Sequence[str], name: str, samples: int) -> bytes:
-    """Add kernels, requirements and README; close the folder with its manifest and return that."""
-    if targets:
-        from ..kernels.build import build_libraries
-
-        build_libraries(folder / "kernels", targets)
+    """Add requirements and README; close the folder with its manifest and return that."""
     version = metadata.version("latentbit")
     requirements = [f"latentbit=={version}", *_base_requirements()]
     write_bytes(folder / "requirements.txt", ("\n".join(requirements) + "\n").encode())

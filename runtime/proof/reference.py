@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..bits import pack_signs, unpack_signs
 from ..errors import DataError, first_line
 from ..files import atomic_path, sha256_file
+from ..intake.limits import current_limits
 
 __all__ = ["ONLY", "Reference", "grouped", "load_reference", "save_reference", "ungrouped"]
 
@@ -176,9 +177,12 @@ def _read(arrays: Arrays, sha256: str = "") -> Reference:
     for layer, packed in grouped(arrays, "signs").items():
         if f"shape/{layer}" not in arrays:
             raise DataError(f"it holds signs but no shape of {layer}")
-        signs[layer] = unpack_signs(packed, int(arrays[f"shape/{layer}"][0]), axis=1)
-        if not signs[layer].size:
-            raise DataError(f"it holds no signs of {layer}")
+        length, room = int(arrays[f"shape/{layer}"][0]), current_limits().archive_bytes
+        if not packed.size or -(-length // 8) != packed.shape[1]:
+            raise DataError(f"it holds no signs of {layer}, or others than its shape says")
+        if 8 * packed.size > room:
+            raise DataError(f"the signs of {layer} unpack to {8 * packed.size} bytes, past the limit archive_bytes")
+        signs[layer] = unpack_signs(packed, length, axis=1)
     metrics = {name: float(value) for name, value in grouped(arrays, "metric").items()}
     targets = arrays.get("targets", grouped(arrays, "targets") or None)
     return Reference(arrays["inputs"], outputs, arrays.get("labels"), targets, signs, metrics, sha256)

@@ -43,6 +43,8 @@ def check_signature(folder: Path, manifest: bytes, public_key: str | os.PathLike
     """
     key = _key(public_key, "load_pem_public_key", "Ed25519PublicKey")
     try:
+        if not (folder / SIGNATURE).is_file():
+            raise FileNotFoundError
         with (folder / SIGNATURE).open("rb") as file:
             signature = file.read(_BYTES + 1)
     except OSError:

@@ -43,6 +43,7 @@ class BoundBinarySegment:
         self._batch = 0
         for planned in segment.parts:
             bound = prepared[planned].bind(buffers)
+            buffers.release(planned.part)
             if self._batch not in (0, bound.batch):
                 raise ModelError(
                     f"node {planned.part.name}: a batch of {bound.batch} beside one of {self._batch} is not supported"

@@ -89,6 +89,7 @@ def forecast(plan: Plan, prepared: Mapping[Planned[Any], Prepared], shapes: Mapp
         else:
             for planned in segment.parts:
                 prepared[planned].bind(buffers)
+                buffers.release(planned.part)
     outputs = sum(sizes.bytes_of(info.name) for info in plan.model.proto.graph.output)
     taken = current_limits().memory_bytes - buffers.room
     return MemoryUse(

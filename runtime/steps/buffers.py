@@ -49,6 +49,9 @@ class Buffers:
     values: Arrays = field(default_factory=dict)
     images: dict[Planned[Unit], tuple[PackedImage, int]] = field(default_factory=dict)
     tables: dict[bytes, NDArray[np.int32]] = field(default_factory=dict)
+    _held: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    _free: list[NDArray[np.float32]] = field(default_factory=list)
+    _ending: dict[Part, list[str]] = field(default_factory=dict)
     room: int = field(default_factory=lambda: current_limits().memory_bytes)
 
     def reserve(self, size: int, reader: str) -> None:
@@ -90,12 +93,49 @@ class Buffers:
             )
         return value
 
-    def new_floats(self, part: Part, shape: tuple[int, ...], place: NDArray[np.float32] | None = None) -> NDArray[Any]:
-        """Return the float32 ``[N, H, W, O]`` output of a part: ``place`` if it is given, else a new buffer."""
-        self.reserve(4 * math.prod(shape) if place is None else 0, part.name)
-        out: NDArray[np.float32] = aligned(math.prod(shape), np.float32).reshape(shape) if place is None else place
-        self.values[port(part.output, part.rank)] = out if part.rank == 4 else out[:, 0, 0]
+    def new_floats(
+        self, planned: Planned[Any], shape: tuple[int, ...], place: NDArray[np.float32] | None = None
+    ) -> NDArray[Any]:
+        """Return the float32 ``[N, H, W, O]`` output of a part: ``place`` if it is given, else memory for it.
+
+        Where it ends in its own segment all images of a batch share the memory of one, which then has no stride.
+        """
+        part, out = planned.part, place
+        name = port(part.output, part.rank)
+        size = math.prod(shape[1:])
+        if planned.until is not None:
+            self._ending.setdefault(planned.until, []).append(name)
+            if out is None:
+                self._held[name] = block = self._block(size, part.name)
+                out = np.broadcast_to(block[:size].reshape(1, *shape[1:]), shape)
+        elif out is None:  # never in memory that served another value: that one comes again with the next image
+            self.reserve(4 * shape[0] * size, part.name)
+            out = aligned(shape[0] * size, np.float32).reshape(shape)
+        self.values[name] = out if part.rank == 4 else out[:, 0, 0]
         return out
+
+    def _block(self, size: int, reader: str) -> NDArray[np.float32]:
+        """Return memory of at least so many floats: what was given back last and is large enough, or new."""
+        for index in range(len(self._free) - 1, -1, -1):
+            if len(self._free[index]) >= size:
+                return self._free.pop(index)
+        self.reserve(4 * size, reader)
+        return aligned(size, np.float32)
+
+    def holds(self, name: str, rank: int) -> bool:
+        """Tell whether a value lies in memory that will serve another one."""
+        return port(name, rank) in self._held
+
+    def hand_over(self, source: str, target: str, rank: int) -> None:
+        """Let a value have the memory of another one, in whose place it is written."""
+        if (block := self._held.pop(port(source, rank), None)) is not None:
+            self._held[port(target, rank)] = block
+
+    def release(self, part: Part) -> None:
+        """Take back the memory of what was read by this part for the last time, once it is bound."""
+        for name in self._ending.pop(part, ()):
+            if (block := self._held.pop(name, None)) is not None:
+                self._free.append(block)
 
     def new_bits(self, planned: Planned[Any], height: int, width: int, batch: int) -> PackedImage | None:
         """Return the packed image for the reader of an output of this size, None where nobody reads it as bits."""

@@ -1,7 +1,7 @@
 """The choice of kernels, by CPU and layer alone; the plan is made from it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,13 @@ class _ShortcutKernel:
     symbol: str
     lanes: int
     name: str = "shortcut"
+
+
+@dataclass(frozen=True)
+class _Native:
+    """The kernels of chains, means and routes."""
+
+    name: str = "native"
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,10 @@ class KernelChoice:
         else:
             kernel = _ShortcutKernel("project_blocks", SHORTCUT_LANES)
         return Chosen(kernel, "a shortcut between binary layers")
+
+    def native(self, ops: Sequence[str]) -> Chosen:
+        """Return the kernel of float operators between parts; there is one for each kind, so nothing is chosen."""
+        return Chosen(_Native(), "float work between packed layers")
 
     def bits_fit(self, maker: BinaryLayer | None, reader: BinaryLayer) -> bool:
         """Tell whether the maker (None: the stem) can write its output as the packed input of the reader.

@@ -10,12 +10,16 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from ..plan.chain import Chain
+from ..plan.mean import Mean
 from ..plan.parts import Planned
 from ..plan.plan import Plan
+from ..plan.route import Route
 from ..plan.shortcut import Shortcut
 from ..plan.stem import Stem
 from ..plan.units import Unit
 from .buffers import Buffers
+from .natives import PreparedChain, PreparedMean, PreparedRoute
 from .shortcut import PreparedShortcut
 from .stem import PreparedStem
 from .step import Bound
@@ -25,14 +29,21 @@ __all__ = ["Prepared", "prepare"]
 
 
 class Prepared(Protocol):
-    """A unit, stem or shortcut whose weights lie as its kernel reads them."""
+    """A part that is ready for any input size: weights lie as its kernel reads them."""
 
     def bind(self, buffers: Buffers) -> Bound:
         """Return its steps over these buffers; its output is entered there. Raises ModelError for a bad shape."""
 
 
 _PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
-    {Unit: PreparedUnit.of, Stem: PreparedStem.of, Shortcut: PreparedShortcut.of}
+    {
+        Unit: PreparedUnit.of,
+        Stem: PreparedStem.of,
+        Shortcut: PreparedShortcut.of,
+        Chain: PreparedChain.of,
+        Mean: PreparedMean.of,
+        Route: PreparedRoute.of,
+    }
 )
 """How each kind of part is prepared."""
 

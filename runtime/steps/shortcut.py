@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..kernels.entry import entry_point
 from ..kernels.registry import SHORTCUT_LANES as LANES
+from ..layout.float_words import ShortcutWord
 from ..layout.memory import aligned
-from ..layout.words import ShortcutWord
 from ..plan.parts import Planned
 from ..plan.shortcut import Shortcut
 from .buffers import Buffers
@@ -44,7 +44,7 @@ class PreparedShortcut:
         if height < 1 or width < 1:
             raise ModelError(f"node {shortcut.name}: an image of {size[0]}×{size[1]} is smaller than its pool")
         buffers.reserve(4 * height * width * channels, shortcut.name)
-        out = buffers.new_floats(shortcut, (batch, height, width, outputs))
+        out = buffers.new_floats(self.planned, (batch, height, width, outputs))
         means = source if pool is None else aligned(height * width * channels, np.float32).reshape(1, -1)
         values = {
             ShortcutWord.SOURCE: source,

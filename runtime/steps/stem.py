@@ -70,7 +70,7 @@ class PreparedStem:
             raise ModelError(f"node {stem.name}: an image of {pixels.shape[1:3]} is smaller than its window")
         buffers.reserve(self._scratch_bytes(pixels, height), stem.name)
         target = buffers.new_bits(planned, height, width, batch)
-        out = buffers.new_floats(stem, (batch, height, width, stem.channels_out)) if planned.stored else None
+        out = buffers.new_floats(planned, (batch, height, width, stem.channels_out)) if planned.stored else None
         return Bound(self._steps(pixels, height, width, target, out), batch)
 
     def _scratch_bytes(self, pixels: NDArray[np.uint8], rings: int) -> int:

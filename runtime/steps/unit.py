@@ -43,9 +43,18 @@ class PreparedUnit:
         residual = self._residual(buffers, shape)
         out = None
         if planned.stored:
-            in_place = planned.in_place and unit.residual is not None and not buffers.fed(unit.residual, unit.rank)
-            out = buffers.new_floats(unit, shape, residual if in_place else None)  # one buffer less in the cache
+            place = residual if self._in_place(buffers) else None  # one buffer less in the cache
+            if place is not None and unit.residual is not None:
+                buffers.hand_over(unit.residual, unit.output, unit.rank)
+            out = buffers.new_floats(planned, shape, place)
         return Bound([*steps, *conv_steps(self.packed, image, target, out, residual, buffers)], batch)
+
+    def _in_place(self, buffers: Buffers) -> bool:
+        """Tell whether the floats go where the residual lies: it is not the caller's, and not too short-lived."""
+        planned, residual, rank = self.packed.planned, self.packed.unit.residual, self.packed.unit.rank
+        if not planned.in_place or residual is None or buffers.fed(residual, rank):
+            return False
+        return planned.until is not None or not buffers.holds(residual, rank)
 
     def _residual(self, buffers: Buffers, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
         unit = self.packed.unit

@@ -12,6 +12,7 @@ from .source import Module, imports, modules
 FLOORS = {
     "runtime": (
         *("", "machine", "intake", "layout", "kernels", "plan", "steps", "session", "proof", "zoo", "classify"),
+        "commands",
     ),
     "training": ("", "data", "layers", "models", "latent", "loop", "studies", "handover"),
     "export": ("graph", "", "importing", "frontend"),
@@ -20,7 +21,8 @@ FLOORS = {
         *("recording", "measuring", "cards", "summary", "reporting"),
         *("stages", "bundle", "conductor"),
         "comparing",
-        *("cli_board", "cli_models", "cli_devices", "cli_studies", "cli_zoo", "starter", "cli_init", "cli"),
+        *("completion", "cli_board", "cli_models", "cli_devices", "cli_studies", "cli_zoo", "model_card", "cli_card"),
+        *("starter", "cli_init", "cli"),
     ),
 }
 """The folders of each wing from the lowest floor to the highest; "" are the files that lie in none. A module imports

@@ -17,6 +17,7 @@ FOUNDATION = {
     "runtime.metrics",
     "runtime.operators",
     "runtime.pictures",
+    "runtime.terminal",
 }
 INTAKE = {
     "runtime": set[str](),
@@ -28,7 +29,7 @@ THIRD_PARTY = {
     "runtime": BASE | {"PIL", "openvino"},
     "export": BASE | {"onnxscript", "onnx_ir"},
     "training": BASE | {"onnx_ir", "torch", "sklearn", "PIL", "matplotlib"},
-    "pipeline": {"numpy", "onnx", "click", "rich", "jinja2", "markupsafe", "matplotlib", "PIL"},
+    "pipeline": {"numpy", "onnx", "click", "rich", "jinja2", "markupsafe", "matplotlib", "PIL", "huggingface_hub"},
 }
 MODULES = modules()
 
@@ -70,6 +71,7 @@ def test_third_party_packages_stay_in_their_wing(module: Module) -> None:
 def test_pipeline_imports_the_stages_lazily(module: Module) -> None:
     light = FOUNDATION | {
         "pipeline",
+        "runtime.commands.verbs",
         "runtime.intake.typed",
         "runtime.machine.library",
         "runtime.proof.bundle",

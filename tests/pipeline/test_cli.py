@@ -83,6 +83,7 @@ def test_a_stage_before_its_turn_names_the_one_that_is_missing(
     code, _, err = run("fold", str(tmp_path / "run"), capsys=capsys)
     assert code == 1
     assert "stage train" in err
+    assert list(tmp_path.iterdir()) == [], "a refused command leaves nothing behind"
 
 
 def test_an_unexpected_error_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

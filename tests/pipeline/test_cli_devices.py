@@ -10,6 +10,7 @@ from latentbit.pipeline.paths import MODEL
 from latentbit.runtime.machine.library import cpu_class, load_library
 
 from .conftest import pipeline
+from .test_terminal_json import KEYS
 
 
 def test_bench_as_json_and_as_a_table(finished: Path) -> None:
@@ -47,6 +48,10 @@ def test_bench_refuses(finished: Path, arguments: list[str], words: str) -> None
 def test_build_kernels_for_this_cpu(tmp_path: Path) -> None:
     if cpu_class() is None or shutil.which("cc") is None:
         pytest.skip("needs a linker for this CPU")
-    done = pipeline("build-kernels", "-o", str(tmp_path))
+    done = pipeline("build-kernels", "-o", str(tmp_path), "--json")
     assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    file = tmp_path / f"{cpu_class()}.so"
+    assert answer == {"libraries": {str(file): file.stat().st_size}}
+    assert set(answer) == KEYS["build-kernels"]
     assert load_library(tmp_path / f"{cpu_class()}.so").cpu_class == cpu_class()

@@ -30,7 +30,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def ablate(**given: Any) -> SimpleNamespace:
         keywords.update(given)
         given["progress"]("L1 (seed 0)", SimpleNamespace(epoch=0, epochs=1, step=1, steps=2))
-        return SimpleNamespace(table="| the table |", folder=given["out"])
+        return SimpleNamespace(table="| the table |", folder=given["out"], rows=())
 
     monkeypatch.setattr(ablation, "ablate", ablate)
     return keywords

@@ -6,10 +6,14 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from latentbit.pipeline.paths import HISTORY, REPORT, STEPS
+from latentbit.pipeline.measuring import int8_form
+from latentbit.pipeline.paths import FOLDED, HISTORY, REPORT, STEPS
 from latentbit.pipeline.reporting.charts import BINARY, accuracy_way, curves
+from latentbit.pipeline.reporting.classes import classes
+from latentbit.pipeline.reporting.engines import engines
 from latentbit.pipeline.reporting.facts import read_facts
 from latentbit.pipeline.reporting.page import write_report
 from latentbit.pipeline.reporting.verdict import verdict
@@ -117,6 +121,32 @@ def test_a_passed_check_of_a_network_that_guesses_is_no_success(finished: Path) 
     assert "hardly better than guessing" in weak.title
     failed = verdict(replace(facts, report=replace(facts.report, failures=("layer a: 3 integers differ",))))
     assert (failed.state, failed.failures) == ("failed", ("layer a: 3 integers differ",))
+
+
+def test_of_many_classes_the_page_lists_mistakes_and_the_lowest_shares(finished: Path) -> None:
+    facts = read_facts(RunDir.open(finished))
+    many = replace(facts, about={**facts.about, "labels": [f"kind {number}" for number in range(40)]})
+    assert many.reference.labels is not None
+    turned = {"logits": np.roll(facts.answers["logits"], 1, axis=1)}
+    found = classes(replace(many, answers=turned))
+    assert found is not None
+    assert found.matrix == []
+    assert found.errors == np.sum(turned["logits"].argmax(axis=1) != many.reference.labels)
+    assert found.pairs[0][2] == max(number for _, _, number in found.pairs) > 10
+    assert len(found.wrong) == facts.run.config.report.images // 2
+    assert all(not tile.right for tile in found.wrong)
+
+
+def test_what_fails_in_another_tool_is_told_and_fails_nothing(finished: Path, tmp_path: Path) -> None:
+    facts = read_facts(RunDir.open(finished))
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    (copy / FOLDED).write_bytes(b"no model")
+    missing = int8_form(RunDir.open(copy), facts.reference)
+    assert missing.problem
+    shown = engines(replace(facts, report=replace(facts.report, int8=missing)))
+    assert [row.name for row in shown.rows] == ["latentbit", "onnxruntime fp32"]
+    assert missing.problem in shown.note
 
 
 def test_words_of_a_run_are_escaped(finished: Path, tmp_path: Path) -> None:

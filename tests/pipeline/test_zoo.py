@@ -51,7 +51,7 @@ def test_the_list_has_every_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(word in out for word in (*OVERVIEW, *zoo.names()))
     code, out, _ = run("zoo", "--json", capsys=capsys)
     assert code == 0
-    assert [card["name"] for card in json.loads(out)] == list(zoo.names())
+    assert [card["name"] for card in json.loads(out)["models"]] == list(zoo.names())
 
 
 @pytest.mark.parametrize("name", zoo.names())

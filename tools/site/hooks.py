@@ -86,12 +86,16 @@ def _program(program: Path) -> str:
 
 
 def _notebook(notebook: Path) -> str:
-    """Return a notebook as a page, with the text that its cells printed when it was saved."""
+    """Return a notebook as a page, with what its cells printed and drew when it was saved."""
     parts = []
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         text = "".join(cell["source"])
         parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
         for output in cell.get("outputs", ()):
-            shown = "".join(output.get("text", output.get("data", {}).get("text/plain", ())))
-            parts += [f"```text\n{shown.rstrip()}\n```"] if shown.strip() else []
+            data = output.get("data", {})
+            shown = "".join(output.get("text", data.get("text/plain", ())))
+            if "image/png" in data:
+                parts.append(f"![What the cell drew](data:image/png;base64,{''.join(data['image/png'].split())})")
+            elif shown.strip():
+                parts.append(f"```text\n{shown.rstrip()}\n```")
     return "\n\n".join(parts) + "\n"

@@ -1,4 +1,8 @@
-"""Finding, downloading and verifying the files of a data set."""
+"""Finding, downloading and verifying the files of a data set.
+
+pooch does the same with six more packages. Here a file is whole or not there (:func:`atomic_path`), an error is one
+line that says where to put the file by hand, and progress is told as by every command.
+"""
 
 import hashlib
 import http.client
@@ -10,6 +14,7 @@ from pathlib import Path
 
 from ...runtime.errors import DataError, StorageError
 from ...runtime.files import atomic_path
+from ...runtime.terminal import Step, working
 
 __all__ = ["data_root", "ensure", "extract", "verify"]
 
@@ -51,17 +56,20 @@ def ensure(path: Path, url: str, md5: str) -> Path:
     refuses.
     """
     if not path.exists():
-        with atomic_path(path) as part, part.open("wb") as file:
-            for block in _download(url, path):
+        with working(f"download of {path.name}") as step, atomic_path(path) as part, part.open("wb") as file:
+            for block in _download(url, path, step):
                 file.write(block)
     return verify(path, md5)
 
 
-def _download(url: str, path: Path) -> Iterator[bytes]:
+def _download(url: str, path: Path, step: Step) -> Iterator[bytes]:
     """Yield what the network gives; an error of the disk, to which the caller writes, is none of this function."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
+            total, done = int(answer.headers.get("Content-Length") or 0), 0
             while block := answer.read(BLOCK):
+                done += len(block)
+                step(done // BLOCK, total // BLOCK, "MiB")
                 yield block
     except (OSError, http.client.HTTPException) as error:
         raise DataError(

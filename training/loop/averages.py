@@ -1,4 +1,8 @@
-"""A moving average of all weights (Polyak), which is what a run with ``ema`` leaves behind."""
+"""A moving average of all weights (Polyak), which is what a run with ``ema`` leaves behind.
+
+``torch.optim.swa_utils.AveragedModel`` has one decay for all steps and averages a copy of the module; here the decay
+rises with the step, so that the first steps are forgotten, and the state is a plain dict, as checkpoints hold it.
+"""
 
 import torch
 from torch import Tensor, nn

@@ -16,7 +16,9 @@ class Curves:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise MissingExtraError("train.tensorboard needs tensorboard: pip install tensorboard") from None
+            raise MissingExtraError(
+                "train.tensorboard needs tensorboard: pip install 'latentbit[tensorboard]'"
+            ) from None
         self._writer: Any = SummaryWriter(str(folder), purge_step=first_epoch or None)
 
     def add(self, metrics: Mapping[str, float]) -> None:

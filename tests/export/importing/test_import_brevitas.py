@@ -147,6 +147,16 @@ def mixed() -> nn.Module:
     )
 
 
+def two_bits() -> nn.Module:
+    """A signed quantiser, −2 to 1, and an unsigned one, 0 to 3, before layers that pad with zeros."""
+    signed = qnn.QuantIdentity(act_quant=Int8ActPerTensorFloat, bit_width=2, return_quant_tensor=False)
+    unsigned = qnn.QuantReLU(act_quant=Uint8ActPerTensorFloat, bit_width=2, return_quant_tensor=False)
+    return nn.Sequential(
+        *(sign(), conv(3, 16, 3, bias=False), norm(16), signed, conv(16, 16, 3, padding=1, bias=False)),
+        *(norm(16), unsigned, conv(16, 8, 3, padding=1, bias=False), norm(8)),
+    )
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[str]]] = {
     "plain": (plain, ["binary", "binary"]),
     "depthwise": (depthwise, ["weight-only", "binary", "binary"]),
@@ -154,6 +164,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[str]]] = {
     "dense": (dense, ["float", "binary", "binary"]),
     "channel scales": (channel_scales, ["binary", "binary"]),
     "mixed": (mixed, ["float", "binary", "float"]),
+    "two bits": (two_bits, ["binary", "binary", "binary"]),
 }
 
 

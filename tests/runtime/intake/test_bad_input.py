@@ -13,8 +13,9 @@ from onnx import helper, numpy_helper
 from latentbit.runtime.__main__ import main
 from latentbit.runtime.bits import DOMAIN
 from latentbit.runtime.errors import InputError, LatentbitError, ModelError
-from latentbit.runtime.session.float_model import open_session
+from latentbit.runtime.session.float_model import open_session, plain_output
 from latentbit.runtime.session.session import InferenceSession
+from latentbit.runtime.steps.buffers import channel_last
 
 from ...support.graphs import GraphMaker, chain
 
@@ -251,3 +252,23 @@ def test_a_constant_that_is_no_ordinary_number_means_what_it_means_to_onnxruntim
     feeds = {"input": maker.floats(1, 8, 5, 5)}
     found, wanted = InferenceSession(data).run(None, feeds)[0], open_session(data, 1).run(None, feeds)[0]
     np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("name", [channel_last("input"), plain_output("input")])
+def test_a_value_of_a_name_that_the_runtime_makes(name: str) -> None:
+    """An input that nothing reads, named like the packed layer's own: the layer would have read it."""
+    maker = GraphMaker(1)
+    maker.conv(maker.binarize("input", 8), maker.signs(8, 8, 1, 1), unit=True)
+    maker.nodes[-1].output[0] = "y"
+    data = maker.model({"input": ["N", 8, "H", "W"], name: ["N", "H", "W", 8]}, ["y"]).SerializeToString()
+    with pytest.raises(ModelError, match="a name that the runtime keeps for itself"):
+        InferenceSession(data)
+
+
+def test_two_layers_of_one_name() -> None:
+    """Onnxruntime refuses them too; the self-test and the check would have compared one of the two."""
+    model = chain()
+    for node in model.graph.node:
+        node.name = "layer" if node.op_type == "BinaryConv2d" else node.name
+    with pytest.raises(ModelError, match="2 nodes are named layer; names must be unique"):
+        InferenceSession(model.SerializeToString())

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from latentbit.runtime.__main__ import main
@@ -17,6 +19,7 @@ from latentbit.runtime.machine.library import cpu_class, sealed
 from latentbit.runtime.proof import signing
 from latentbit.runtime.proof.bundle import MANIFEST, manifest_bytes, open_bundle
 from latentbit.runtime.proof.device import check_bundle
+from latentbit.runtime.proof.reference import load_reference
 from latentbit.runtime.proof.signing import SIGNATURE, sign
 
 BUNDLE = Path(__file__).resolve().parents[2] / "data" / "digits.zip"
@@ -242,3 +245,39 @@ def test_a_damaged_zip_is_one_line(seed: int, tmp_path: Path) -> None:
         data[(seed * 7919 + step * 104_729) % len(data) if seed % 2 else -1 - (seed * 31 + step * 17) % 900] ^= 1 + seed
     (tmp_path / "b.zip").write_bytes(data)
     assert main(["check", str(tmp_path / "b.zip"), *QUICK]) in (0, 1, 2)
+
+
+@pytest.mark.parametrize("length", [2**33, 0, -8, 9])
+def test_signs_of_another_length_than_there_are(length: int, tmp_path: Path) -> None:
+    """``numpy.unpackbits`` makes any number of bits of one byte: a file of a kilobyte asked for 8 GiB."""
+    path = tmp_path / "reference.npz"
+    arrays: dict[str, Any] = {"inputs": np.zeros((1, 2)), "logits": np.zeros((1, 2)), "shape/a": np.array([length])}
+    arrays["signs/a"] = np.zeros((1, 1), np.uint8)
+    np.savez(path, **arrays)
+    with pytest.raises(DataError, match="no signs of a, or others than its shape says"):
+        load_reference(path)
+
+
+def test_signs_that_unpack_to_more_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATENTBIT_LIMITS", "archive_bytes=1000000")
+    path = tmp_path / "reference.npz"
+    arrays: dict[str, Any] = {"inputs": np.zeros((1, 2)), "logits": np.zeros((1, 2)), "shape/a": np.array([1_600_000])}
+    arrays["signs/a"] = np.zeros((1, 200_000), np.uint8)
+    np.savez(path, **arrays)
+    with pytest.raises(DataError, match="unpack to 1600000 bytes, past the limit archive_bytes"):
+        load_reference(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes in folders")
+def test_a_pipe_in_a_folder_is_not_waited_for(folder: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    shutil.copyfile(folder / "model.onnx", plain / "model.onnx")
+    os.mkfifo(plain / "reference.npz")
+    with pytest.raises(DataError, match="is no plain file"):
+        check_bundle(plain)
+    for name in ("model.onnx", "reference.npz", MANIFEST):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        with pytest.raises(DataError, match=r"is missing|is no bundle"):
+            check_bundle(folder)

@@ -66,22 +66,23 @@ def large_constants() -> onnx.ModelProto:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
-    ("model", "shape"),
+    ("model", "shape", "pages"),
     [
-        ("resnet18", [64, 3, 32, 32]),
-        ("floats", [1, 3, 224, 224]),
-        ("floats", [8, 3, 96, 128]),
-        ("constants", [64, 8, 4, 4]),
+        ("resnet18", [64, 3, 32, 32], ""),
+        ("resnet18", [64, 3, 32, 32], "glibc.malloc.hugetlb=1"),  # huge pages wherever they fit
+        ("floats", [1, 3, 224, 224], ""),
+        ("floats", [8, 3, 96, 128], ""),
+        ("constants", [64, 8, 4, 4], ""),
     ],
 )
-def test_a_process_grows_by_no_more_than_was_told(model: str, shape: Sequence[int], tmp_path: Path) -> None:
+def test_a_process_grows_by_no_more_than_was_told(model: str, shape: Sequence[int], pages: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     if model == "resnet18":
         path = zoo.path("cifar10_resnet18")
     else:
         path.write_bytes({"floats": floats_between, "constants": large_constants}[model]().SerializeToString())
     command = [sys.executable, "-c", GROWTH, str(path), json.dumps(shape), str(zoo.path("digits"))]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "GLIBC_TUNABLES": pages}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     told, looking, grown = json.loads(done.stdout)

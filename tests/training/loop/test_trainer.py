@@ -217,9 +217,23 @@ def test_curves_for_tensorboard(tmp_path: Path) -> None:
     assert [event.value for event in found.Scalars("loss")] == pytest.approx([line["loss"] for line in lines])
 
 
+def test_any_logger_can_watch_a_run(tmp_path: Path) -> None:
+    """MLflow, Weights & Biases and the loggers of Lightning take numbers by name and a step (docs/training.md)."""
+    logged: dict[int, dict[str, float]] = {}
+
+    def tell(event: Progress) -> None:
+        if event.metrics is not None:
+            logged[event.epoch] = event.metrics
+
+    train(out=tmp_path, progress=tell, **QUICK | {"latent": "none"})
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert logged == {line["epoch"]: line for line in lines}
+    assert all(isinstance(value, float) for line in lines for name, value in line.items() if name != "epoch")
+
+
 def test_without_tensorboard_the_option_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(MissingExtraError, match="pip install tensorboard"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'latentbit\[tensorboard\]'"):
         train(out=tmp_path, tensorboard=True, **QUICK)
 
 

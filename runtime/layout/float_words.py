@@ -1,0 +1,125 @@
+"""The words of the kernels that do float work between packed layers; how words are used stands in :mod:`.words`."""
+
+from enum import IntEnum
+
+__all__ = [
+    "MEAN_LANES",
+    "ChainOp",
+    "ChainWord",
+    "MeanWord",
+    "RouteWord",
+    "RunWord",
+    "ShortcutWord",
+    "StageWord",
+]
+
+MEAN_LANES = 16
+"""Channels of a block of a mean."""
+
+
+class ShortcutWord(IntEnum):
+    """Words of a float shortcut (kernels/shortcut.py).
+
+    Work is counted in rows of means first, then in blocks of output channels.
+    """
+
+    SOURCE = 0  # float32 NHWC
+    SOURCE_STRIDE = 1
+    HEIGHT = 2  # of the source
+    WIDTH = 3
+    CHANNELS = 4
+    POOL_HEIGHT = 5
+    POOL_WIDTH = 6
+    STRIDE_Y = 7
+    STRIDE_X = 8
+    MEANS = 9  # float32 [output height, output width, CHANNELS]: scratch, or the source itself without a pool
+    MEANS_STRIDE = 10
+    WEIGHT = 11  # float32 [O / 16, CHANNELS, 16]
+    BIAS = 12
+    OUT = 13  # float32 NHWC
+    OUT_STRIDE = 14
+    OUT_WIDTH = 15
+    OUT_PIXELS = 16
+    OUTPUTS = 17  # O
+    SIZE = 18
+
+
+class ChainWord(IntEnum):
+    """Words of a chain of elementwise stages (kernels/chain.py). Work is counted in blocks of PER pixels."""
+
+    SOURCE = 0  # float32 NHWC
+    SOURCE_STRIDE = 1
+    OUT = 2
+    OUT_STRIDE = 3
+    CHANNELS = 4
+    PIXELS = 5  # of an image
+    PER = 6
+    STAGES = 7  # table of stages, a row of StageWord each
+    COUNT = 8
+    SIZE = 9
+
+
+class StageWord(IntEnum):
+    """Words of a stage of a chain."""
+
+    OP = 0  # a ChainOp
+    OTHER = 1  # its operand: a tensor, a gate, or a number per channel, PER pixels of it
+    OTHER_STRIDE = 2
+    OTHER_PIXEL = 3  # bytes from one pixel of the operand to the next, 0 where all pixels share it
+    GATE = 4  # 1: the operand is one pixel, [C], and not PER of them
+    SECOND = 5  # the second number per channel, PER pixels of it
+    SIZE = 6
+
+
+class ChainOp(IntEnum):
+    """What a stage makes of x with its operand y, and of some with a second number per channel z."""
+
+    ADD = 0  # x + y
+    SUBTRACT = 1  # x − y
+    SUBTRACT_FROM = 2  # y − x
+    MULTIPLY = 3  # x · y
+    DIVIDE = 4  # x / y
+    PRELU = 5  # x < 0 ? x · y : x
+    CLIP = 6  # x < y ? y : x; x > z ? z : x
+    HARD_SIGMOID = 7  # the same of x · y + z, between 0 and 1
+    HARD_SWISH = 8  # x times that
+    SIGMOID = 9  # 1 / (1 + exp(−x))
+
+
+class MeanWord(IntEnum):
+    """Words of a mean over images (kernels/mean.py). Work is counted in blocks of 16 channels."""
+
+    SOURCE = 0  # float32 NHWC
+    SOURCE_STRIDE = 1
+    OUT = 2  # float32 [N, C]
+    OUT_STRIDE = 3
+    CHANNELS = 4
+    HEIGHT = 5
+    WIDTH = 6
+    SIZE = 7
+
+
+class RouteWord(IntEnum):
+    """Words of a move of channels (kernels/route.py). Work is counted in blocks of PER pixels."""
+
+    OUT = 0  # float32 NHWC
+    OUT_STRIDE = 1
+    OUT_PIXEL = 2  # bytes of a pixel
+    PIXELS = 3  # of an image
+    PER = 4
+    RUNS = 5  # table of runs, a row of RunWord each
+    COUNT = 6
+    SIZE = 7
+
+
+class RunWord(IntEnum):
+    """Words of a run: channels at equal steps of one source that become channels at equal steps. All are bytes."""
+
+    SOURCE = 0  # at the first channel
+    SOURCE_STRIDE = 1
+    SOURCE_PIXEL = 2
+    SOURCE_STEP = 3
+    TARGET = 4  # from the beginning of a pixel
+    TARGET_STEP = 5
+    COUNT = 6  # channels
+    SIZE = 7

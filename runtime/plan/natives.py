@@ -1,0 +1,174 @@
+"""Which float operators our kernels run: those that stand between parts, so that the graph is cut into few segments.
+
+A value is *native* where a part makes it. An operator that can be a stage of a chain, a mean or a move of channels is
+adopted where it only continues what is native already: all that it reads is native, or all its readers are and, unless
+it is a stage that reads one value, some of what it reads. What neither begins nor ends at a part stays with
+onnxruntime, which may fuse it with its neighbours.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from ..intake.model import Model
+from .chain import FUSED_BY_ENGINE, Chain, Stage, match_stage
+from .graph import Graph, read_values
+from .mean import Mean, match_mean
+from .parts import Part
+from .route import Move, Route, channels_of, compose, match_move
+
+__all__ = ["find_natives"]
+
+_Found = Stage | Move | str
+"""What makes a value: a stage of a chain, a move of channels, or the mean of the value of this name."""
+
+
+def find_natives(model: Model, graph: Graph, parts: Sequence[Part]) -> list[Part]:
+    """Return chains, means and routes around ``parts``, the units, the stem and the shortcuts."""
+    finder = _Finder(model, graph, parts)
+    adopted = finder.adopt()
+    return [*finder.chains(adopted), *finder.means(adopted), *finder.routes(adopted)]
+
+
+class _Finder:
+    """The values that somebody needs, who reads them, and what could make them natively."""
+
+    def __init__(self, model: Model, graph: Graph, parts: Sequence[Part]) -> None:
+        self._model, self._graph = model, graph
+        self._made = {part.output for part in parts}
+        self._for_parts = {name for part in parts for name in part.reads}
+        covered = {index for part in parts for index in part.nodes}
+        self._found: dict[str, _Found] = {}
+        self._readers: dict[str, set[str]] = {}
+        """By value the values that are made of it; ``""`` stands for a node that stays float."""
+        self._stay: set[int] = set()
+        waiting, seen = [*graph.outputs, *self._for_parts], set[str]()
+        while waiting:
+            name = waiting.pop()
+            index = graph.producer.get(name)
+            if name in seen or index is None or index in covered or name in model.constants:
+                continue
+            seen.add(name)
+            found = self._match(name)
+            if found is None:
+                self._stay.add(index)
+                reads, reader = read_values(graph.nodes[index]), ""
+            else:
+                self._found[name] = found
+                reads, reader = list(_reads(found)), name
+            for value in reads:
+                self._readers.setdefault(value, set()).add(reader)
+            waiting += reads
+
+    def _match(self, name: str) -> _Found | None:
+        channels, node = channels_of(self._model, name), self._graph.nodes[self._graph.producer[name]]
+        if channels is None:
+            return None
+        found: _Found | None = match_stage(self._model, node, channels)
+        found = found or match_mean(self._model, node) or match_move(self._model, self._graph, name)
+        if found is None or any(channels_of(self._model, value) is None for value in _reads(found)):
+            return None
+        return found
+
+    def adopt(self) -> set[str]:
+        """Return the values that are made natively."""
+        adopted: set[str] = set()
+        order = sorted(self._found, key=lambda name: self._graph.producer[name])
+        while True:
+            before = len(adopted)
+            for name in order:
+                native = [self._native(value, adopted) for value in _reads(self._found[name])]
+                if all(native) and not isinstance(self._found[name], str):
+                    adopted.add(name)
+            for name in reversed(order):
+                native = [self._native(value, adopted) for value in _reads(self._found[name])]
+                alone = isinstance(self._found[name], Stage) and len(native) == 1
+                if (alone or any(native)) and self._only_for_natives(name, adopted):
+                    adopted.add(name)
+            if len(adopted) == before:
+                return adopted
+
+    def _native(self, name: str, adopted: set[str]) -> bool:
+        return name in self._made or name in adopted
+
+    def _only_for_natives(self, name: str, adopted: set[str]) -> bool:
+        """Tell whether parts and adopted operators alone read a value that onnxruntime would not make in passing.
+
+        The caller may read it too: an output of the model is turned once, whoever makes it.
+        """
+        index = self._graph.producer[name]
+        if index in self._stay or len(self._graph.nodes[index].output) > 1:
+            return False
+        readers = self._readers.get(name, set())
+        if not readers <= adopted or not (readers or name in self._for_parts):
+            return False
+        if self._graph.nodes[index].op_type not in FUSED_BY_ENGINE:
+            return True
+        maker = self._graph.producer.get(_reads(self._found[name])[0])
+        return maker is None or self._graph.nodes[maker].op_type != "Conv"
+
+    def chains(self, adopted: set[str]) -> list[Part]:
+        """Return the chains, each as long as nobody else reads what is between its stages."""
+        stages = {name: found for name in adopted if isinstance(found := self._found[name], Stage)}
+        taken: set[str] = set()
+        chains: list[Part] = []
+        for name in sorted(stages, key=lambda name: self._graph.producer[name]):
+            if name in taken:
+                continue
+            row, made = [name], [stages[name]]
+            while (after := self._next(row[-1], stages)) is not None:
+                made.append(stages[after].reading(row[-1]))
+                row.append(after)
+            taken.update(row)
+            nodes = tuple(self._graph.producer[value] for value in row)
+            last = self._graph.nodes[nodes[-1]]
+            chains.append(
+                Chain(
+                    name=str(last.name or last.output[0]),
+                    output=row[-1],
+                    channels=channels_of(self._model, row[-1]) or 0,
+                    stages=tuple(made),
+                    nodes=nodes,
+                    ops=tuple(self._graph.nodes[node].op_type for node in nodes),
+                )
+            )
+        return chains
+
+    def _next(self, name: str, stages: Mapping[str, Stage]) -> str | None:
+        """Return the value that a further stage of the chain up to ``name`` makes."""
+        readers = self._readers.get(name, set())
+        if len(readers) != 1 or name in self._for_parts or name in self._graph.outputs:
+            return None
+        after = next(iter(readers))
+        return after if after in stages and stages[after].may_read(name) else None
+
+    def means(self, adopted: set[str]) -> list[Part]:
+        """Return the means."""
+        means: list[Part] = []
+        for name in sorted(adopted, key=lambda name: self._graph.producer[name]):
+            if isinstance(source := self._found[name], str):
+                index = self._graph.producer[name]
+                node, channels = self._graph.nodes[index], channels_of(self._model, name) or 0
+                means.append(Mean(str(node.name or name), source, name, channels, (index,), (node.op_type,)))
+        return means
+
+    def routes(self, adopted: set[str]) -> list[Part]:
+        """Return a route for each moved value that anybody but further routes reads."""
+        moves: dict[str, Move] = {}
+        routes: list[Part] = []
+        for name in sorted(adopted, key=lambda name: self._graph.producer[name]):
+            found = self._found[name]
+            if not isinstance(found, Move):
+                continue
+            moves[name] = move = compose(found, moves)
+            between = all(
+                reader in adopted and isinstance(self._found[reader], Move) for reader in self._readers.get(name, ())
+            )
+            if between and name not in self._for_parts and name not in self._graph.outputs:
+                continue
+            index = self._graph.producer[name]
+            node, sizes = self._graph.nodes[index], tuple(channels_of(self._model, root) or 0 for root in move.reads)
+            routes.append(Route(str(node.name or name), name, move, sizes, (index,), (node.op_type,)))
+        return routes
+
+
+def _reads(found: _Found) -> tuple[str, ...]:
+    return (found,) if isinstance(found, str) else found.reads

@@ -1,0 +1,177 @@
+"""Float operators between packed layers, run by our kernels: the very bits of the file's float32 steps."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+
+from latentbit.runtime.session import InferenceSession
+
+from ...support.graphs import GraphMaker
+
+STAGES = (
+    *("Add", "Sub", "Mul", "Div", "PRelu", "Sub from", "Relu", "Clip", "Clip below", "HardSigmoid", "HardSwish"),
+    *("LeakyRelu", "Add value", "Mul gate", "Mul itself", "Add itself twice"),
+)
+
+
+def unit(maker: GraphMaker, value: str, channels: int, outputs: int) -> str:
+    return maker.conv(maker.binarize(value, channels), maker.signs(outputs, channels, 1, 1))
+
+
+def append(maker: GraphMaker, stage: str, value: str, channels: int, beside: tuple[str, str]) -> str:
+    """Put a stage behind a value; ``beside`` are another value of its shape and a gate."""
+    op, *rest = stage.split()
+    if rest == ["value"]:
+        return maker.node(op, [beside[0], value])
+    if rest == ["gate"]:
+        return maker.node(op, [beside[1], value])
+    if rest[:1] == ["itself"]:  # as SiLU is written: the value before a stage meets the value behind it
+        return maker.node(op, [value, value if rest[1:] else maker.node("HardSigmoid", [value])])
+    if stage == "Clip":
+        return maker.node("Clip", [value, *(maker.constant(np.float32(bound)) for bound in (-1.0, 1.5))])
+    if stage == "Clip below":
+        return maker.node("Clip", [value, "", maker.constant(np.float32(0.5))])
+    if op in ("Add", "Sub", "Mul", "Div", "PRelu"):
+        constant = maker.per_channel(channels, low=0.1, high=2.0)
+        return maker.node(op, [constant, value] if rest else [value, constant])
+    attributes: dict[str, Any] = {"HardSigmoid": {"alpha": 1 / 6, "beta": 0.5}, "LeakyRelu": {"alpha": 0.1}}.get(op, {})
+    return maker.node(op, [value], **attributes)
+
+
+def answers(model: onnx.ModelProto, x: NDArray[np.float32], threads: int = 1) -> list[NDArray[Any]]:
+    return InferenceSession(model.SerializeToString(), num_threads=threads).run(None, {"input": x})
+
+
+def float_steps(model: onnx.ModelProto) -> list[str]:
+    """Return the operators that onnxruntime runs."""
+    session = InferenceSession(model.SerializeToString())
+    return [op for step in session.get_steps() if step.kernel == "onnxruntime" for op in step.ops]
+
+
+@given(
+    st.integers(0, 2**31),
+    st.lists(st.sampled_from(STAGES), min_size=1, max_size=5),
+    st.sampled_from([1, 7, 16, 24, 40, 130]),
+    st.tuples(st.integers(2, 9), st.integers(1, 9)),
+    st.integers(1, 3),
+)
+@settings(max_examples=25, deadline=None)
+def test_a_chain_has_the_bits_of_the_file(
+    seed: int, stages: list[str], channels: int, size: tuple[int, int], batch: int
+) -> None:
+    maker = GraphMaker(seed)
+    other = unit(maker, "input", 8, channels)
+    gate = unit(maker, maker.node("GlobalMaxPool", ["input"]), 8, channels)
+    value = unit(maker, "input", 8, channels)
+    for stage in stages:
+        value = append(maker, stage, value, channels, (other, gate))
+    value = maker.conv(maker.binarize(value, channels), maker.signs(16, channels, 3, 3), pads=(1, 1, 1, 1))
+    model = maker.model({"input": ["N", 8, *size]}, [value, maker.nodes[-2].input[0]])
+    x = maker.floats(batch, 8, *size)
+    expected = ReferenceEvaluator(model).run(None, {"input": x})
+    for threads in (1, 2):
+        for found, wanted in zip(answers(model, x, threads), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    assert set(float_steps(model)) <= {"GlobalMaxPool", "Transpose"}
+
+
+def shuffled(maker: GraphMaker, value: str, channels: int, groups: int, size: tuple[int, int]) -> str:
+    """Shuffle channels as torchvision does."""
+    shape = np.array([-1, groups, channels // groups, *size])
+    value = maker.node("Reshape", [value, maker.constant(shape)])
+    value = maker.node("Transpose", [value], perm=[0, 2, 1, 3, 4])
+    return maker.node("Reshape", [value, maker.constant(np.array([-1, channels, *size]))])
+
+
+@given(st.integers(0, 2**31), st.sampled_from([8, 24, 40]), st.sampled_from(["Split", "Slice", "SplitToSequence"]))
+@settings(max_examples=12, deadline=None)
+def test_moves_of_channels_cost_one_step_and_no_bit(seed: int, channels: int, split: str) -> None:
+    """Two blocks of a ShuffleNet: join, shuffle, part in two, one half through a layer, join again."""
+    maker, size = GraphMaker(seed), (5, 3)
+    halves = [unit(maker, "input", 8, channels), unit(maker, "input", 8, channels)]
+    for _ in range(2):
+        value = shuffled(maker, maker.node("Concat", halves, axis=1), 2 * channels, 2, size)
+        if split == "Split":
+            node = onnx.helper.make_node("Split", [value], [f"{value}.a", f"{value}.b"], axis=1, num_outputs=2)
+            maker.nodes.append(node)
+            halves = list(node.output)
+        elif split == "Slice":
+            ends = [(0, channels), (channels, 2 * channels)]
+            halves = [
+                maker.node("Slice", [value, *(maker.constant(np.array([at])) for at in (*pair, 1))]) for pair in ends
+            ]
+        else:
+            sequence = maker.node("SplitToSequence", [value, maker.constant(np.array(channels))], axis=1)
+            halves = [maker.node("SequenceAt", [sequence, maker.constant(np.array(at))]) for at in (0, -1)]
+        halves[1] = unit(maker, halves[1], channels, channels)
+    value = maker.node("Concat", halves, axis=1)
+    last = unit(maker, value, 2 * channels, 8)
+    model = maker.model({"input": [2, 8, *size]}, [value, last])
+    x = maker.floats(2, 8, *size)
+    for found, wanted in zip(answers(model, x), ReferenceEvaluator(model).run(None, {"input": x}), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert set(float_steps(model)) <= {"Transpose"}
+
+
+@given(st.integers(0, 2**31), st.sampled_from([3, 16, 40]), st.tuples(st.integers(1, 20), st.integers(1, 20)))
+@settings(max_examples=12, deadline=None)
+def test_a_mean_for_a_gate_is_as_near_as_its_sums_allow(seed: int, channels: int, size: tuple[int, int]) -> None:
+    maker = GraphMaker(seed)
+    value = unit(maker, "input", 8, channels)
+    if seed % 2:
+        mean = maker.node("GlobalAveragePool", [value])
+    else:
+        mean = maker.node("ReduceMean", [value, maker.constant(np.array([2, -1]))], keepdims=1)
+    gate = maker.node("Sigmoid", [maker.node("Mul", [mean, maker.per_channel(channels)])])
+    value = unit(maker, maker.node("Mul", [value, gate]), channels, 8)
+    model = maker.model({"input": ["N", 8, *size]}, [value, mean, gate])
+    x = maker.floats(3, 8, *size)
+    mine, theirs = answers(model, x), ort.InferenceSession(model.SerializeToString()).run(None, {"input": x})
+    np.testing.assert_allclose(mine[1], theirs[1], rtol=0, atol=1e-6 * max(1.0, float(np.abs(theirs[1]).max())))
+    np.testing.assert_allclose(mine[2], theirs[2], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(answers(model, x, threads=2)[1], mine[1])
+    assert "Mul" not in float_steps(model)
+
+
+def test_the_sigmoid_is_within_four_units_of_the_last_place() -> None:
+    maker = GraphMaker()
+    value = maker.node("Sigmoid", [maker.node("Add", [unit(maker, "input", 1, 1), "shift"])])
+    read = unit(maker, value, 1, 1)
+    model = maker.model({"input": [1, 1, 64, 65], "shift": [1, 1, 64, 65]}, [value, read])
+    x = np.linspace(-100, 100, 64 * 65, dtype=np.float32).reshape(1, 1, 64, 65)
+    session = InferenceSession(model.SerializeToString())
+    found = session.run(None, {"input": np.ones_like(x), "shift": x})[0]
+    before = maker.model({"input": [1, 1, 64, 65], "shift": [1, 1, 64, 65]}, [maker.nodes[2].output[0]])
+    exact = ort.InferenceSession(before.SerializeToString()).run(None, {"input": np.ones_like(x), "shift": x})[0]
+    true = 1 / (1 + np.exp(-exact.astype(np.float64)))
+    near = true > 1e-37
+    assert np.abs(found[near] / true[near] - 1).max() < 4 * 2.0**-23
+    assert np.abs(found[~near] - true[~near]).max() < 1e-37
+
+
+@pytest.mark.parametrize("reason", ["an odd constant", "a float reader", "a convolution before it"])
+def test_what_does_not_stand_between_parts_stays_with_onnxruntime(reason: str) -> None:
+    maker = GraphMaker(3)
+    if reason == "an odd constant":
+        value = unit(maker, "input", 8, 8)
+        value = maker.node("Add", [value, maker.constant(maker.floats(1, 1, 4, 4))])
+        kept = "Add"
+    elif reason == "a float reader":
+        value = maker.node("Relu", [maker.node("Conv", ["input", maker.constant(maker.floats(8, 8, 1, 1))])])
+        value = maker.node("Add", [value, maker.node("Exp", [value])])
+        kept = "Relu"
+    else:
+        value = maker.node("Relu", [maker.node("Conv", ["input", maker.constant(maker.floats(8, 8, 1, 1))])])
+        kept = "Relu"
+    model = maker.model({"input": ["N", 8, 4, 4]}, [unit(maker, value, 8, 8)])
+    assert kept in float_steps(model)
+    x = maker.floats(2, 8, 4, 4)
+    expected = ort.InferenceSession(model.SerializeToString()).run(None, {"input": x})[0]
+    np.testing.assert_array_equal(answers(model, x)[0], expected)
