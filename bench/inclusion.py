@@ -87,7 +87,8 @@ def main() -> None:
     fit(network, layers, data, options.epochs, options.prior)
     for layer in layers.values():
         layer.hard = True
-    found["after"] = accuracy(network.eval(), data)
+    settle(network, data)
+    found["after"] = accuracy(network, data)
     kept = {name: float((layer.logit > 0).float().mean()) for name, layer in layers.items()}
     found |= {"kept": kept, "kept_of_all": shares(layers)} | cost(folder, layers, data)
     found["environment"] = environment()
@@ -122,6 +123,19 @@ def fit(network: nn.Module, layers: dict[str, Included], data: Any, epochs: int,
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+
+
+@torch.no_grad()
+def settle(network: nn.Module, data: Any) -> None:
+    """Take the statistics of the batch norms anew, for the weights that are left; the network is in eval mode then."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+    network.train()
+    for images in torch.from_numpy(data.normalise(data.train_images)).split(BATCH):
+        network(images)
+    network.eval()
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Fill docs/results.md from the logs of docs/results and the cards of the zoo, and draw its chart.
+"""Fill docs/results.md and methods.md from the logs of docs/results and the cards of the zoo, and draw the charts.
 
     python tools/write_results.py
 
@@ -6,6 +6,8 @@ A mark is a pair of comments, ``<!-- results NAME -->`` and ``<!-- end NAME -->`
 
 * ``answers``: a row for each log of index.toml that compares L1 with none.
 * ``zoo``: a row for each classifier of the zoo.
+* ``twins``: three rows for each line of twins/twins.jsonl: the packed file, and its float twin in int8 and in float32.
+* ``blocks``, ``inclusion``: what bench.blocks and bench.inclusion measured; ``shift`` what bench.shift did.
 * the name of a log: its table. Logs that the page has no mark for are put under ``other logs``.
 
 Needs matplotlib (extra ``train``).
@@ -14,21 +16,30 @@ Needs matplotlib (extra ``train``).
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 from latentbit.runtime import zoo
+from latentbit.training.data.corruptions import CORRUPTIONS
 from latentbit.training.studies.results import Row, render, summarise
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "results.md"
+PAGE, METHODS = ROOT / "docs" / "results.md", ROOT / "docs" / "methods.md"
 LOGS = ROOT / "docs" / "results"
 PICTURE = ROOT / "docs" / "images" / "results.svg"
+TWINS = LOGS / "twins" / "twins.jsonl"
+TWINS_PICTURE = ROOT / "docs" / "images" / "twins.svg"
 MARK = re.compile(r"<!-- results ([^>]+?) -->.*?<!-- end \1 -->", re.DOTALL)
 SERIES = {"epochs": ("equal epochs", "#2a6fbb"), "longer": ("both 1.5 × epochs", "#7fb2e5"),
           "compute": ("equal compute", "#8c959f")}  # fmt: skip
 """What is drawn, with its colour: greys and blues that can be read on white and on black."""
 INK = "#57606a"
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "latentbit", "font.family": "sans-serif", "text.color": INK}
+FORMS = {"binary": ("packed, binary", "o", "#2a6fbb"), "int8": ("float twin in int8", "s", "#bf8700"),
+         "fp32": ("float twin in float32", "D", "#8c959f")}  # fmt: skip
+"""The forms of a network, with what a reader is told, marker and colour."""
 
 
 def index() -> dict[str, dict[str, str]]:
@@ -93,6 +104,65 @@ def models() -> str:
     return markdown(head, lines)
 
 
+def twins() -> list[dict[str, Any]]:
+    """Return the lines of the models beside their float twins, in the order of their accuracy."""
+    lines = [json.loads(line) for line in TWINS.read_text(encoding="utf-8").splitlines()]
+    return sorted(lines, key=lambda line: float(line["binary"]["accuracy"]))
+
+
+def twins_table() -> str:
+    """Return the table of the models beside their float twins."""
+    head = ("network", "form", "accuracy, %", "time, ms", "size, KiB")
+    rows = [
+        [
+            line["model"].removeprefix("zoo:") if form == "binary" else "",
+            title,
+            f"{100 * line[form]['accuracy']:.2f}",
+            f"{line[form]['cpu_ms']['median']:.3f}",
+            f"{line[form]['bytes'] / 1024:,.1f}",
+        ]
+        for line in twins()
+        for form, (title, *_) in FORMS.items()
+    ]
+    return markdown(head, rows)
+
+
+def blocks_table() -> str:
+    """Return the table of what kinds of blocks cost."""
+    found = json.loads((LOGS / "blocks" / "cost.json").read_text(encoding="utf-8"))["costs"]
+    rows = [
+        [f"`{name.replace('=', ' = ')}`", str(one["packed"]), f"{one['bytes'] / 1024:,.1f}", f"{one['cpu_ms']:.3f}"]
+        for name, one in found.items()
+    ]
+    return markdown(("option", "packed layers", "size, KiB", "time, ms"), rows)
+
+
+def inclusion_table() -> str:
+    """Return the table of weights that could be left out, a row a prior."""
+    rows = []
+    for line in (LOGS / "inclusion" / "digits.jsonl").read_text(encoding="utf-8").splitlines():
+        one = json.loads(line)
+        cells = [f"{one['prior']:g}", *(f"{100 * one[key]:.2f}" for key in ("kept_of_all", "before", "after"))]
+        cells += [f"{one['bytes'][form] / 1024:,.1f}" for form in ("signs", "ternary")]
+        rows.append([*cells, *(f"{one['cpu_ms'][form]:.3f}" for form in ("signs", "ternary"))])
+    head = ("prior inclusion", "weights kept, %", "accuracy with all, %", "with those kept, %", "size with all, KiB",
+            "with those kept, KiB", "time with all, ms", "with those kept, ms")  # fmt: skip
+    return markdown(head, rows)
+
+
+def shift_table() -> str:
+    """Return the table of accuracies under corruptions, the mean over the seeds of each training."""
+    lines = [json.loads(line) for line in (LOGS / "shift" / "cifar10.jsonl").read_text(encoding="utf-8").splitlines()]
+    kinds = [kind for kind in CORRUPTIONS if kind in lines[0]]
+    rows = []
+    for name in dict.fromkeys(line["name"] for line in lines):
+        own = [line for line in lines if line["name"] == name]
+        means = [fmean(line[kind] for line in own) for kind in kinds]
+        shown = (fmean(line["clean"] for line in own), fmean(means), *means)
+        rows.append([name, str(len(own)), *(f"{100 * share:.1f}" for share in shown)])
+    return markdown(("training", "seeds", "clean", "all corruptions", *(k.replace("_", " ") for k in kinds)), rows)
+
+
 def markdown(head: tuple[str, ...], lines: list[list[str]]) -> str:
     """Return a table in Markdown."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines))
@@ -112,7 +182,10 @@ def others(page: str) -> str:
 
 def filled(page: str) -> str:
     """Return the page with every mark filled."""
-    known = {"answers": answers, "zoo": models, "other logs": lambda: others(page)}
+    known: dict[str, Callable[[], str]] = {
+        "answers": answers, "zoo": models, "twins": twins_table, "blocks": blocks_table, "inclusion": inclusion_table,
+        "shift": shift_table, "other logs": lambda: others(page),
+    }  # fmt: skip
 
     def fill(found: re.Match[str]) -> str:
         name = found.group(1)
@@ -128,8 +201,7 @@ def draw(target: Path) -> None:
     from matplotlib.figure import Figure
 
     found = list(compared().items())[::-1]
-    settings = {"svg.fonttype": "none", "svg.hashsalt": "latentbit", "font.family": "sans-serif", "text.color": INK}
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 1.1 + 0.75 * len(found)), layout="constrained")
         axes = figure.subplots()
         for number, (budget, (name, colour)) in enumerate(SERIES.items()):
@@ -155,11 +227,52 @@ def draw(target: Path) -> None:
         figure.savefig(target, format="svg", transparent=True, metadata={"Date": None})
 
 
+def draw_twins(target: Path) -> None:
+    """Draw accuracy over time and over size: a line a network, a marker for each of its forms."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
+    panels = {
+        "one image, one thread, ms": lambda form: form["cpu_ms"]["median"],
+        "size of the file, KiB": lambda form: form["bytes"] / 1024,
+    }
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8, 4), layout="constrained")
+        for axes, (label, value) in zip(figure.subplots(1, 2, sharey=True), panels.items(), strict=True):
+            for line in twins():
+                points = [(value(line[form]), 100 * line[form]["accuracy"]) for form in FORMS]
+                axes.plot(*zip(*points, strict=True), color=INK, linewidth=0.8, alpha=0.6)
+                axes.annotate(
+                    line["model"].removeprefix("zoo:"), points[0], (0, -7), textcoords="offset points",
+                    va="top", ha="left", fontsize="small",
+                )  # fmt: skip
+                for form, point in zip(FORMS, points, strict=True):
+                    _, marker, colour = FORMS[form]
+                    axes.plot(*point, marker, color=colour)
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set_xlabel(label, color=INK)
+            axes.margins(x=0.1, y=0.1)
+            axes.tick_params(labelcolor=INK, color=INK)
+            axes.spines[:].set_visible(False)
+            axes.grid(alpha=0.25)
+        figure.axes[0].set_ylabel("test images answered right, %", color=INK)
+        for title, marker, colour in FORMS.values():
+            figure.axes[0].plot([], [], marker, color=colour, label=title)
+        figure.legend(loc="outside upper center", ncols=len(FORMS), frameon=False)
+        figure.savefig(target, format="svg", transparent=True, metadata={"Date": None})
+
+
 def main() -> None:
-    """Fill the page and draw the picture."""
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    """Fill the page and draw the pictures."""
+    for page in (PAGE, METHODS):
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
     draw(PICTURE)
-    print(f"{PAGE}\n{PICTURE}")
+    draw_twins(TWINS_PICTURE)
+    print(f"{PAGE}\n{PICTURE}\n{TWINS_PICTURE}")
 
 
 if __name__ == "__main__":

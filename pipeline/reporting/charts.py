@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 __all__ = ["BINARY", "FLOAT", "Line", "accuracy_way", "curves", "points"]
 
-_WIDTH = 380
+_WIDTH = 340
 _INK, _SOFT, _GRID, _PANEL = "#010101", "#020202", "#030303", "#040404"
 BINARY, FLOAT = "#050505", "#060606"
 _VARIABLES = {

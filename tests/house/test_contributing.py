@@ -157,6 +157,27 @@ def stages() -> None:
     assert set(names) <= set(cli.commands)
 
 
+def blocks() -> None:
+    """Every kind of block builds what is written for it, and the page that users read has a row for it."""
+    page = (CHECKOUT / "docs/training.md").read_text(encoding="utf-8")
+    assert [name for name in listed("kind of block", "BLOCKS") if f"`{name}`" not in page] == []
+
+
+def corruptions() -> None:
+    table = listed("corruption of test images", "CORRUPTIONS")
+    assert {function.__name__ for function in table.values()} == functions(
+        "training/data/corruptions.py", "x", "severity", "rng"
+    )
+
+
+def pages() -> None:
+    """Every page is in the navigation, and those that users type along are pages."""
+    navigation = (CHECKOUT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:", 1)[1]
+    names = {path.stem for path in (CHECKOUT / "docs").glob("*.md")}
+    assert [name for name in names if f" {name}.md\n" not in f"{navigation}\n"] == []
+    assert set(listed("page of the docs", "USER")) <= names
+
+
 CHECKS: dict[str, Callable[[], None]] = {
     "operator": operators,
     "kernel": kernels,
@@ -169,6 +190,9 @@ CHECKS: dict[str, Callable[[], None]] = {
     "attempt at the latent branch": objectives,
     "option of training": options,
     "stage or command of the pipeline": stages,
+    "kind of block": blocks,
+    "corruption of test images": corruptions,
+    "page of the docs": pages,
 }
 
 

@@ -195,7 +195,7 @@ def test_a_browser_shows_all_of_it(finished: Path, tmp_path: Path, width: int, d
     assert seen.console == []
     assert seen.sideways == 0
     assert seen.cut == []
-    assert seen.smallest >= 9, "pixels: text of a chart that cannot be read on a phone"
+    assert seen.smallest >= 10, "pixels: text of a chart that cannot be read on a phone"
     assert sum(int(part) for part in re.findall(r"\d+", seen.background)[:3]) < 200 or not dark
     assert sum(int(part) for part in re.findall(r"\d+", seen.background)[:3]) > 600 or dark
     assert (seen.repeated, seen.dangling, seen.unnamed, seen.fetched) == ([], [], [], [])

@@ -41,7 +41,7 @@ const ids = [...page.querySelectorAll("[id]")].map((e) => e.id);
 const found = {
   sideways: root.scrollWidth - root.clientWidth,
   cut: [...cut.map(name), ...texts.filter((t) => t[2]).map((t) => `text ${t[0]}`)],
-  smallest: Math.min(...texts.map((t) => t[1])),
+  smallest: Math.min(99, ...texts.map((t) => t[1])),
   background: view.getComputedStyle(page.body).backgroundColor,
   repeated: ids.filter((id, place) => ids.indexOf(id) !== place),
   dangling: [...page.querySelectorAll('a[href^="#"]')].map((e) => e.hash.slice(1)).filter((id) => !ids.includes(id)),

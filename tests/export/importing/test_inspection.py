@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -137,14 +138,14 @@ def test_the_opset_is_that_of_the_file(tmp_path: Path) -> None:
 
 
 def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, read, opened = network(tmp_path / "a.onnx"), Path.read_bytes, []
+    path, opener, opened = network(tmp_path / "a.onnx"), Path.open, []
 
-    def noted(self: Path) -> bytes:
-        if self.suffix == ".onnx":
+    def noted(self: Path, *args: Any, **options: Any) -> Any:
+        if self == path:
             opened.append(self.name)
-        return read(self)
+        return opener(self, *args, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", noted)
+    monkeypatch.setattr(Path, "open", noted)
     monkeypatch.delattr(onnx, "load")
     inspect(path)
     assert opened == ["a.onnx"]

@@ -1,5 +1,6 @@
 """The look-up kernel for NEON on any machine: the integers of its portable form, and on which cores it is chosen."""
 
+import importlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +11,9 @@ from onnx.reference import ReferenceEvaluator
 
 from latentbit.runtime.errors import ModelError
 from latentbit.runtime.kernels import registry
+from latentbit.runtime.kernels.fits import SLOW_LOOK_UPS
+from latentbit.runtime.machine import cores, jit
+from latentbit.runtime.machine.objects import LOOK_UP, kernel_ir, link
 from latentbit.runtime.session.session import InferenceSession
 
 from ...support.convolutions import Case
@@ -60,7 +64,7 @@ def chosen(kernel: str | None = None) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("cores", "kernel", "reason"),
+    ("here", "kernel", "reason"),
     [
         ([], "tbl", "the CPU has no avx2"),
         (["cortex-a53"], "tbl", "the CPU has no avx2"),
@@ -69,8 +73,8 @@ def chosen(kernel: str | None = None) -> list[tuple[str, str]]:
         (["cortex-a53", "cortex-a72"], "ctp", "not tbl: it is slow on cortex-a72"),
     ],
 )
-def test_which_cores_look_up(monkeypatch: pytest.MonkeyPatch, cores: list[str], kernel: str, reason: str) -> None:
-    monkeypatch.setattr(registry, "cpu_cores", lambda: frozenset(cores))
+def test_which_cores_look_up(monkeypatch: pytest.MonkeyPatch, here: list[str], kernel: str, reason: str) -> None:
+    monkeypatch.setattr(registry, "cpu_cores", lambda: frozenset(here))
     (convolution, why), (dense, _) = chosen()
     assert (convolution, dense) == (kernel, "ctp")
     assert reason in why
@@ -86,3 +90,24 @@ def test_the_environment_prefers_a_kernel(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("LATENTBIT_PREFER", "fast")
     with pytest.raises(ModelError, match="there is no kernel fast; there are "):
         chosen()
+
+
+def test_the_names_of_cores_are_those_that_are_read() -> None:
+    assert set(cores._CORES.values()) >= SLOW_LOOK_UPS
+    assert {name for pair in jit._RELATED.items() for name in pair} <= set(cores._CORES.values())
+
+
+def test_on_arm_it_is_one_instruction() -> None:
+    """Neither the portable form nor a call of it is left in what LLVM makes for AArch64 of the same IR."""
+    llvm = importlib.import_module("llvmlite.binding")
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = llvm.Target.from_triple("aarch64-unknown-linux-gnu")
+    machine = target.create_target_machine(cpu="neoverse-n1", opt=3, reloc="pic", codemodel="default")
+    kernels = kernel_ir(importlib.import_module("latentbit.runtime.kernels.tbl"))
+    assert set(kernels) == {"conv_tbl", "offset_image"}
+    assert LOOK_UP in kernels["conv_tbl"]
+    assembly = machine.emit_assembly(link(kernels, machine, 0, {}))
+    assert LOOK_UP not in assembly
+    assert assembly.count("\ttbl\t") >= 24
+    assert assembly.count("\tusra\t") >= 8
