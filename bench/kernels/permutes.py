@@ -20,6 +20,7 @@ from latentbit.runtime.session.session import InferenceSession
 
 from ..harness.report import RESULTS, write_report
 from .convolutions import binary_model
+from .permute_words import Word
 
 SHAPES = [  # inputs, outputs, image, stride
     (64, 64, 56, 1),
@@ -74,7 +75,7 @@ def half_order(height: int, width: int, pairs: int) -> tuple[NDArray[np.int64], 
 
 def permutes(inputs: int, outputs: int, size: int, stride: int) -> tuple[Callable[[], None], Callable[[], None]]:
     """Return what counts a layer by permutes, and what raises AssertionError where a count is wrong."""
-    from .permute_ir import PAIRS, Word, count_permutes
+    from .permute_ir import PAIRS, count_permutes
 
     rng = np.random.default_rng(0)
     weight = rng.choice(np.array([-1, 1], np.int8), (outputs, inputs, 3, 3))
