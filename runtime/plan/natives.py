@@ -64,9 +64,11 @@ class _Finder:
             return None
         found: _Found | None = match_stage(self._model, node, channels)
         found = found or match_mean(self._model, node) or match_move(self._model, self._graph, name)
-        if found is None or any(channels_of(self._model, value) is None for value in _reads(found)):
+        if found is None:
             return None
-        return found
+        sizes = {channels_of(self._model, value) for value in _reads(found)}
+        # A stage has as many channels as it reads: one channel that is spread over several is no work of ours.
+        return None if None in sizes or (isinstance(found, Stage) and sizes != {channels}) else found
 
     def adopt(self) -> set[str]:
         """Return the values that are made natively."""
@@ -114,7 +116,7 @@ class _Finder:
             if name in taken:
                 continue
             row, made = [name], [stages[name]]
-            while (after := self._next(row[-1], stages)) is not None:
+            while (after := self._next(row[-1], stages)) is not None and after not in taken:
                 made.append(stages[after].reading(row[-1]))
                 row.append(after)
             taken.update(row)

@@ -119,11 +119,19 @@ def _concat(model: Model, graph: Graph, node: onnx.NodeProto, name: str) -> Move
 
 
 def _split(model: Model, graph: Graph, node: onnx.NodeProto, name: str) -> Move | None:
-    if _given(node).get("axis", 0) not in (1, -3) or any(_known(model, output) < 1 for output in node.output if output):
+    given, source = _given(node), str(node.input[0])
+    channels, count, place = _known(model, source), len(node.output), list(node.output).index(name)
+    if given.get("axis", 0) not in (1, -3):
         return None
-    place = list(node.output).index(name)
-    first = sum(_known(model, output) for output in node.output[:place])
-    return _part(str(node.input[0]), np.arange(first, first + _known(model, name)))
+    if len(node.input) > 1 and node.input[1]:  # only a constant says it: a type in the file is a claim
+        sizes = model.constants[node.input[1]].reshape(-1).tolist()
+    else:
+        each = -(-channels // count)
+        sizes = list(given.get("split", [*[each] * (count - 1), channels - each * (count - 1)]))
+    if len(sizes) != count or min(sizes) < 1 or sum(sizes) != channels or sizes[place] != _known(model, name):
+        return None
+    first = sum(sizes[:place])
+    return _part(source, np.arange(first, first + sizes[place]))
 
 
 def _of_sequence(model: Model, graph: Graph, node: onnx.NodeProto, name: str) -> Move | None:
@@ -162,6 +170,8 @@ def _shuffle(model: Model, graph: Graph, node: onnx.NodeProto, name: str) -> Mov
     first = graph.nodes[graph.producer[turn.input[0]]]
     if (turn.op_type, first.op_type) != ("Transpose", "Reshape"):
         return None
+    if first.input[1] not in model.constants or node.input[1] not in model.constants:
+        return None  # the types between are then what the file claims
     source = str(first.input[0])
     shapes = [model.types[value].shape for value in (source, first.output[0], turn.output[0], name)]
     outer, split, turned, again = (tuple(shape or ()) for shape in shapes)

@@ -76,10 +76,31 @@ def levels() -> onnx.ModelProto:
     return maker.model({"input": ["N", 8, 6, 7]}, ["logits"])
 
 
+def natives() -> onnx.ModelProto:
+    """Return what runs between packed layers without onnxruntime: stages of every kind, splits and shuffles."""
+    maker = GraphMaker(5)
+    value = maker.conv(maker.binarize("input", 8), maker.signs(8, 8, 3, 3), pads=(1, 1, 1, 1), pad_value=1, unit=True)
+    value = maker.node("Mul", [value, maker.per_channel(8)])
+    value = maker.node("Clip", [value, maker.constant(np.float32(-4)), maker.constant(np.float32(5))])
+    maker.nodes.append(onnx.helper.make_node("Split", [value], ["left", "right"], "split", axis=1, num_outputs=2))
+    right = maker.node("HardSwish", [maker.node("Sub", ["right", maker.per_channel(4)])])
+    wide = maker.node("Concat", ["left", right, value], axis=1)
+    sizes = [maker.constant(np.array([0, *groups, 6, 7])) for groups in ((4, 4), (16,))]
+    turned = maker.node("Transpose", [maker.node("Reshape", [wide, sizes[0]])], perm=[0, 2, 1, 3, 4])
+    value = maker.node("Reshape", [turned, sizes[1]])
+    ends = [maker.constant(np.array([each])) for each in (1, 2**31, 1, 2)]
+    value = maker.node("Div", [maker.node("Slice", [value, *ends]), maker.per_channel(8, low=0.5)])
+    value = maker.node("Add", [maker.node("HardSigmoid", [value]), "input"])
+    value = maker.node("LeakyRelu", [maker.conv(maker.binarize(value, 8), maker.signs(16, 8, 1, 1), unit=True)])
+    maker.conv(maker.binarize(value, 16), maker.signs(8, 16, 3, 3), unit=True)
+    maker.nodes[-1].output[0] = "logits"
+    return maker.model({"input": ["N", 8, 6, 7]}, ["logits"])
+
+
 FIRST_BASES = (plain, pixels, chain)
 """What was altered at first, by turns."""
 
-BASES = (*FIRST_BASES, movers, levels)
+BASES = (*FIRST_BASES, movers, levels, natives)
 
-EXACT = (plain, pixels, movers, levels)
+EXACT = (plain, pixels, movers, levels, natives)
 """Those whose answers are exact on every engine; ``chain`` has a float shortcut, whose sums are not onnxruntime's."""

@@ -272,3 +272,15 @@ def test_two_layers_of_one_name() -> None:
         node.name = "layer" if node.op_type == "BinaryConv2d" else node.name
     with pytest.raises(ModelError, match="2 nodes are named layer; names must be unique"):
         InferenceSession(model.SerializeToString())
+
+
+def test_a_text_that_is_none() -> None:
+    maker = GraphMaker(1)
+    value = maker.node("MaxPool", [maker.binarize("input", 8)], kernel_shape=[1, 1])
+    maker.conv(value, maker.signs(8, 8, 1, 1), unit=True)
+    maker.nodes[-1].output[0] = "y"
+    model = maker.model({"input": ["N", 8, "H", "W"]}, ["y"])
+    entry = onnx.AttributeProto(name="auto_pad", type=onnx.AttributeProto.STRING, s=b"\xff")
+    next(node for node in model.graph.node if node.op_type == "MaxPool").attribute.append(entry)
+    with pytest.raises(ModelError, match="onnxruntime refuses a float part"):
+        InferenceSession(model.SerializeToString())

@@ -27,11 +27,7 @@ def test_altered_models(first: int | None) -> None:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("number", [77_772_745, 77_780_089, 77_784_395, 123_463_615, 1_200_000_000_768])
+@pytest.mark.parametrize("number", [77_772_745, 77_780_089, 77_784_395, 123_463_615])
 def test_models_that_were_faults(number: int) -> None:
-    """Each is of a kind of its own.
-
-    A float part that changes its shapes, a value of too few axes, a line break in a name, a stride past 64 bits, a text
-    that is none.
-    """
+    """A float part that changes its shapes, a value of too few axes, a line break in a name, a stride past 64 bits."""
     assert watch(fuzz.__name__, number, 1).faults == []

@@ -175,3 +175,83 @@ def test_what_does_not_stand_between_parts_stays_with_onnxruntime(reason: str) -
     x = maker.floats(2, 8, 4, 4)
     expected = ort.InferenceSession(model.SerializeToString()).run(None, {"input": x})[0]
     np.testing.assert_array_equal(answers(model, x)[0], expected)
+
+
+@pytest.mark.parametrize("move", ["split", "shuffle"])
+@pytest.mark.parametrize("lie", [True, False])
+def test_sizes_that_a_file_claims_move_no_channels(move: str, lie: bool) -> None:
+    """Sizes that are computed are known to onnxruntime alone; what the file says of the values may be anything."""
+    maker = GraphMaker(1)
+
+    def sizes(*values: int) -> str:
+        constant = maker.constant(np.array(values))
+        return maker.node("Identity", [constant]) if lie else constant
+
+    value = maker.conv(maker.binarize("input", 8), maker.signs(8, 8, 1, 1), unit=True)
+    value = maker.node("Mul", [maker.node("Add", [value, maker.per_channel(8)]), maker.per_channel(8)])
+    if move == "split":
+        maker.nodes.append(onnx.helper.make_node("Split", [value, sizes(2, 6)], ["a", "b"], "split", axis=1))
+        claims = {"a": ["N", 4, 6, 7], "b": ["N", 4, 6, 7]}
+        value = maker.node("Concat", ["b", "a"], axis=1)
+    else:
+        wide = maker.node("Reshape", [value, sizes(-1, 4, 2, 6, 7)])
+        turned = maker.node("Transpose", [wide], perm=[0, 2, 1, 3, 4])
+        value = maker.node("Reshape", [turned, sizes(-1, 8, 6, 7)])
+        claims = {wide: ["N", 2, 4, 6, 7], turned: ["N", 4, 2, 6, 7], value: ["N", 8, 6, 7]}
+    maker.conv(maker.binarize(value, 8), maker.signs(8, 8, 3, 3), unit=True)
+    maker.nodes[-1].output[0] = "y"
+    model = maker.build({"input": ["N", 8, 6, 7]}, {"y": None})
+    for name, shape in claims.items() if lie else ():
+        model.graph.value_info.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    data, feeds = model.SerializeToString(), {"input": maker.floats(2, 8, 6, 7)}
+    session = InferenceSession(data)
+    wanted = ort.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, feeds)[0]
+    np.testing.assert_array_equal(session.run(None, feeds)[0], wanted)
+
+
+def _mixed(rng: np.random.Generator) -> onnx.ModelProto:
+    """Return layers, and stages and moves between them that read any value that is there already."""
+    maker = GraphMaker(int(rng.integers(2**31)))
+    values = [maker.conv(maker.binarize("input", 8), maker.signs(8, 8, 1, 1), unit=True)]
+    one, bound = (
+        maker.conv(maker.binarize("input", 8), maker.signs(1, 8, 1, 1), unit=True),
+        maker.constant(np.float32(1)),
+    )
+    for _ in range(10):
+        source, other = (values[int(rng.integers(len(values)))] for _ in range(2))
+        choice = int(rng.integers(7))
+        if choice == 0:
+            value = maker.node("HardSwish", [source])
+        elif choice == 1:
+            value = maker.node("Add", [source, other])
+        elif choice == 2:
+            value = maker.node("Sub", [source, maker.per_channel(8)])
+        elif choice == 3:
+            weight = maker.signs(8, 8, 3, 3)
+            value = maker.conv(maker.binarize(source, 8), weight, pads=(1, 1, 1, 1), unit=True)
+        elif choice == 4:
+            name = f"split{len(maker.nodes)}"
+            halves = [f"{name}.a", f"{name}.b"]
+            maker.nodes.append(onnx.helper.make_node("Split", [source], halves, name, axis=1, num_outputs=2))
+            value = maker.node("Concat", halves[::-1], axis=1)
+        elif choice == 5:
+            value = maker.node("Mul", [source, maker.node("Clip", [other, "", bound])])
+        else:
+            value = maker.node("Add", [source, maker.node("Mul", [one, maker.per_channel(8)])])
+        values.append(value)
+    maker.conv(maker.binarize(values[-1], 8), maker.signs(8, 8, 3, 3), unit=True)
+    maker.nodes[-1].output[0] = "y"
+    return maker.model({"input": ["N", 8, 6, 7]}, ["y"])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_graphs_of_stages_and_moves_answer_as_the_file(threads: int) -> None:
+    """Values that several read, sums whose both sides could begin a chain, one channel that is spread over eight."""
+    rng = np.random.default_rng(threads)
+    for _ in range(12):
+        model = _mixed(rng)
+        data, feeds = model.SerializeToString(), {"input": rng.standard_normal((2, 8, 6, 7)).astype(np.float32)}
+        session = InferenceSession(data, num_threads=threads, share="always" if threads > 1 else "auto")
+        wanted = ort.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, feeds)[0]
+        for _ in range(2):
+            np.testing.assert_array_equal(session.run(None, feeds)[0], wanted)
