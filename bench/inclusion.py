@@ -1,6 +1,6 @@
 """Which binary weights could be left out: posterior inclusion over a trained network, and what the packed file gains.
 
-    python -m bench.inclusion RUN [--epochs 30] [--prior 0.1] [--out docs/results/inclusion/digits.json]
+    python -m bench.inclusion RUN [--epochs 30] [--prior 0.1] [--out docs/results/inclusion/digits.jsonl]
 
 RUN is a finished run of ``pipeline run-all`` on one of our data sets. Every binary weight w = α·sign(W) stays what it
 is and gets an indicator γ of {0, 1}, as in latent binary Bayesian networks (Hubin and Storvik 2024; Skaaret-Lund,
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--prior", type=float, default=0.1, help="prior inclusion")
-    parser.add_argument("--out", type=Path, help="file that the figures are written to")
+    parser.add_argument("--out", type=Path, help="file with a line for each prior; others stay")
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -95,7 +95,9 @@ def main() -> None:
     print(json.dumps(found, indent=1))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(options.out, (json.dumps(found, sort_keys=True) + "\n").encode())
+        lines = options.out.read_text(encoding="utf-8").splitlines() if options.out.exists() else []
+        known = {json.loads(line)["prior"]: line for line in lines} | {options.prior: json.dumps(found, sort_keys=True)}
+        write_bytes(options.out, "".join(f"{line}\n" for _, line in sorted(known.items())).encode())
 
 
 def include(network: nn.Module) -> dict[str, Included]:

@@ -6,10 +6,13 @@ Reads what ``bench.foreign.larq_files`` has written with tensorflow: ``tox -e la
 """
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from latentbit.export import convert
 from latentbit.runtime import InferenceSession
@@ -30,13 +33,13 @@ def go_through(source: Path, turns: int) -> dict[str, Any]:
         x, expected = kept["x"], kept["answers"]
     session, stock = InferenceSession(target), stock_session(source.read_bytes(), 1)
     name = session.get_inputs()[0].name
-    ask = {
+    ask: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
         "latentbit": lambda image: session.run(None, {name: image})[0],
         "onnxruntime": lambda image: stock.run(None, {name: image})[0],
     }
     found = {engine: np.concatenate([run(image[None]) for image in x]) for engine, run in ask.items()}
     apart = {engine: np.abs(answer - expected) / np.abs(expected).max() for engine, answer in found.items()}
-    times = by_turns({engine: (lambda run=run: run(x[:1])) for engine, run in ask.items()}, turns)
+    times = by_turns({engine: partial(run, x[:1]) for engine, run in ask.items()}, turns)
     return {
         "layers": {form: report.count(form) for form in ("binary", "weight-only", "float")},
         "reasons": sorted({layer.reason for layer in report.layers if layer.reason}),

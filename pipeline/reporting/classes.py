@@ -15,6 +15,8 @@ _MATRIX = 12
 """Classes, at most, of which a matrix can be read on a phone."""
 _PAIRS = 12
 _BARS = 20
+_SIDE = 192
+"""Pixels of a tile, enough for a screen with two pixels to each of the page's."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,6 @@ def _tiles(
     places = np.linspace(0, len(right) - 1, min(room - len(wrong), len(right))).astype(int)
 
     def tile(index: Any) -> Tile:
-        return Tile(image_source(shown[index]), names[labels[index]], names[predicted[index]])
+        return Tile(image_source(shown[index], side=_SIDE), names[labels[index]], names[predicted[index]])
 
     return [tile(index) for index in wrong], [tile(index) for index in right[places]]

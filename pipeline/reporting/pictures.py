@@ -12,12 +12,17 @@ from .facts import Facts
 __all__ = ["image_source", "pictures", "restored"]
 
 
-def image_source(image: NDArray[np.float32]) -> str:
-    """Return an image, float ``[C, H, W]`` in [0, 1] with C = 1 or 3, as the data URI of a PNG."""
+def image_source(image: NDArray[np.float32], *, side: int = 0) -> str:
+    """Return an image, float ``[C, H, W]`` in [0, 1] with C = 1 or 3, as the data URI of a PNG.
+
+    side: pixels that it needs no more of than this in width and height (0: all of them).
+    """
     from PIL import Image
 
     pixels = np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
     picture = Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1))
+    if side:
+        picture.thumbnail((side, side))
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

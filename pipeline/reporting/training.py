@@ -74,7 +74,7 @@ def _table(
             str(int(line["epoch"]) + 1),
             f"{line['loss']:.4g}",
             *(percent(line.get(key)) for _, key, _, _ in streams),
-            *([f"{line['learning_rate']:.3g}"] if rated else []),
+            *([f"{line['learning_rate']:.3g}" if "learning_rate" in line else ""] if rated else []),
         )
         for line in (history[place] for place in chosen)
     )

@@ -21,8 +21,6 @@ ARGUMENTS = {
         CONFIG,
         "-o",
         "{new}/study",
-        "--variants",
-        "none",
         "--seeds",
         "0",
         "--epochs-only",

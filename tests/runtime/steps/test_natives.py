@@ -190,6 +190,7 @@ def test_sizes_that_a_file_claims_move_no_channels(move: str, lie: bool) -> None
 
     value = maker.conv(maker.binarize("input", 8), maker.signs(8, 8, 1, 1), unit=True)
     value = maker.node("Mul", [maker.node("Add", [value, maker.per_channel(8)]), maker.per_channel(8)])
+    claims: dict[str, list[str | int]]
     if move == "split":
         maker.nodes.append(onnx.helper.make_node("Split", [value, sizes(2, 6)], ["a", "b"], "split", axis=1))
         claims = {"a": ["N", 4, 6, 7], "b": ["N", 4, 6, 7]}
