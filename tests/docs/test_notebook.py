@@ -20,7 +20,13 @@ def printed(notebook: Path) -> str:
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
 def test_a_notebook_runs_and_learns(notebook: Path, tmp_path: Path) -> None:
     pytest.importorskip("nbclient", reason="nbclient runs notebooks: tox -e docs")
-    command = [sys.executable, ROOT / "tools" / "run_notebook.py", notebook, "-o", tmp_path / "run.ipynb"]
+    command: list[str | Path] = [
+        sys.executable,
+        ROOT / "tools" / "run_notebook.py",
+        notebook,
+        "-o",
+        tmp_path / "run.ipynb",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (percent,) = re.findall(r"(\d+\.\d)%", printed(tmp_path / "run.ipynb"))

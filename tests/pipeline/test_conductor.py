@@ -10,11 +10,12 @@ from rich.console import Console
 
 from latentbit.pipeline import config as configuration
 from latentbit.pipeline.conductor import conduct, plan_stages
-from latentbit.pipeline.progress import StageProgress, Step
+from latentbit.pipeline.progress import StageProgress
 from latentbit.pipeline.rundir import RunDir
 from latentbit.pipeline.sections import Config
 from latentbit.pipeline.stages import Stage
 from latentbit.runtime.errors import RunDirError
+from latentbit.runtime.terminal import Step
 
 
 class Toy:

@@ -182,7 +182,6 @@ def test_what_does_not_stand_between_parts_stays_with_onnxruntime(reason: str) -
 def test_sizes_that_a_file_claims_move_no_channels(move: str, lie: bool) -> None:
     """Sizes that are computed are known to onnxruntime alone; what the file says of the values may be anything."""
     maker = GraphMaker(1)
-    claims: dict[str, list[int | str | None]]
 
     def sizes(*values: int) -> str:
         constant = maker.constant(np.array(values))
