@@ -63,7 +63,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_init_writes_a_folder_that_runs_at_once(tmp_path: Path) -> None:
     folder, run = tmp_path / "kw", tmp_path / "run"
     said = done("init", str(folder))
-    assert f"pipeline run-all -c {folder / 'kw.toml'}" in said
+    assert f"latentbit run-all -c {folder / 'kw.toml'}" in said
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "data.py", "kw.toml", "network.py"]
     said = done("run-all", "-c", str(folder / "kw.toml"), "-o", str(run))
     assert "accuracy check: passed" in said

@@ -162,8 +162,8 @@ def test_a_few_flipped_signs_are_no_failure_and_many_are(bundle: Path) -> None:
     assert (report.passed, report.agreement.flipped_images) == (True, 1)
     total = sum(value.size for value in recorded.signs.values())
     assert report.agreement.flipped_share == pytest.approx(1 / total)
-    assert set(report.agreement.flip_margins) == {name}
-    assert 0 < report.agreement.flip_margins[name] <= 1
+    assert name in report.agreement.flip_margins  # with this sign turned, later ones may turn too
+    assert all(0 < margin <= 1 for margin in report.agreement.flip_margins.values())
     assert set(report.agreement.integer_mismatches) == set(report.kernels)
     (failure,) = report_of(bundle, max_flipped_share=0.5 / total, max_flip_distance=1.0).failures
     assert "of all signs are flipped" in failure

@@ -153,7 +153,9 @@ def test_a_pool_before_or_behind_the_sign(seed: int, channels: int, pool: Window
     out = maker.conv(value, maker.signs(9, channels, 1, 1))
     data = maker.model({"input": ["N", channels, *size]}, [out]).SerializeToString()
     session, x = InferenceSession(data), maker.floats(2, channels, *size)
-    assert session.get_steps()[-2].ops[0] == "MaxPool", "no step of its own"
+    beyond = any(step > size for step, size in zip(pool.strides, pool.kernel, strict=True))
+    if not (pool.ceil and (any(pool.pads) or beyond)):  # a window of those may lie in the padding alone: no sign
+        assert session.get_steps()[-2].ops[0] == "MaxPool", "no step of its own"
     np.testing.assert_array_equal(
         session.run(None, {"input": x})[0], ort.InferenceSession(data).run(None, {"input": x})[0]
     )

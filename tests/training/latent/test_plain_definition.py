@@ -108,4 +108,5 @@ def test_losses_and_gradients_are_those_of_the_plain_definition() -> None:
     for name, parameter in objective.named_parameters():
         want = gradients[name].grad
         assert want.abs().sum() > 0, name
-        assert torch.allclose(parameter.grad, want, rtol=1e-5, atol=1e-6 * float(want.abs().max())), name
+        # A gradient that cancels to nothing is a rounding of its terms, which are of the size of 1.
+        assert torch.allclose(parameter.grad, want, rtol=1e-5, atol=max(1e-6 * float(want.abs().max()), 1e-14)), name

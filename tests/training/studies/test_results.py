@@ -32,8 +32,9 @@ def test_the_table_of_a_log_stands_in_the_results(log: Path) -> None:
 def test_the_page_and_its_chart_are_what_the_logs_say() -> None:
     tool = runpy.run_path(str(DOCS.parent / "tools" / "write_results.py"))
     again = "python tools/write_results.py"
-    page = tool["PAGE"].read_text(encoding="utf-8")
-    assert tool["filled"](page) == page, again
+    for path in (tool["PAGE"], tool["METHODS"]):
+        page = path.read_text(encoding="utf-8")
+        assert tool["filled"](page) == page, again
     assert set(tool["index"]()) == {log.stem for log in LOGS}, "a line of index.toml for each log"
     picture = tool["PICTURE"].read_text(encoding="utf-8")
     shown = Counter(html.unescape(text).strip() for text in re.findall(r"<text[^>]*>([^<]*)</text>", picture))
@@ -45,6 +46,16 @@ def test_the_page_and_its_chart_are_what_the_logs_say() -> None:
     assert wanted <= shown, again
     figures = Counter({text: count for text, count in shown.items() if " ± " in text and text[0] in "+-"})
     assert figures <= wanted, again
+
+
+def test_the_chart_of_the_twins_shows_every_line_on_both_scales() -> None:
+    tool = runpy.run_path(str(DOCS.parent / "tools" / "write_results.py"))
+    picture = tool["TWINS_PICTURE"].read_text(encoding="utf-8")
+    shown = Counter(html.unescape(text).strip() for text in re.findall(r"<text[^>]*>([^<]*)</text>", picture))
+    names = [line["model"].removeprefix("zoo:") for line in tool["twins"]()]
+    assert len(names) > 2
+    assert [name for name in names if shown[name] != 2] == [], "python tools/write_results.py"
+    assert [title for title, *_ in tool["FORMS"].values() if not shown[title]] == []
 
 
 def test_a_log_without_a_section_of_its_own_is_listed_with_its_command() -> None:
