@@ -243,9 +243,10 @@ def draw_twins(target: Path) -> None:
             for line in twins():
                 points = [(value(line[form]), 100 * line[form]["accuracy"]) for form in FORMS]
                 axes.plot(*zip(*points, strict=True), color=INK, linewidth=0.8, alpha=0.6)
+                below = points[1][1] > points[0][1]  # where no line goes
                 axes.annotate(
-                    line["model"].removeprefix("zoo:"), points[0], (0, -7), textcoords="offset points",
-                    va="top", ha="left", fontsize="small",
+                    line["model"].removeprefix("zoo:"), points[0], (0, -7 if below else 7), textcoords="offset points",
+                    va="top" if below else "bottom", ha="left", fontsize="small",
                 )  # fmt: skip
                 for form, point in zip(FORMS, points, strict=True):
                     _, marker, colour = FORMS[form]
