@@ -234,6 +234,16 @@ def test_a_device_is_read_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> No
         InferenceSession("/dev/zero")
 
 
+def prelu_takes_a_side() -> bool:
+    """Tell whether onnxruntime's PRelu leaves alone what is above 0, whatever the slope: 1.19 does not."""
+    maker = GraphMaker(0)
+    maker.node("PRelu", ["x", maker.constant(np.full(1, np.nan, np.float32))])
+    maker.nodes[-1].output[0] = "y"
+    data = maker.model({"x": [4]}, ["y"]).SerializeToString()
+    answers = open_session(data, 1).run(None, {"x": np.full(4, 2, np.float32)})[0]
+    return bool((answers == 2).all())
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3.4e38, 1e-45])
 @pytest.mark.parametrize("place", ["threshold", "scale", "bias", "shift", "slope"])
 def test_a_constant_that_is_no_ordinary_number_means_what_it_means_to_onnxruntime(place: str, value: float) -> None:
@@ -250,6 +260,8 @@ def test_a_constant_that_is_no_ordinary_number_means_what_it_means_to_onnxruntim
     maker.nodes[-1].output[0] = "y"
     data = maker.model({"input": ["N", 8, "H", "W"]}, ["y"]).SerializeToString()
     feeds = {"input": maker.floats(1, 8, 5, 5)}
+    if place in ("shift", "slope") and not np.isfinite(value) and not prelu_takes_a_side():
+        pytest.skip("this onnxruntime multiplies 0 by the slope of values above 0, against the specification of PRelu")
     found, wanted = InferenceSession(data).run(None, feeds)[0], open_session(data, 1).run(None, feeds)[0]
     np.testing.assert_array_equal(found, wanted)
 
