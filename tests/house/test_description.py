@@ -17,7 +17,7 @@ def test_without_an_address_links_become_words() -> None:
     assert RELATIVE.search(README)
     text = shown(None)
     assert not RELATIVE.search(text)
-    assert re.sub(r"!?\[([^\]]*)\]\([^)]*\)|\*", r"\1", README) == text.replace("*", "")
+    assert re.sub(r"!?\[([^\]]*)\]\((?!\w+:|#)[^)]*\)|\*", r"\1", README) == text.replace("*", "")
 
 
 def test_with_an_address_links_are_absolute() -> None:
