@@ -6,6 +6,7 @@ ends the process. To see a fault again run ``python -m latentbit.tests.support.f
 
 import secrets
 
+import onnxruntime as ort
 import pytest
 
 from ...support import fuzz
@@ -19,7 +20,12 @@ FIXED = (0, 41_000, fuzz.LATER)
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("first", [*FIXED, None])
 def test_altered_models(first: int | None) -> None:
-    first = fuzz.LATER + secrets.randbelow(2**40) if first is None else first
+    if first is None:
+        if ort.__version__.startswith("1.19."):
+            pytest.skip(
+                "onnxruntime 1.19 itself ends the process on some altered models, as a Resize to a negative size"
+            )
+        first = fuzz.LATER + secrets.randbelow(2**40)
     found = watch(fuzz.__name__, first, COUNT)
     assert not found.faults, f"mutants from {first} on: {found.faults[0]}"
     assert found.tried == COUNT
