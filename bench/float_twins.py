@@ -18,22 +18,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from latentbit.export import export_onnx
 from latentbit.runtime import InferenceSession
-from latentbit.runtime.files import write_bytes
 from latentbit.runtime.machine.environment import environment
 from latentbit.runtime.proof.quantizing import quantize_int8
 from latentbit.runtime.proof.timing import stock_session
 from latentbit.runtime.zoo.catalogue import find_model
 from latentbit.training import load, load_network
 
+from .harness.models import accuracy, answer, keep_lines
 from .harness.timing import by_turns
 
 CALIBRATED = 200
 """Training images that calibrate the int8 form."""
-BATCH = 500
 
 
 def main() -> None:
@@ -46,14 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     line = compare(options.model, options.twin, options.runs)
     print(json.dumps(line, sort_keys=True))
-    found = {}
-    if options.out.exists():
-        lines = (json.loads(each) for each in options.out.read_text(encoding="utf-8").splitlines())
-        found = {each["model"]: each for each in lines}
-    found[line["model"]] = line
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(json.dumps(each, sort_keys=True) + "\n" for _, each in sorted(found.items()))
-    write_bytes(options.out, text.encode())
+    keep_lines(options.out, [line], "model")
 
 
 def compare(model: str, twin: Path, runs: int) -> dict[str, Any]:
@@ -72,10 +63,10 @@ def compare(model: str, twin: Path, runs: int) -> dict[str, Any]:
     files = {"binary": Path(packed).read_bytes(), "fp32": fp32, "int8": int8}
     stock = {key: stock_session(files[key], 1) for key in ("fp32", "int8")}
     sessions: dict[str, Any] = {"binary": InferenceSession(packed), **stock}
-    times = by_turns({key: partial(run, session, images[:1]) for key, session in sessions.items()}, runs)
+    times = by_turns({key: partial(answer, session, images[:1]) for key, session in sessions.items()}, runs)
     found = {
         key: {
-            "accuracy": accuracy(session, data),
+            "accuracy": accuracy(session, data, data.test_images, data.test_labels),
             "bytes": len(files[key]),
             "cpu_ms": {"median": float(np.median(times[key])), "best": min(times[key])},
         }
@@ -83,21 +74,6 @@ def compare(model: str, twin: Path, runs: int) -> dict[str, Any]:
     }
     training = {"model": network["model"], "options": network["options"], "epochs": trained["epochs"]}
     return {"model": model, **found, "twin": training, "runs": runs, "environment": environment()}
-
-
-def run(session: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the only output of a session for its only input."""
-    (found,) = session.run(None, {session.get_inputs()[0].name: images})
-    return np.asarray(found)
-
-
-def accuracy(session: Any, data: Any) -> float:
-    """Return the share of right answers on the test images."""
-    right = 0
-    for row in range(0, len(data.test_images), BATCH):
-        answers = run(session, data.normalise(data.test_images[row : row + BATCH]))
-        right += int((answers.argmax(axis=1) == data.test_labels[row : row + BATCH]).sum())
-    return right / len(data.test_images)
 
 
 if __name__ == "__main__":

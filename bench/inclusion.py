@@ -27,12 +27,12 @@ from torch import Tensor, nn
 
 from latentbit.export import export_onnx
 from latentbit.runtime import InferenceSession
-from latentbit.runtime.files import write_bytes
 from latentbit.runtime.machine.environment import environment
 from latentbit.training import load, load_network
 from latentbit.training.layers.binary import BinaryConv2d, BinaryLinear
 from latentbit.training.layers.signs import signs_of, weight_scale
 
+from .harness.models import keep_lines
 from .harness.timing import by_turns
 
 BATCH = 64
@@ -94,10 +94,7 @@ def main() -> None:
     found["environment"] = environment()
     print(json.dumps(found, indent=1))
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        lines = options.out.read_text(encoding="utf-8").splitlines() if options.out.exists() else []
-        known = {json.loads(line)["prior"]: line for line in lines} | {options.prior: json.dumps(found, sort_keys=True)}
-        write_bytes(options.out, "".join(f"{line}\n" for _, line in sorted(known.items())).encode())
+        keep_lines(options.out, [found], "prior")
 
 
 def include(network: nn.Module) -> dict[str, Included]:

@@ -22,7 +22,7 @@ from latentbit.runtime.zoo.catalogue import find_model
 from latentbit.training import load
 from latentbit.training.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 
-BATCH = 500
+from .harness.models import accuracy
 
 
 def main() -> None:
@@ -64,15 +64,6 @@ def figures(models: list[str], count: int) -> Iterator[dict[str, Any]]:
                 shares.append(accuracy(session, data, corrupted[key], labels))
             line[kind] = fmean(shares)
         yield line
-
-
-def accuracy(session: Any, data: Any, images: Any, labels: Any) -> float:
-    """Return the share of right answers."""
-    name, right = session.get_inputs()[0].name, 0
-    for begin in range(0, len(images), BATCH):
-        (answers,) = session.run(None, {name: data.normalise(images[begin : begin + BATCH])})
-        right += int((answers.argmax(1) == labels[begin : begin + BATCH]).sum())
-    return right / len(images)
 
 
 def row(name: str, lines: list[dict[str, Any]]) -> str:

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from latentbit.export import export_onnx
 from latentbit.runtime import InferenceSession
 from latentbit.runtime.fidelity import restoration
-from latentbit.runtime.files import write_bytes
 from latentbit.runtime.machine.environment import environment
 from latentbit.runtime.proof.timing import stock_session
 from latentbit.runtime.zoo.catalogue import find_model
@@ -31,6 +30,7 @@ from latentbit.training import load_network
 from latentbit.training.data.resizing import resize
 from latentbit.training.data.superres import benchmark_images
 
+from .harness.models import answer, keep_lines
 from .harness.timing import by_turns
 
 SETS = ("Set5", "Set14", "BSD100")
@@ -52,21 +52,15 @@ def main() -> None:
             example = torch.rand(2, 1, 24, 24)
             path = export_onnx(load_network(options.twin), example, f"{folder}/twin.onnx", dynamic_spatial=True)
             sessions = {"float_twin": stock_session(Path(path).read_bytes(), 1), **sessions}
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    if options.out.exists():
-        lines = (json.loads(line) for line in options.out.read_text(encoding="utf-8").splitlines())
-        found = {(line["model"], line["set"]): line for line in lines}
     for line in figures(sessions, options.runs):
-        found[line["model"], line["set"]] = line
         print(json.dumps(line, sort_keys=True), flush=True)
-        text = "".join(json.dumps(each, sort_keys=True) + "\n" for _, each in sorted(found.items()))
-        write_bytes(options.out, text.encode())
+        keep_lines(options.out, [line], "model", "set")
 
 
 def figures(sessions: dict[str, Any], runs: int) -> Iterator[dict[str, Any]]:
     """Yield the times where there are two models, and what each and bicubic give on each test set."""
     image = np.random.default_rng(0).random(SIZE, np.float32)
-    calls = {name: partial(run, session, image) for name, session in sessions.items()}
+    calls = {name: partial(answer, session, image) for name, session in sessions.items()}
     if len(calls) > 1:
         measured = {
             name: {"median": float(np.median(each)), "best": min(each)} for name, each in by_turns(calls, runs).items()
@@ -81,19 +75,13 @@ def figures(sessions: dict[str, Any], runs: int) -> Iterator[dict[str, Any]]:
             yield {"model": model, "set": name, "images": len(images)} | means
 
 
-def run(session: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the only output of a session for its only input."""
-    (found,) = session.run(None, {session.get_inputs()[0].name: images})
-    return np.asarray(found)
-
-
 def score(session: Any, small: NDArray[np.uint8], large: NDArray[np.uint8]) -> dict[str, float]:
     """Return PSNR and SSIM of one image ``[H, W]``; without a session those of bicubic interpolation."""
     if session is None:
-        answer = resize(small, (large.shape[0], large.shape[1]))[None, None] / 255
+        upscaled = resize(small, (large.shape[0], large.shape[1]))[None, None] / 255
     else:
-        answer = run(session, small[None, None].astype(np.float32) / 255)
-    return restoration(answer, large[None, None] / 255, scale=SCALE)
+        upscaled = answer(session, small[None, None].astype(np.float32) / 255)
+    return restoration(upscaled, large[None, None] / 255, scale=SCALE)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from .cli_init import COMMANDS as INIT_COMMANDS
 from .cli_models import COMMANDS as MODEL_COMMANDS
 from .cli_studies import COMMANDS as STUDY_COMMANDS
 from .cli_zoo import COMMANDS as ZOO_COMMANDS
-from .completion import complete_override
+from .completion import set_option
 from .conductor import Plan, conduct, plan_stages
 from .console import Command, note, open_console
 from .paths import PAGE
@@ -52,15 +52,7 @@ _EXAMPLES = {
     "report": ("report runs/digits -s report.images=100",),
 }
 
-_set_option = click.option(
-    "-s",
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    shell_complete=complete_override,
-    help="Change one value: -s train.epochs=3.",
-)
+_set_option = set_option("Change one value: -s train.epochs=3.")
 _run_argument = click.argument("run", type=click.Path(path_type=Path))
 
 

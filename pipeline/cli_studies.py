@@ -11,7 +11,7 @@ from ..runtime.errors import RunDirError
 from ..runtime.files import write_bytes
 from ..runtime.terminal import Answer, working
 from . import config as configuration
-from .completion import complete_override, complete_variants
+from .completion import complete_variants, set_option
 from .console import Command, open_console
 from .paths import STUDY, TRAINED
 from .progress import StageProgress
@@ -43,15 +43,7 @@ __all__ = ["COMMANDS"]
     help="Variants; separated by ; if one has commas.",
 )
 @click.option("--seeds", default="0,1,2", show_default=True, help="Seeds, shared by all variants.")
-@click.option(
-    "-s",
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    shell_complete=complete_override,
-    help="Change one value of the file.",
-)
+@set_option("Change one value of the file.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [default: runs/CONFIG-ablation].")
 @click.option("--epochs-only", is_flag=True, help="Compare at equal epochs only, not at equal compute as well.")
 @click.option("--longer", is_flag=True, help="All once more with 1.5 times the epochs: had the schedule converged?")

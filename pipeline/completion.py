@@ -6,8 +6,8 @@ for bash takes the words as bash cuts them, also at ``:`` and ``=``; the one her
 
 import dataclasses
 import os
-from collections.abc import Sequence
-from typing import Any, get_type_hints
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, get_type_hints
 
 import click
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class, split_arg_string
@@ -16,7 +16,9 @@ from ..runtime.zoo.catalogue import PREFIX, find_model, names
 from ..training.settings import LATENT
 from .sections import Config
 
-__all__ = ["MODEL", "complete_names", "complete_override", "complete_variants"]
+__all__ = ["MODEL", "complete_names", "complete_variants", "set_option"]
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any] | click.Command)
 
 _CUT = ":="
 """Where bash cuts words; what stands before the last cut must not be repeated in a completion."""
@@ -81,7 +83,20 @@ def complete_names(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return [name for name in names() if name.startswith(incomplete)]
 
 
-def complete_override(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def set_option(help: str) -> Callable[[Decorated], Decorated]:
+    """Return the option by which a command takes single values of a configuration, ``-s SECTION.KEY=VALUE``."""
+    return click.option(
+        "-s",
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        shell_complete=_complete_override,
+        help=help,
+    )
+
+
+def _complete_override(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return ``SECTION.KEY=`` for every key that begins so; behind the ``=`` its values, where they have names."""
     kinds = get_type_hints(Config)
     keys = {f"{section}.{field.name}": field for section, kind in kinds.items() for field in dataclasses.fields(kind)}

@@ -1,8 +1,8 @@
 """What must hold of a file before anything reads its graph: sizes, names, tensors.
 
-A reader that trusts these finds what it expects: onnx's shape inference ends the process at a negative size, protobuf
-gives a name that is no text as bytes, and a tensor anywhere in the graph may name a file of its own. A session is
-opened in milliseconds, so all of it is found in one pass over the file.
+A reader that trusts these finds what it expects: onnx's shape inference ends the process at a negative size and at a
+Split that has more outputs than parts, protobuf gives a name that is no text as bytes, and a tensor anywhere in the
+graph may name a file of its own. A session is opened in milliseconds, so all of it is found in one pass over the file.
 """
 
 import math
@@ -119,6 +119,8 @@ class _Walk:
             self.texts.update(node.input, call, (name,))
             if node.attribute:
                 self.attributes(node.attribute, f"node {name or call[1]}")
+                if call[1] == "Split":
+                    _check_split(node)
         self.texts.update(made)
         _check_once([name for name in made if name], f"graph {body.name}: value")
         return calls
@@ -173,6 +175,15 @@ def _check_size(calls: Sequence[_Call], bodies: Mapping[_Call, Sequence[_Call]],
             f"the model has {nodes} nodes, with those of its functions, and the limit nodes is {limits.nodes}; "
             "raise it in LATENTBIT_LIMITS if you trust the file"
         )
+
+
+def _check_split(node: onnx.NodeProto) -> None:
+    """Raise ModelError for a Split into another number of parts than it has outputs: onnx reads past their list."""
+    for attribute in node.attribute:
+        if attribute.name == "num_outputs" and attribute.i != len(node.output):
+            raise ModelError(
+                f"node {node.name or 'Split'}: num_outputs is {attribute.i} and it has {len(node.output)} outputs"
+            )
 
 
 def _check_texts(texts: Iterable[str]) -> None:

@@ -21,6 +21,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 _libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_FAILED = ctypes.c_void_p(-1).value
 _PRIVATE_ANONYMOUS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 
@@ -33,6 +34,8 @@ def guarded(count: int, dtype: Any = np.uint8, *, spare: int = SPARE, align: int
     size = count * np.dtype(dtype).itemsize
     body = -(-(size + spare + align) // page) * page
     base = _libc.mmap(None, body + 2 * page, mmap.PROT_READ | mmap.PROT_WRITE, _PRIVATE_ANONYMOUS, -1, 0)
+    if base == _FAILED:
+        raise MemoryError("the system gives this process no more guarded pages: try fewer numbers in one process")
     _libc.mprotect(base, page, 0)
     _libc.mprotect(base + page + body, page, 0)
     start = base + page + body - spare - size

@@ -136,6 +136,10 @@ def no_output(model: onnx.ModelProto) -> None:
     del model.graph.node[2].output[:]
 
 
+def miscounted_split(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Split", ["input"], ["one", "two"], axis=1, num_outputs=1))
+
+
 def calls_itself(model: onnx.ModelProto) -> None:
     body = model.functions[0]
     body.node.append(helper.make_node(body.name, list(body.input), ["z"], domain=body.domain))
@@ -178,6 +182,7 @@ def text_for_numbers(model: onnx.ModelProto) -> None:
         (huge_stride, "must hold 2 integers from 1 to 65535"),
         (huge_value, "value zeros of sizes .* needs more than the limit memory_bytes"),
         (no_output, "has no output"),
+        (miscounted_split, "node Split: num_outputs is 1 and it has 2 outputs"),
         (calls_itself, "calls itself"),
         (grows, "and the limit nodes is 50000"),
         (text_for_numbers, "attribute strides must be INTS"),

@@ -7,7 +7,6 @@ import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx.reference import ReferenceEvaluator
 
 from latentbit.runtime.layout.images import SLICES
 from latentbit.runtime.session.session import InferenceSession
@@ -51,26 +50,18 @@ def kernel_for(case: Case) -> str:
 @given(cases(), st.integers(0, 2**31), st.integers(1, 2), st.booleans())
 @settings(max_examples=200, deadline=None)
 def test_convolution(case: Case, seed: int, threads: int, spread: bool) -> None:
-    maker = GraphMaker(seed)
-    channels = case.group * case.inputs
-    w = maker.signs(case.group * case.outputs, case.inputs, *case.kernel)
-    signs = maker.node("Binarize", ["input", maker.constant(np.zeros((1, 1, 1), np.float32))], "ai.latentbit")
-    sums, scaled = maker.conv(signs, w, unit=True, **case.geometry), maker.conv(signs, w, **case.geometry)
-    model = maker.model({"input": ["N", channels, *case.size]}, [sums, scaled])
-    x = maker.signs(case.batch, channels, *case.size)
-    feeds = {"input": x.astype(np.float32)}
+    layer = case.layer(seed)
     even = case.inputs == case.outputs
     asked = "spread" if spread and even and case.inputs <= 5 else None  # it takes what slice does, and is slower
-    session = InferenceSession(model.SerializeToString(), num_threads=threads, kernel=asked)
+    session = InferenceSession(layer.model.SerializeToString(), num_threads=threads, kernel=asked)
     assert {step.kernel for step in session.get_steps() if step.kind == "binary"} == {asked or kernel_for(case)}
     for _ in range(2 * threads):  # threads take turns with one alone
-        found = session.run(None, feeds)
-        np.testing.assert_array_equal(found[0], case.sums(x, w))
-    for ours, theirs in zip(found, ReferenceEvaluator(model).run(None, feeds), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    trace = session.trace(feeds)[0]
-    np.testing.assert_array_equal(trace.signs, x)
-    np.testing.assert_array_equal(trace.accumulators, case.sums(x, w))
+        found = session.run(None, layer.feeds)
+        np.testing.assert_array_equal(found[0], layer.sums)
+    layer.check(found)
+    trace = session.trace(layer.feeds)[0]
+    np.testing.assert_array_equal(trace.signs, layer.x)
+    np.testing.assert_array_equal(trace.accumulators, layer.sums)
 
 
 @given(cases(), st.integers(0, 2**31), st.integers(1, 2), st.booleans())

@@ -8,7 +8,6 @@ import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx.reference import ReferenceEvaluator
 
 from latentbit.runtime.session.session import InferenceSession
 
@@ -43,20 +42,13 @@ def cases(draw: Any) -> Case:
 @given(case=cases(), seed=st.integers(0, 2**31))
 @settings(max_examples=40, deadline=None)
 def test_convolution(kernel: str, case: Case, seed: int) -> None:
-    maker = GraphMaker(seed)
-    channels = case.group * case.inputs
-    w = maker.signs(case.group * case.outputs, case.inputs, *case.kernel)
-    signs = maker.node("Binarize", ["input", maker.constant(np.zeros((1, 1, 1), np.float32))], "ai.latentbit")
-    sums, scaled = maker.conv(signs, w, unit=True, **case.geometry), maker.conv(signs, w, **case.geometry)
-    model = maker.model({"input": ["N", channels, *case.size]}, [sums, scaled])
-    x = maker.signs(case.batch, channels, *case.size)
-    feeds = {"input": x.astype(np.float32)}
-    session = InferenceSession(model.SerializeToString(), kernel=kernel)
-    found = session.run(None, feeds)
-    np.testing.assert_array_equal(found[0], case.sums(x, w))
-    for other in (ReferenceEvaluator(model), ort.InferenceSession(model.SerializeToString())):
-        for ours, theirs in zip(found, other.run(None, feeds), strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+    layer = case.layer(seed)
+    data = layer.model.SerializeToString()
+    session = InferenceSession(data, kernel=kernel)
+    found = session.run(None, layer.feeds)
+    layer.check(found)
+    for ours, theirs in zip(found, ort.InferenceSession(data).run(None, layer.feeds), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
     step = session.get_steps()[1]
     assert step.kernel == kernel or f"not {kernel}" in step.reason, (
         "every shape is packed, by another kernel for a reason"

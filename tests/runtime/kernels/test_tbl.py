@@ -3,11 +3,9 @@
 import importlib
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx.reference import ReferenceEvaluator
 
 from latentbit.runtime.errors import ModelError
 from latentbit.runtime.kernels import registry
@@ -33,20 +31,10 @@ def neon() -> Iterator[None]:
 @given(case=cases(), seed=st.integers(0, 2**31))
 @settings(max_examples=60, deadline=None)
 def test_convolution(case: Case, seed: int) -> None:
-    maker = GraphMaker(seed)
-    channels = case.group * case.inputs
-    w = maker.signs(case.group * case.outputs, case.inputs, *case.kernel)
-    signs = maker.node("Binarize", ["input", maker.constant(np.zeros((1, 1, 1), np.float32))], "ai.latentbit")
-    sums, scaled = maker.conv(signs, w, unit=True, **case.geometry), maker.conv(signs, w, **case.geometry)
-    model = maker.model({"input": ["N", channels, *case.size]}, [sums, scaled])
-    x = maker.signs(case.batch, channels, *case.size)
-    feeds = {"input": x.astype(np.float32)}
-    session = InferenceSession(model.SerializeToString(), kernel="tbl")
+    layer = case.layer(seed)
+    session = InferenceSession(layer.model.SerializeToString(), kernel="tbl")
     assert session.get_steps()[1].kernel == "tbl"
-    found = session.run(None, feeds)
-    np.testing.assert_array_equal(found[0], case.sums(x, w))
-    for ours, theirs in zip(found, ReferenceEvaluator(model).run(None, feeds), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    layer.check(session.run(None, layer.feeds))
 
 
 def small() -> bytes:

@@ -33,7 +33,8 @@ def test_altered_models(first: int | None) -> None:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("number", [77_772_745, 77_780_089, 77_784_395, 123_463_615])
+@pytest.mark.parametrize("number", [77_772_745, 77_780_089, 77_784_395, 123_463_615, 9_000_000_005_189])
 def test_models_that_were_faults(number: int) -> None:
-    """A float part that changes its shapes, a value of too few axes, a line break in a name, a stride past 64 bits."""
+    """A float part that changes its shapes, a value of too few axes, a line break in a name, a stride past 64 bits,
+    a Split that has more outputs than parts."""
     assert watch(fuzz.__name__, number, 1).faults == []
