@@ -123,7 +123,8 @@ class TrainingRun:
             for layer in network.modules():
                 if isinstance(layer, RSign):
                     layer.choose(settings.activation_estimator)
-                    layer.threshold.requires_grad_(settings.thresholds == "learned")
+                    if settings.thresholds == "fixed":  # what a network of the user's has frozen stays so
+                        layer.threshold.requires_grad_(False)
             objective = build_objective(network, settings, self.measures.loss).to(self.device)
         if settings.channels_last and all(parameter.dim() < 5 for parameter in objective.parameters()):
             objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -18,6 +18,7 @@ from latentbit.training.loop.optimize import build_optimizer
 from latentbit.training.loop.run import TrainingRun
 from latentbit.training.loop.trainer import train
 from latentbit.training.models.catalogue import build_model
+from latentbit.training.models.kinds import PairBlock
 from latentbit.training.settings import Settings
 
 QUICK: dict[str, Any] = {"epochs": 2, "width": 4, "batch_size": 128, "threads": 1, "seed": 3}
@@ -161,6 +162,22 @@ def test_a_float_network_becomes_binary_activations_first() -> None:
     assert {int(state["step"]) for state in found.optimizer.state.values()} == {2}
     found.close()
     assert not any(m.bits != 1 for m in found.network.modules() if isinstance(m, BinaryConv2d | RSign))
+
+
+def test_thresholds_are_learned_or_stay_where_they_start() -> None:
+    for thresholds in ("learned", "fixed"):
+        found = run(thresholds=thresholds)
+        found.objective.train()
+        sign = found.network.blocks[0].sign
+        before = sign.threshold.detach().clone()
+        found.train_step(ROWS, 0)
+        assert torch.equal(sign.threshold, before) is (thresholds == "fixed")
+
+
+def test_blocks_and_norms_are_those_of_the_settings() -> None:
+    block = run(block="pair", norm="both").network.blocks[0]
+    assert isinstance(block, PairBlock)
+    assert isinstance(block.first.norm_before, torch.nn.BatchNorm2d)
 
 
 def test_bits_fall_stage_by_stage_and_cycle_by_cycle() -> None:
