@@ -5,6 +5,7 @@ that differs from that of stock onnxruntime. :mod:`.hunt` watches this program, 
 """
 
 import contextlib
+import resource
 import sys
 import traceback
 from collections.abc import Callable
@@ -31,6 +32,9 @@ _NUMBERS = (-(2**31), -1, 0, 1, 2, 3, 5, 8, 12, 64, 255, 65_536, 2**31, 2**40, 2
 
 LATER = 2**40
 """From this number on there are more models and more ways to alter them; a number below stays what it was."""
+
+MEMORY = 12 * 2**30
+"""Bytes of address space that a process of this program has."""
 
 _SPECIAL = (0.0, -0.0, 1e-45, -1e38, 3.4e38, float("inf"), float("-inf"), float("nan"))
 """Numbers of which arithmetic makes something of its own."""
@@ -269,5 +273,7 @@ def _all_finite(data: bytes, feeds: dict[str, NDArray[Any]]) -> bool:
 
 
 if __name__ == "__main__":
+    # onnxruntime may ask for what no machine has: here memory ends alike everywhere, and that is an error to be told.
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     guard_buffers()
     hunt(_try, *(int(argument) for argument in sys.argv[1:]))
