@@ -4,8 +4,6 @@ import statistics
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..runtime.errors import first_line
 from ..runtime.proof.report import Int8
 from .paths import FOLDED, MODEL
@@ -28,12 +26,10 @@ def step_figures(session: "InferenceSession", reference: "Reference") -> dict[st
 
     They are medians; together they are less than the time of a call, which also copies its inputs and outputs.
     """
-    from ..runtime.proof.answers import batches, only_input
+    from ..runtime.proof.answers import timed_feeds
     from ..runtime.session.profile import summed
 
-    free = not isinstance(session.get_inputs()[0].shape[0], int)
-    first = reference.inputs[:1] if free else batches(session, reference.inputs)[0][1]
-    feeds = {only_input(session): np.ascontiguousarray(first)}
+    feeds = timed_feeds(session, reference.inputs)
     session.run(None, feeds)
     runs = [summed(session.profile(feeds)) for _ in range(_PROFILED)]
     times = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
@@ -50,16 +46,15 @@ def int8_form(run: RunDir, reference: "Reference") -> Int8:
 
 
 def _int8_form(run: RunDir, reference: "Reference") -> Int8:
-    from ..runtime.proof.answers import batches, only_input
+    from ..runtime.proof.answers import timed_feeds
     from ..runtime.proof.original import accuracy_of, open_original
     from ..runtime.proof.timing import interleaved, times
     from ..runtime.session.session import InferenceSession
 
     threads = run.config.run.threads
     session = InferenceSession(run.path / MODEL, num_threads=threads)
-    free = not isinstance(session.get_inputs()[0].shape[0], int)
-    first = np.ascontiguousarray(reference.inputs[:1] if free else batches(session, reference.inputs)[0][1])
-    feeds = {only_input(session): first}
+    feeds = timed_feeds(session, reference.inputs)
+    (first,) = feeds.values()
     original = open_original(run.path / FOLDED, feeds, reference)
     answer = original.runs(threads)["original int8"]
     measured = interleaved({"int8": lambda: answer(first)}, run.config.check.latency_runs)

@@ -28,7 +28,7 @@ from ..machine.environment import environment, peak_memory_bytes
 from ..metrics import Metric, figures
 from ..session.self_test import NO_SELF_TEST
 from ..session.session import InferenceSession
-from .answers import Answers, answer, batches, only_input
+from .answers import Answers, answer, batches, only_input, timed_feeds
 from .flips import judge_flips
 from .layers import LayerComparison, compare_layers
 from .outputs import compare_outputs, output_failures
@@ -164,8 +164,7 @@ def _most(differences: list[float | None]) -> float | None:
 
 def _latency(session: InferenceSession, data: bytes, inputs: NDArray[Any], num_threads: int, runs: int) -> Latency:
     """Time one batch (one image where the batch is free) here and on stock onnxruntime with the same file, by turns."""
-    free = not isinstance(session.get_inputs()[0].shape[0], int)
-    feeds = {only_input(session): np.ascontiguousarray(inputs[:1] if free else batches(session, inputs)[0][1])}
+    feeds = timed_feeds(session, inputs)
     stock = stock_session(data, num_threads)
     measured = interleaved({"ours": lambda: session.run(None, feeds), "theirs": lambda: stock.run(None, feeds)}, runs)
     return Latency(latentbit=times(measured["ours"]), onnxruntime_fp32=times(measured["theirs"]))

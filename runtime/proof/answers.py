@@ -12,7 +12,7 @@ from ..errors import DataError, InputError
 from ..session.session import InferenceSession
 from .reference import ONLY, Reference
 
-__all__ = ["Answers", "answer", "batches", "only_input"]
+__all__ = ["Answers", "answer", "batches", "only_input", "timed_feeds"]
 
 _BATCH = 64
 """Images at a time where the model leaves the batch free."""
@@ -84,3 +84,9 @@ def batches(session: InferenceSession, inputs: NDArray[Any]) -> Sequence[tuple[i
     if not isinstance(first, int):
         return [(len(part), part) for part in parts]
     return [(len(part), np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])) for part in parts]
+
+
+def timed_feeds(session: InferenceSession, inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return what a model is timed on: one sample where its batch is free, else the first batch."""
+    free = not isinstance(session.get_inputs()[0].shape[0], int)
+    return {only_input(session): np.ascontiguousarray(inputs[:1] if free else batches(session, inputs)[0][1])}
