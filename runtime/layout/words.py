@@ -118,7 +118,8 @@ class PackWord(IntEnum):
     POOL_LEFT = 20
     SOURCE_HEIGHT = 21
     SOURCE_WIDTH = 22
-    SIZE = 23
+    NAN = 23  # written by the kernel: 1 once there was a NaN in a window, whose maximum is then no definite number
+    SIZE = 24
 
 
 class StemWord(IntEnum):
@@ -174,6 +175,7 @@ class Flag(IntFlag):
     STORE = 4
     BITS = 8
     LIMITS = 16
+    RELU = 32
 
 
 FEW_TAPS = 14
