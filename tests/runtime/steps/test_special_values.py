@@ -17,8 +17,10 @@ from ...support.graphs import USABLE, GraphMaker
 
 SPECIAL = np.array([0, -0.0, 1e-45, -1e-45, 1, -1, 2.5, -2.5, 3.4e38, -3.4e38, np.inf, -np.inf], np.float32)
 ACTIVATIONS = ("nothing", "Relu", "PRelu", "PRelu of slope 0", "Sub", "Add", "RPReLU")
-STAGES = ("Add", "Sub", "Mul", "Div", "PRelu", "from", "Relu", "Clip", "below", "above", "HardSigmoid", "HardSwish")
-STAGES += ("LeakyRelu", "Add value", "Sub value", "Mul value", "Div value")
+STAGES = (
+    *("Add", "Sub", "Mul", "Div", "PRelu", "from", "Relu", "Clip", "below", "above", "HardSigmoid", "HardSwish"),
+    *("LeakyRelu", "Add value", "Sub value", "Mul value", "Div value"),
+)
 
 
 def special(maker: GraphMaker, *shape: int) -> NDArray[np.float32]:
@@ -66,7 +68,7 @@ def test_a_residual_of_any_value_goes_through_the_epilogue_of_every_kernel(kerne
     signs = maker.conv(maker.binarize(inside, channels), maker.signs(8, channels, 1, 1), unit=True)
     alone = maker.conv(maker.binarize("input", channels), maker.signs(channels, channels, 1, 1), unit=True)
     alone = fused(maker, alone, activation, channels)
-    shape = ["N", channels, 5, 6]
+    shape: list[int | str] = ["N", channels, 5, 6]
     outputs = [inside, signs] if activation == "nothing" else [inside, signs, alone]
     for some in (outputs, [signs]):  # with the floats, and as bits alone
         model = maker.model({"input": shape, "residual": shape}, some)
@@ -108,7 +110,7 @@ def test_every_stage_of_a_chain_takes_any_value(seed: int, stages: list[str], ch
     for stage in stages:
         value = append(maker, stage, value, channels, other)
     signs = maker.conv(maker.binarize(value, channels), maker.signs(8, channels, 1, 1), unit=True)
-    shape = ["N", channels, 4, 5]
+    shape: list[int | str] = ["N", channels, 4, 5]
     model = maker.model({"input": shape, "residual": shape, "other": shape}, [value, signs])
     feeds = {name: special(maker, 2, channels, 4, 5) for name in ("input", "residual", "other")}
     session = assert_same(model, {info.name: feeds[info.name] for info in model.graph.input})
@@ -127,7 +129,7 @@ def test_moves_and_means_take_any_value(split: bool) -> None:
     width = channels if split else 2 * channels
     gated = maker.node("Mul", [value, mean])
     signs = [maker.conv(maker.binarize(each, width), maker.signs(8, width, 1, 1), unit=True) for each in (gated, mean)]
-    shape = ["N", channels, 3, 3]
+    shape: list[int | str] = ["N", channels, 3, 3]
     model = maker.model({"input": shape, "residual": shape}, [value, *signs])
     small = np.array([0, -0.0, 1, -2, np.inf, -np.inf], np.float32)  # whose sums no order rounds
     feeds = {name: maker.rng.choice(small, (8, channels, 3, 3)) for name in ("input", "residual")}
@@ -162,7 +164,7 @@ def test_the_sigmoid_of_what_is_infinite() -> None:
     gate = maker.node("Sigmoid", [value])
     out = maker.node("Mul", [value, gate])
     signs = maker.conv(maker.binarize(out, 8), maker.signs(8, 8, 1, 1), unit=True)
-    shape = ["N", 8, 5, 5]
+    shape: list[int | str] = ["N", 8, 5, 5]
     names = ("input", "residual", "other")
     model = maker.model(dict.fromkeys(names, shape), [gate, out, signs])
     feeds = {name: special(maker, 2, 8, 5, 5) for name in names}
@@ -200,7 +202,7 @@ def test_a_nan_has_a_sign_but_no_place_in_a_pool_of_floats(channels: int, thread
     window: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
     before = maker.binarize(maker.node("MaxPool", [value], **window), channels)
     behind = maker.node("MaxPool", [maker.binarize(value, channels)], **window)
-    shape = ["N", channels, 4, 6]
+    shape: list[int | str] = ["N", channels, 4, 6]
     models = [
         maker.model({"input": shape, "other": shape}, [maker.conv(signs, maker.signs(8, channels, 1, 1), unit=True)])
         for signs in (behind, before)
