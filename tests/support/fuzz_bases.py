@@ -113,8 +113,8 @@ def edges() -> onnx.ModelProto:
     pooled = maker.node("MaxPool", [two], kernel_shape=[3, 3], strides=[2, 2])
     small = maker.conv(maker.binarize(pooled, 8), maker.signs(8, 8, 1, 1), unit=True)
     names = ["value", "head", "tail", "small"]
-    for value, name in zip((value, head, tail, small), names, strict=True):
-        maker.nodes.append(onnx.helper.make_node("Identity", [value], [name], f"last {name}"))
+    for given, name in zip((value, head, tail, small), names, strict=True):
+        maker.nodes.append(onnx.helper.make_node("Identity", [given], [name], f"last {name}"))
     return maker.model({"input": ["N", 8, 6, 7], "residual": ["N", 8, 6, 7]}, names)
 
 
