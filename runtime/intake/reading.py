@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from ..bits import DOMAIN, OPSET_VERSION
+from ..bits import DOMAIN, OPSET_VERSION, clear_tail
 from ..errors import ModelError, first_line
 from ..operators import SIGNATURES, STANDARD_DOMAINS, Signature
 from .limits import current_limits
@@ -155,6 +155,7 @@ def _layer(
             f"node {label}: the packed weight is {packed.dtype}{list(packed.shape)}, "
             f"weight_shape {list(shape)} needs uint8{list(expected)}"
         )
+    packed = clear_tail(packed, shape[1])  # nobody computes with what a file has there
     for name, value in (("scale", scale), ("bias", bias)):
         if value.dtype != np.float32 or value.shape != (shape[0],):
             raise ModelError(f"node {label}: {name} is {value.dtype}{list(value.shape)}, needs float32[{shape[0]}]")
@@ -288,7 +289,7 @@ def _skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:
         getattr(target, field).extend(getattr(graph, field))
     known = {info.name for info in graph.input}
     for tensor in graph.initializer:
-        if len(tensor.raw_data) <= _LARGE:
+        if math.prod(tensor.dims) * ITEM_BYTES[tensor.data_type] <= _LARGE:
             target.initializer.append(tensor)
         elif tensor.name not in known:
             target.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
