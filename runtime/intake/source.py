@@ -41,15 +41,18 @@ def _read(path: Path, limit: int) -> bytes:
     return data
 
 
-def parse_model(source: str | PathLike[str] | bytes, *, external: bool = False) -> onnx.ModelProto:
+def parse_model(
+    source: str | PathLike[str] | bytes, data: bytes | None = None, *, external: bool = False
+) -> onnx.ModelProto:
     """Return the ONNX model of a file, or of the bytes of one.
 
+    data: the bytes of the file, if they are read already.
     external: the caller will load initializers that the file keeps in other files; without it such a file is refused.
     Tensors anywhere else (of nodes, branches, functions) must lie in the file.
     Raises ModelError where the file cannot be read, holds no graph, is not well formed (:mod:`.structure`), or gives an
     operator another meaning (:mod:`.bodies`).
     """
-    data, name = read_bytes(source), _name(source)
+    data, name = read_bytes(source) if data is None else data, _name(source)
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
