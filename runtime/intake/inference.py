@@ -109,7 +109,7 @@ def without_constants(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _is_small(tensor: onnx.TensorProto) -> bool:
-    return math.prod(tensor.dims) * ITEM_BYTES[tensor.data_type] <= _LARGE
+    return bool(math.prod(tensor.dims) * ITEM_BYTES[tensor.data_type] <= _LARGE)
 
 
 def _bare(proto: onnx.ModelProto, **more: Any) -> onnx.ModelProto:

@@ -107,4 +107,4 @@ if hasattr(os, "register_at_fork"):
 
 def _shared(key: Hashable, make: Callable[[], Kind]) -> Kind:
     found: Kind | None = _kept.get(key)
-    return _kept.setdefault(key, make()) if found is None else found  # type: ignore[no-any-return]
+    return _kept.setdefault(key, make()) if found is None else found
