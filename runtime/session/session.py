@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, ModelError, first_line
 from ..files import parse_json
-from ..intake.feeds import check_feeds, check_shapes, input_specs, type_name
+from ..intake.feeds import Shapes, check_feeds, check_shapes, input_specs, type_name
 from ..intake.limits import current_limits
 from ..intake.model import Model
 from ..metrics import current_names
@@ -83,7 +83,7 @@ class InferenceSession:
         self._inputs = input_specs(model)
         self._outputs = [_described(info, model) for info in model.proto.graph.output]
         self._meta = _meta(model.proto)
-        self._free: OrderedDict[Any, list[Context]] = OrderedDict()
+        self._free: OrderedDict[Shapes, list[Context]] = OrderedDict()
         self._contexts: WeakSet[Context] = WeakSet()
         self._lock = threading.RLock()  # a signal handler may run the session while its thread holds it
         self._left_behind: str | None = None
@@ -99,12 +99,12 @@ class InferenceSession:
         Raises InputError for a name, rank, dtype or size that does not fit the model, and for NaN.
         """
         names = self._names(output_names)
-        arrays = check_feeds(self._inputs, feeds)
+        arrays = check_feeds(self._inputs, feeds, self._free)
         return self._in_context(arrays, lambda context: context.run(arrays, names))
 
     def trace(self, feeds: Mapping[str, NDArray[Any]]) -> list[LayerTrace]:
         """Run, and return for every packed layer the signs it read and its accumulators, by the same kernels."""
-        arrays = check_feeds(self._inputs, feeds)
+        arrays = check_feeds(self._inputs, feeds, self._free)
         traces = []
         for unit, (signs, sums) in self._in_context(arrays, lambda context: context.trace(arrays)).items():
             flat = (signs[:, :, 0, 0], sums[:, :, 0, 0]) if unit.dense else (signs, sums)
@@ -126,7 +126,7 @@ class InferenceSession:
         ``clock`` gives nanoseconds; ``time.thread_time_ns`` leaves out what other processes take. Call :meth:`run`
         first, so that buffers are bound and caches are warm.
         """
-        arrays = check_feeds(self._inputs, feeds)
+        arrays = check_feeds(self._inputs, feeds, self._free)
         watch = Stopwatch(clock)
         if counting_only:
             self._in_context(arrays, lambda context: context.count(arrays, watch))
@@ -181,7 +181,7 @@ class InferenceSession:
         InputError for shapes that do not fit it.
         """
         feeds = made_inputs({spec.name: spec.dtype for spec in self._inputs}, shapes)
-        arrays = check_feeds(self._inputs, feeds)
+        arrays = check_feeds(self._inputs, feeds, self._free)
         outputs = dict(zip((info.name for info in self._outputs), self.run(None, feeds), strict=True))
         traces = self.trace(feeds)
         sums = self._in_context(arrays, lambda context: context.layer_sums(arrays, _signs_of))
@@ -228,7 +228,7 @@ class InferenceSession:
 
     def _in_context(self, arrays: Arrays, use: Callable[[Context], Result]) -> Result:
         """Return what ``use`` makes of a context for these shapes; a context in which it fails is not used again."""
-        key = tuple((name, array.shape) for name, array in sorted(arrays.items()))
+        key = tuple([array.shape for array in arrays.values()])
         if self._left_behind is not None:
             raise InputError(self._left_behind)
         with self._lock:
