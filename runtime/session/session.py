@@ -55,9 +55,11 @@ class InferenceSession:
             ``"never"`` leaves the kernels to the calling thread, and several threads to float parts alone.
 
     A session may be used by several threads at once, and in the handler of a signal. Its first call for new input
-    shapes makes the buffers, which takes longer. In a forked process a session of one thread goes on. One of several
-    is refused there with an InputError, for its threads stay behind; so is one that another thread was running when
-    the process was forked, for onnxruntime may have been left in the middle of its work. Open it after the fork.
+    shapes makes the buffers, which takes longer. Sessions on the same file share its weights.
+
+    In a forked process a session of one thread goes on. One of several is refused there with an InputError, for its
+    threads stay behind; so is one that another thread was running when the process was forked, for onnxruntime may have
+    been left in the middle of its work. Open it after the fork.
 
     Raises ModelError for a file that cannot be run, InputError for an option that cannot be used.
     """
@@ -191,7 +193,8 @@ class InferenceSession:
         """Return the bytes that opening the model and running it on inputs of these shapes takes, each at most.
 
         None of it is taken for the answer (:mod:`.memory` says what is known and what is a bound). It holds for one run
-        at a time; each further one that runs beside it takes ``kernels`` again.
+        at a time; each further one that runs beside it takes ``kernels`` again. A second session on the same file, with
+        the same kernels, takes less than this, for it shares what the first has opened.
         Raises InputError for shapes that do not fit, and where a size depends on more than the shapes of the inputs.
         """
         check_shapes(self._inputs, shapes)
