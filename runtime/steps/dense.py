@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class PreparedDense:
         source = buffers.floats(layer.input, dense.rank, inputs, dense.name)
         out = buffers.new_floats(self.planned, (len(source), 1, 1, outputs))
         scale, bias = (np.ascontiguousarray(constant) for constant in (layer.scale, layer.bias))
-        values = {
+        values: dict[SignedWord, int | NDArray[Any]] = {
             SignedWord.SOURCE: source,
             SignedWord.SOURCE_STRIDE: image_stride(source),
             SignedWord.OUT: out,

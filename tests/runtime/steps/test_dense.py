@@ -75,7 +75,7 @@ def test_every_kernel_is_within_the_stated_bound(
         answers.append(answer(model.SerializeToString(), x, kernel))
         assert np.all(np.abs(answers[-1] - exact) <= 1.01 * depth * ROUNDING * size)
         np.testing.assert_array_equal(answers[-1].view(np.uint32), answers[0].view(np.uint32))
-    reference: Any = ReferenceEvaluator(model).run(None, {"input": x})[0]
+    reference = next(iter(ReferenceEvaluator(model).run(None, {"input": x})))
     assert np.all(np.abs(answers[0] - reference) <= 1.01 * (depth + inputs) * ROUNDING * size)
 
 
@@ -90,7 +90,7 @@ def test_sums_of_integers_are_those_of_the_file(
     maker = GraphMaker(seed)
     model, _ = layer_model(maker, outputs, inputs)
     x = maker.rng.integers(-1000, 1000, (2, inputs)).astype(np.float32)
-    reference: Any = ReferenceEvaluator(model).run(None, {"input": x})[0]
+    reference = next(iter(ReferenceEvaluator(model).run(None, {"input": x})))
     np.testing.assert_array_equal(answer(model.SerializeToString(), x, kernel), reference)
 
 
