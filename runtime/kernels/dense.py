@@ -40,6 +40,6 @@ class SignedKernel:
 SIGNED = (
     SignedKernel("sixteens", "sums_sixteens", frozenset({"avx512f"}), sixteens),
     SignedKernel("eights", "sums_eights", frozenset({"avx2"}), eights),
-    SignedKernel("flips", "sums_flips", frozenset(), sixteens, rows=4),
+    SignedKernel("bytes", "sums_bytes", frozenset(), sixteens, rows=8),
 )
 """The kernels of signed sums, the fastest first."""

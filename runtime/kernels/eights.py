@@ -13,8 +13,8 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from .llvm import F32, I32, broadcast, cg, const, emit_load, splat
-from .signed_sums import FOURS, emit_flip, emit_four, make_signed_sums
+from .llvm import F32, I32, cg, const, splat
+from .signed_sums import FOURS, emit_flip, emit_pairs, emit_table, make_signed_sums
 
 __all__ = ["sums_eights"]
 
@@ -22,22 +22,19 @@ _SUMS, _WORDS = ir.VectorType(F32, 8), ir.VectorType(I32, 8)
 
 
 def _prepare(b: Any, inputs: Any) -> list[Any]:
-    """Emit the table of each four: in lane n the sum with the signs of the bits of n, and the fourth input added."""
-    signs = [ir.Constant(_WORDS, [(lane >> bit & 1) << 31 for lane in range(8)]) for bit in range(4)]
-    tables = []
-    for four in range(FOURS):
-        places = [b.add(inputs, const(16 * four + 4 * bit)) for bit in range(4)]
-        spread = [broadcast(b, emit_load(b, place, F32), 8) for place in places]
-        tables.append(emit_four(b, *(emit_flip(b, x, sign) for x, sign in zip(spread, signs, strict=True))))
-    return tables
+    return [emit_table(b, b.add(inputs, const(16 * four)), 8) for four in range(FOURS)]
 
 
-def _find(b: Any, tables: list[Any], words: Any, four: int) -> Any:
+def _sum(b: Any, tables: list[Any], words: Any) -> Any:
     of_permute = ir.FunctionType(_SUMS, [_SUMS, _WORDS])
     permute = cg.get_or_insert_function(b.module, of_permute, "llvm.x86.avx2.permps")
-    found = b.call(permute, [tables[four], b.lshr(words, splat(_WORDS, 3 * four)) if four else words])
-    sign = b.and_(b.shl(words, splat(_WORDS, four)) if four else words, splat(_WORDS, 1 << 31))
-    return emit_flip(b, found, sign)
+
+    def found(four: int) -> Any:
+        value = b.call(permute, [tables[four], b.lshr(words, splat(_WORDS, 3 * four)) if four else words])
+        sign = b.and_(b.shl(words, splat(_WORDS, four)) if four else words, splat(_WORDS, 1 << 31))
+        return emit_flip(b, value, sign)
+
+    return emit_pairs(b, [found(four) for four in range(FOURS)])
 
 
-sums_eights = make_signed_sums(8, _prepare, _find)
+sums_eights = make_signed_sums(8, _prepare, _sum)

@@ -10,7 +10,7 @@ is made: a sum of four inputs with four signs is one of sixteen numbers, which a
 
 A step takes 32 inputs through a block of up to 512 outputs, whose totals lie in the first cache, so the weights are
 read once, one behind the other. How v is found is the only difference between the kernels: :mod:`.sixteens`,
-:mod:`.eights`, :mod:`.flips`. All of them add in the order above and round each addition once, so they give the same
+:mod:`.eights`, :mod:`.bytes`. All of them add in the order above and round each addition once, so they give the same
 bits on every CPU.
 
 Of K inputs each passes at most 4 + ⌈K/32⌉ roundings. So, to first order, a sum is within (4 + ⌈K/32⌉) · 2⁻²⁴ · Σ|x| of
@@ -23,9 +23,9 @@ from typing import Any
 import llvmlite.ir as ir
 
 from ..layout.float_words import SIGNED_BLOCK, SIGNED_LANES, SignedWord
-from .llvm import F32, I32, I64, cg, const, emit_load, emit_store, kernel, load_i64, routine, scratch, splat
+from .llvm import F32, I32, I64, broadcast, cg, const, emit_load, emit_store, kernel, load_i64, routine, scratch, splat
 
-__all__ = ["FOURS", "emit_flip", "emit_four", "make_signed_sums"]
+__all__ = ["FOURS", "emit_flip", "emit_pairs", "emit_table", "make_signed_sums"]
 
 FOURS = 8
 """Fours of inputs of a word."""
@@ -39,16 +39,26 @@ def emit_flip(b: Any, x: Any, signs: Any) -> Any:
     return b.bitcast(b.xor(b.bitcast(x, signs.type), signs), x.type)
 
 
-def emit_four(b: Any, one: Any, two: Any, three: Any, four: Any) -> Any:
-    """Emit the sum of a four, in the one order that all kernels have."""
-    return b.fadd(b.fadd(one, two), b.fadd(three, four))
+def emit_pairs(b: Any, values: Sequence[Any]) -> Any:
+    """Emit the sum of 2ⁿ values: of neighbours, then of these sums, in the one order that all kernels have."""
+    while len(values) > 1:
+        values = [b.fadd(one, other) for one, other in zip(values[::2], values[1::2], strict=True)]
+    return values[0]
 
 
-def make_signed_sums(lanes: int, prepare: Callable[[Any, Any], Any], find: Callable[[Any, Any, Any, int], Any]) -> Any:
+def emit_table(b: Any, inputs: Any, lanes: int) -> Any:
+    """Emit the sums of the four floats at an address: in lane n that with the signs of the bits of n, 1 for −1."""
+    integers = ir.VectorType(I32, lanes)
+    signs = [ir.Constant(integers, [(lane >> bit & 1) << 31 for lane in range(lanes)]) for bit in range(4)]
+    spread = [broadcast(b, emit_load(b, b.add(inputs, const(4 * bit)), F32), lanes) for bit in range(4)]
+    return emit_pairs(b, [emit_flip(b, x, sign) for x, sign in zip(spread, signs, strict=True)])
+
+
+def make_signed_sums(lanes: int, prepare: Callable[[Any, Any], Any], find: Callable[[Any, Any, Any], Any]) -> Any:
     """Return the kernel that takes ``lanes`` outputs at once.
 
     ``prepare(builder, inputs)`` emits what the step needs of the 32 floats at an address; ``find(builder, prepared,
-    words, four)`` emits the sums of a four for the words of ``lanes`` outputs.
+    words)`` emits their sums with the signs in the words of ``lanes`` outputs.
     """
     some, integers = ir.VectorType(F32, lanes), ir.VectorType(I32, lanes)
 
@@ -58,11 +68,9 @@ def make_signed_sums(lanes: int, prepare: Callable[[Any, Any], Any], find: Calla
         prepared = prepare(b, inputs)
         with cg.for_range_slice(b, const(0), b.mul(width, const(4)), const(4 * lanes), I64, inc=True) as (offset, _):
             words = emit_load(b, b.add(weights, offset), integers, 4 * lanes)
-            sums: Sequence[Any] = [find(b, prepared, words, four) for four in range(FOURS)]
-            while len(sums) > 1:
-                sums = [b.fadd(one, other) for one, other in zip(sums[::2], sums[1::2], strict=True)]
             place = b.add(totals, offset)
-            emit_store(b, place, b.fadd(emit_load(b, place, some, 4 * lanes), sums[0]), 4 * lanes)
+            total = b.fadd(emit_load(b, place, some, 4 * lanes), find(b, prepared, words))
+            emit_store(b, place, total, 4 * lanes)
 
     @kernel
     def signed_sums(words: int, image: int, begin: int, end: int) -> None:
