@@ -9,6 +9,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from ...runtime.errors import UnsupportedError
 from ..graph.constants import Constants, add_constant, fold_constants
+from ..graph.wholes import unchanged
 from .editing import constant_of, free_constant, replace_node, set_constant
 
 __all__ = ["compute_constants", "name_sizes", "refuse_chance", "settle_forms"]
@@ -105,6 +106,8 @@ def settle_forms(model: ir.Model) -> None:
         if node.op_type in ("Identity", "Dropout"):
             if node.inputs[0] is not None and not node.inputs[0].is_graph_input():
                 replace_node(node, node.inputs[0])
+        elif (same := unchanged(node, constant_of)) is not None and not same.is_graph_input():
+            replace_node(node, same)
         elif node.op_type in ("MaxPool", "AveragePool"):
             _settle_pool(node)
         elif node.op_type == "Reshape":
