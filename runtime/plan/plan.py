@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..intake.model import Model
+from .before import take_chains
 from .graph import Graph
 from .levels import Levels
 from .natives import find_natives
@@ -46,6 +47,9 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     graph = Graph(model)
     units, reasons = find_units(model, graph)
     stem = find_stem(model, graph, {unit.source for unit in units})
+    firsts: list[Part] = [*units, *([] if stem is None else [stem])]
+    covered, made = {node for part in firsts for node in part.nodes}, {part.output for part in firsts}
+    units = take_chains(model, graph, units, covered, made)
     chosen: dict[Part, Chosen] = {unit: choice.unit(unit.layer) for unit in units}
     if stem is not None:
         chosen[stem] = choice.stem(stem.weight)
