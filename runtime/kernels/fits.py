@@ -1,7 +1,4 @@
-"""What a kernel takes: for a layer None, or in words why not; for the weight of an exact stem yes or no.
-
-And on which cores it is slow.
-"""
+"""What a kernel takes: for a layer None, or in words why not; for the weight of an exact stem yes or no."""
 
 import math
 
@@ -11,13 +8,7 @@ from numpy.typing import NDArray
 from ..intake.model import BinaryLayer
 from ..layout.slices import reach
 
-__all__ = ["SLOW_LOOK_UPS", "any_layer", "convolutions", "eight_bits", "even_groups", "small_groups", "whole_words"]
-
-SLOW_LOOK_UPS = frozenset(
-    {"cortex-a57", "cortex-a72", "cortex-a73", "cortex-a75", "cortex-a510", "cortex-x1", "neoverse-v1"}
-)
-"""ARM cores on which ctp is at least as fast as tbl by LLVM's models: a look-up takes an A57 or A72 1.5 cycles, a
-V1 or X1 counts in four pipes and looks up in two. A73 and A75 have no model, and are left as they were."""
+__all__ = ["any_layer", "convolutions", "eight_bits", "even_groups", "small_groups", "whole_words"]
 
 
 def any_layer(layer: BinaryLayer) -> None:
