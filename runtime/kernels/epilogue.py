@@ -9,7 +9,7 @@ of the CPU hold as many::
     z = fl(y − shift_in); z = z < 0 ? fl(z · slope) : z; y = fl(z + shift_out)      ACTIVATION
                           z = z < 0 ? 0 : z                                         RELU, instead of the slope
     out = y                                                        STORE
-    bit = y ≥ threshold                                            BITS
+    bit = y · turn ≥ threshold                                     BITS: turn is 1 or −1
     bit = mismatches < limit[class, c]                             LIMITS: no float at all
 
 A Relu is a slope of −0, which makes 0 of what is below. It would make NaN of −∞, which only a residual can bring, so
@@ -113,7 +113,7 @@ class _Emitter:
         used = [Constant.SCALE, Constant.BIAS] if flags & (Flag.STORE | Flag.BITS) else []
         used += [Constant.SHIFT_IN, Constant.SHIFT_OUT] if flags & Flag.ACTIVATION else []
         used += [Constant.SLOPE] if flags & (Flag.ACTIVATION | Flag.RELU) == Flag.ACTIVATION else []
-        used += [Constant.THRESHOLD] if flags & Flag.BITS else []
+        used += [Constant.THRESHOLD, Constant.TURN] if flags & Flag.BITS else []
         constants = {which: constant(which) for which in used}
         for pixel in self.pixels:
             count = emit_load(b, self.at(pixel.counts, i, self.counts.element.width // 8), self.counts)
@@ -136,6 +136,7 @@ class _Emitter:
             if flags & Flag.STORE:
                 self.store(self.at(pixel.out, channel, 4), y, mask)
             if flags & Flag.BITS:
+                y = b.fmul(y, constants[Constant.TURN])
                 self.write(pixel, channel, b.fcmp_ordered(">=", y, constants[Constant.THRESHOLD]), mask)
 
     def load(self, address: Any, kind: Any, mask: Any) -> Any:

@@ -39,27 +39,42 @@ def _load(b: Any, address: Any, mask: Any) -> Any:
     return emit_load(b, address, _EIGHT) if mask is None else emit_masked_load(b, address, _EIGHT, mask)
 
 
-def _emit_pack(b: Any, source: Any, threshold: Any, target: Any, nibbles: Any, mask: Any) -> None:
-    reached = b.fcmp_ordered(">=", _load(b, source, mask), _load(b, threshold, mask))
-    reached = reached if mask is None else b.and_(reached, mask)
-    emit_bits(b, target, b.bitcast(reached, I8), nibbles)
+def _emit_reached(b: Any, source: Any, limits: tuple[Any, Any], mask: Any) -> Any:
+    """Emit which values reach the limits, two places: thresholds, and bytes from there to factors of 1 or −1, or 0."""
+    threshold, turn = limits
+    value = cg.alloca_once_value(b, _load(b, source, mask))
+    with b.if_then(b.icmp_signed("!=", turn, const(0)), likely=False):
+        b.store(b.fmul(b.load(value), _load(b, b.add(threshold, turn), mask)), value)
+    reached = b.fcmp_ordered(">=", b.load(value), _load(b, threshold, mask))
+    return b.bitcast(reached if mask is None else b.and_(reached, mask), I8)
+
+
+def _emit_pack(b: Any, source: Any, limits: tuple[Any, Any], target: Any, nibbles: Any, mask: Any) -> None:
+    emit_bits(b, target, _emit_reached(b, source, limits, mask), nibbles)
 
 
 @routine
-def _eight(b: Any, source: Any, threshold: Any, target: Any, nibbles: Any) -> None:
+def _eight(b: Any, source: Any, threshold: Any, turn: Any, target: Any, nibbles: Any) -> None:
     """Pack eight floats at ``source`` by eight thresholds to one byte, or to two of 2 · nibble."""
-    _emit_pack(b, source, threshold, target, nibbles, None)
+    _emit_pack(b, source, (threshold, turn), target, nibbles, None)
 
 
 @routine
-def _some(b: Any, source: Any, threshold: Any, target: Any, nibbles: Any, count: Any) -> None:
+def _some(b: Any, source: Any, threshold: Any, turn: Any, target: Any, nibbles: Any, count: Any) -> None:
     """Pack ``count`` floats, less than eight, in the same way; the bits of the others are zeros."""
-    _emit_pack(b, source, threshold, target, nibbles, emit_mask(b, count, 8))
+    _emit_pack(b, source, (threshold, turn), target, nibbles, emit_mask(b, count, 8))
 
 
 def _emit_pool(b: Any, corner: Any, window: Any, places: Any, nibbles: Any, nan: Any, mask: Any, vectors: int) -> None:
-    """Emit eight channels of a window for each of ``vectors``; of a part of eight, as ``mask`` says, for one."""
-    (rows, columns, row, column), (threshold, target) = window, places
+    """Emit eight channels of a window for each of ``vectors``; of a part of eight, as ``mask`` says, for one.
+
+    Only one alone is turned by its factors.
+    """
+    (rows, columns, row, column), (threshold, turn, target) = window, places
+    factor = None
+    if vectors == 1:
+        turned = b.icmp_signed("!=", turn, const(0))
+        factor = b.select(turned, _load(b, b.add(threshold, turn), mask), splat(_EIGHT, 1.0))
     largest, unordered = [cg.alloca_once(b, _EIGHT) for _ in range(vectors)], cg.alloca_once(b, _TRUTHS)
     for each in largest:
         b.store(splat(_EIGHT, float("-inf")), each)
@@ -68,7 +83,7 @@ def _emit_pool(b: Any, corner: Any, window: Any, places: Any, nibbles: Any, nan:
         place = b.add(corner, b.add(b.mul(outer.index, row), b.mul(inner.index, column)))
         values = [_load(b, b.add(place, const(32 * v)), mask) for v in range(vectors)]
         for value, each in zip(values, largest, strict=True):
-            best = b.load(each)
+            value, best = value if factor is None else b.fmul(value, factor), b.load(each)
             b.store(b.select(b.fcmp_ordered(">", value, best), value, best), each)  # a NaN is never the largest
         for v in range(0, vectors, 2):
             either = b.fcmp_unordered("uno", values[v], values[min(v + 1, vectors - 1)])
@@ -89,11 +104,12 @@ def _make_pool(vectors: int) -> Any:
 
     @routine
     def pool(
-        b: Any, corner: Any, rows: Any, columns: Any, row: Any, column: Any, threshold: Any, target: Any, nibbles: Any,
-        nan: Any, count: Any,
+        b: Any, corner: Any, rows: Any, columns: Any, row: Any, column: Any, threshold: Any, turn: Any, target: Any,
+        nibbles: Any, nan: Any, count: Any,
     ) -> None:  # fmt: skip
         mask = None if vectors else emit_mask(b, count, 8)
-        _emit_pool(b, corner, (rows, columns, row, column), (threshold, target), nibbles, nan, mask, max(1, vectors))
+        places = threshold, turn, target
+        _emit_pool(b, corner, (rows, columns, row, column), places, nibbles, nan, mask, max(1, vectors))
 
     return pool
 
@@ -103,10 +119,10 @@ _pool_many, _pool_eight, _pool_some = _make_pool(_MANY), _make_pool(1), _make_po
 
 @kernel
 def pack_floats(words: int, image: int, begin: int, end: int) -> None:
-    """Pack rows ``begin … end − 1`` of one image by ``value >= threshold[c]`` (NaN gives 0)."""
+    """Pack rows ``begin … end − 1`` of one image by ``value · turn[c] >= threshold[c]`` (NaN gives 0)."""
     source = load_i64(words, PackWord.SOURCE) + image * load_i64(words, PackWord.SOURCE_STRIDE)
     target = load_i64(words, PackWord.TARGET) + image * load_i64(words, PackWord.TARGET_STRIDE)
-    threshold = load_i64(words, PackWord.THRESHOLD)
+    threshold, turn = load_i64(words, PackWord.THRESHOLD), load_i64(words, PackWord.TURN)
     row_stride, pixel_stride = 4 * load_i64(words, PackWord.ROW_STRIDE), 4 * load_i64(words, PackWord.PIXEL_STRIDE)
     groups, channels = load_i64(words, PackWord.GROUPS), load_i64(words, PackWord.GROUP_CHANNELS)
     row_bytes, pixel_bytes = load_i64(words, PackWord.ROW_BYTES), load_i64(words, PackWord.PIXEL_BYTES)
@@ -121,22 +137,22 @@ def pack_floats(words: int, image: int, begin: int, end: int) -> None:
                 values, limits = pixel + group * group_stride, threshold + 4 * group * channels
                 put = place + group * group_bytes
                 for _ in range(whole):
-                    _eight(values, limits, put, nibbles)
+                    _eight(values, limits, turn, put, nibbles)
                     values, limits, put = values + 32, limits + 32, put + 1 + nibbles
                 if left:
-                    _some(values, limits, put, nibbles, left)
+                    _some(values, limits, turn, put, nibbles, left)
 
 
 @kernel
 def pack_pooled(words: int, image: int, begin: int, end: int) -> None:
-    """Pack rows of the max-pool of one image: a bit is 1 where any value of the window reaches the threshold.
+    """Pack rows of the max-pool of one image: a bit is 1 where any of the window is, by the same comparison.
 
     That is the max-pool of the signs, NaN included. Of a NaN among floats engines make different maxima: it sets NAN.
     """
     nan = words + 8 * PackWord.NAN
     source = load_i64(words, PackWord.SOURCE) + image * load_i64(words, PackWord.SOURCE_STRIDE)
     target = load_i64(words, PackWord.TARGET) + image * load_i64(words, PackWord.TARGET_STRIDE)
-    threshold = load_i64(words, PackWord.THRESHOLD)
+    threshold, turn = load_i64(words, PackWord.THRESHOLD), load_i64(words, PackWord.TURN)
     row_stride, pixel_stride = 4 * load_i64(words, PackWord.ROW_STRIDE), 4 * load_i64(words, PackWord.PIXEL_STRIDE)
     groups, channels = load_i64(words, PackWord.GROUPS), load_i64(words, PackWord.GROUP_CHANNELS)
     row_bytes, pixel_bytes = load_i64(words, PackWord.ROW_BYTES), load_i64(words, PackWord.PIXEL_BYTES)
@@ -144,6 +160,7 @@ def pack_pooled(words: int, image: int, begin: int, end: int) -> None:
     group_stride = 4 * load_i64(words, PackWord.GROUP_STRIDE)
     height, width = load_i64(words, PackWord.SOURCE_HEIGHT), load_i64(words, PackWord.SOURCE_WIDTH)
     whole, left = channels // 8, channels % 8
+    many = 0 if turn != 0 else whole // _MANY
     for y in range(begin, end):
         start_y = y * load_i64(words, PackWord.POOL_STRIDE_Y) - load_i64(words, PackWord.POOL_TOP)
         top, bottom = max(0, start_y), min(height, start_y + load_i64(words, PackWord.POOL_HEIGHT))
@@ -157,11 +174,11 @@ def pack_pooled(words: int, image: int, begin: int, end: int) -> None:
             for group in range(groups):
                 corner, limits = pixel + group * group_stride, threshold + 4 * group * channels
                 put = place + group * group_bytes
-                for _ in range(whole // _MANY):
-                    _pool_many(corner, rows, columns, row_stride, pixel_stride, limits, put, nibbles, nan, 0)
+                for _ in range(many):
+                    _pool_many(corner, rows, columns, row_stride, pixel_stride, limits, turn, put, nibbles, nan, 0)
                     corner, limits, put = corner + 32 * _MANY, limits + 32 * _MANY, put + _MANY * (1 + nibbles)
-                for _ in range(whole % _MANY):
-                    _pool_eight(corner, rows, columns, row_stride, pixel_stride, limits, put, nibbles, nan, 0)
+                for _ in range(whole - _MANY * many):
+                    _pool_eight(corner, rows, columns, row_stride, pixel_stride, limits, turn, put, nibbles, nan, 0)
                     corner, limits, put = corner + 32, limits + 32, put + 1 + nibbles
                 if left:
-                    _pool_some(corner, rows, columns, row_stride, pixel_stride, limits, put, nibbles, nan, left)
+                    _pool_some(corner, rows, columns, row_stride, pixel_stride, limits, turn, put, nibbles, nan, left)

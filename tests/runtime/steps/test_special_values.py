@@ -111,10 +111,11 @@ def test_every_stage_of_a_chain_takes_any_value(seed: int, stages: list[str], ch
         value = append(maker, stage, value, channels, other)
     signs = maker.conv(maker.binarize(value, channels), maker.signs(8, channels, 1, 1), unit=True)
     shape: list[int | str] = ["N", channels, 4, 5]
-    model = maker.model({"input": shape, "residual": shape, "other": shape}, [value, signs])
-    feeds = {name: special(maker, 2, channels, 4, 5) for name in ("input", "residual", "other")}
-    session = assert_same(model, {info.name: feeds[info.name] for info in model.graph.input})
-    assert set(float_ops(session)) <= {"Transpose"}
+    for outputs in ([value, signs], [signs]):  # the stages as floats, and as far as they can be in thresholds
+        model = maker.model({"input": shape, "residual": shape, "other": shape}, outputs)
+        feeds = {name: special(maker, 2, channels, 4, 5) for name in ("input", "residual", "other")}
+        session = assert_same(model, {info.name: feeds[info.name] for info in model.graph.input})
+        assert set(float_ops(session)) <= {"Transpose"}
 
 
 @pytest.mark.parametrize("split", [True, False])
@@ -221,3 +222,51 @@ def test_a_nan_has_a_sign_but_no_place_in_a_pool_of_floats(channels: int, thread
     feeds["other"][2, channels - 1, 3, 5] = 0  # the same session goes on
     for found, wanted in zip(session.run(None, feeds), stock(models[1], feeds), strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("stage", ["nothing", "below", "PRelu of slope 0", "LeakyRelu", "Mul", "from"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_pool_of_signs_of_any_value_and_a_chain_before_it(stage: str, first: bool) -> None:
+    """With ``first`` the pool is of the signs, where every value has one, and whole windows are NaN."""
+    maker, channels = GraphMaker(6), 40
+    value = maker.node("Sub", ["input", "other"])
+    if stage in ("nothing", "PRelu of slope 0"):
+        value = fused(maker, value, stage, channels)
+    elif stage == "below":  # no threshold is left: all numbers reach it, and a NaN does not
+        value = maker.node("Clip", [value, maker.constant(np.float32(2))])
+    elif stage == "LeakyRelu":
+        value = maker.node("LeakyRelu", [value], alpha=0.0)
+    else:
+        constant = maker.constant(maker.rng.choice(np.array([-2, 0.5, 0], np.float32), (channels, 1, 1)))
+        value = maker.node("Mul" if stage == "Mul" else "Sub", [constant, value])
+    window: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    thresholds = maker.constant(maker.rng.choice(np.array([-np.inf, -1, 0, 0.5, np.inf], np.float32), (channels, 1, 1)))
+    if first:
+        value = maker.node("MaxPool", [maker.node("Binarize", [value, thresholds], "ai.latentbit")], **window)
+    else:
+        value = maker.node("Binarize", [maker.node("MaxPool", [value], **window), thresholds], "ai.latentbit")
+    shape: list[int | str] = ["N", channels, 4, 6]
+    out = maker.conv(value, maker.signs(8, channels, 1, 1), unit=True)
+    model = maker.model({"input": shape, "other": shape}, [out])
+    feeds = {name: special(maker, 4, channels, 4, 6) for name in ("input", "other")}
+    feeds["input"][0] = feeds["other"][0] = np.inf
+    if first:
+        assert_same(model, feeds)
+    else:
+        with pytest.raises(InputError, match="reads NaN"):
+            InferenceSession(model.SerializeToString()).run(None, feeds)
+        assert_same(model, {"input": maker.floats(4, channels, 4, 6), "other": maker.floats(4, channels, 4, 6)})
+
+
+def test_a_nan_that_a_chain_makes_in_front_of_a_pool_is_seen() -> None:
+    """A PRelu of slope 0 makes it of −∞, so it is not part of the threshold behind the pool."""
+    maker = GraphMaker(7)
+    value = fused(maker, "input", "PRelu of slope 0", 8)
+    pooled = maker.node("MaxPool", [value], kernel_shape=[2, 2])
+    out = maker.conv(maker.binarize(pooled, 8), maker.signs(8, 8, 1, 1), unit=True)
+    session = InferenceSession(maker.model({"input": ["N", 8, 4, 4]}, [out]).SerializeToString())
+    x = maker.floats(1, 8, 4, 4)
+    session.run(None, {"input": x})
+    x[0, 0, 1, 1] = -np.inf
+    with pytest.raises(InputError, match="reads NaN"):
+        session.run(None, {"input": x})
