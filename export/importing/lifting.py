@@ -3,7 +3,7 @@
 Packed layers read images ``[N, C, H, W]`` and rows ``[N, K]``. A network over sequences or frames changes the view of
 its tensors (:mod:`.views`) in front of each layer and back behind it, and so cuts the layer off from its sign, its
 residual and the next layer. Here each change back sinks below the operators that read it, until it meets a change
-forth and both vanish; and changes forth rise above signs::
+forth and both vanish; and changes forth rise above signs, and above what a sign's threshold takes in::
 
     layer ─ Squeeze ─ Add ─ PRelu ─ Unsqueeze ─ Binarize ─ layer        before
     layer ─ Add ─ PRelu ─ Binarize ─ layer                              after
@@ -30,6 +30,9 @@ from .views import Image, Rows, View, lifted_by, lowered_by, sizes_of
 __all__ = ["lift_layers"]
 
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+
+_LOOKED_AT = 16
+"""Values between a change forth and the signs behind it."""
 
 _FILLS = {"kernel_shape": 1, "strides": 1, "dilations": 1, "pads": 0}
 
@@ -101,7 +104,7 @@ class _Lifter:
         view = lifted_by(node, self._constants)
         value = None if view is None else node.inputs[0]
         maker = None if value is None else value.producer()
-        if value is None or view is None or maker is None or maker.op_type not in ("Binarize", "Pad"):
+        if value is None or view is None or maker is None or not (_is_sign(maker) or self._before_a_sign(node, maker)):
             return
         users = tuple(value.consumers())
         alone = all(lifted_by(user, self._constants) == view for user in users)
@@ -112,6 +115,27 @@ class _Lifter:
         before = None if maker.inputs[0] is None else maker.inputs[0].producer()
         if before is not None:
             self._raise(before)
+
+    def _before_a_sign(self, node: ir.Node, maker: ir.Node) -> bool:
+        """Tell whether a change forth is all that reads an operator of one value, and leads to signs alone.
+
+        Then what the sign's layer takes into its threshold, or pools, need not be turned first.
+        """
+        if maker.domain not in STANDARD_DOMAINS or maker.op_type not in (*ELEMENTWISE, "MaxPool"):
+            return False
+        computed = [value for value in maker.inputs if value is not None and self._constants.get(value) is None]
+        ends, waiting = 0, [node.outputs[0]]
+        while waiting and ends < _LOOKED_AT:
+            value = waiting.pop()
+            ends += 1
+            if value.is_graph_output():
+                return False
+            for user in value.consumers():
+                if user.domain in STANDARD_DOMAINS and user.op_type in (*ELEMENTWISE, "MaxPool"):
+                    waiting.append(user.outputs[0])
+                elif not _is_sign(user) and (user.outputs[0].uses() or user.outputs[0].is_graph_output()):
+                    return False  # a change back that has met a change forth is left behind unread
+        return len(computed) == 1 and not waiting
 
     def _meet(self, node: ir.Node) -> bool:
         """Remove a change forth of what a change back gives."""
@@ -212,6 +236,11 @@ class _Lifter:
         output = node.outputs[0]
         output.name, output.type, output.shape = self._rewriting.unique(f"{name}.out"), typed.type, typed.shape
         return node
+
+
+def _is_sign(node: ir.Node) -> bool:
+    """Tell whether a node is a Binarize, or one that pads for it."""
+    return node.op_type in ("Binarize", "Pad")
 
 
 def _computed_weight(node: ir.Node) -> bool:
