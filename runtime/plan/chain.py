@@ -64,10 +64,10 @@ class Chain:
     """``stages`` one after another; the source of each is the output of the one before it."""
 
     kind: ClassVar[str] = "float"
-    rank: ClassVar[int] = 4
 
     name: str
     output: str
+    rank: int
     channels: int
     stages: tuple[Stage, ...]
     nodes: tuple[int, ...]

@@ -34,6 +34,7 @@ class _Finder:
     def __init__(self, model: Model, graph: Graph, parts: Sequence[Part]) -> None:
         self._model, self._graph = model, graph
         self._made = {part.output for part in parts}
+        self._fed = {info.name for info in model.proto.graph.input}
         self._for_parts = {name for part in parts for name in part.reads}
         covered = {index for part in parts for index in part.nodes}
         self._found: dict[str, _Found] = {}
@@ -59,16 +60,23 @@ class _Finder:
             waiting += reads
 
     def _match(self, name: str) -> _Found | None:
-        channels, node = channels_of(self._model, name), self._graph.nodes[self._graph.producer[name]]
+        node, rank = self._graph.nodes[self._graph.producer[name]], self._rank(name)
+        channels = channels_of(self._model, name, rank)
         if channels is None:
             return None
-        found: _Found | None = match_stage(self._model, node, channels)
-        found = found or match_mean(self._model, node) or match_move(self._model, self._graph, name)
-        if found is None:
-            return None
-        sizes = {channels_of(self._model, value) for value in _reads(found)}
+        found: _Found | None = match_stage(self._model, node, channels, rank)
+        if rank == 4:
+            found = found or match_mean(self._model, node) or match_move(self._model, self._graph, name)
+        if found is None or (rank == 2 and not self._fed.isdisjoint(_reads(found))):
+            return None  # rows that the caller feeds lie elsewhere at each run
+        sizes = {channels_of(self._model, value, rank) for value in _reads(found)}
         # A stage has as many channels as it reads: one channel that is spread over several is no work of ours.
         return None if None in sizes or (isinstance(found, Stage) and sizes != {channels}) else found
+
+    def _rank(self, name: str) -> int:
+        """Return 2 for a value that is known to be rows, 4 for any other."""
+        known = self._model.types.get(name)
+        return 2 if known is not None and known.shape is not None and len(known.shape) == 2 else 4
 
     def adopt(self) -> set[str]:
         """Return the values that are made natively."""
@@ -105,7 +113,7 @@ class _Finder:
         if self._graph.nodes[index].op_type not in FUSED_BY_ENGINE:
             return True
         maker = self._graph.producer.get(_reads(self._found[name])[0])
-        return maker is None or self._graph.nodes[maker].op_type != "Conv"
+        return maker is None or self._graph.nodes[maker].op_type not in ("Conv", "Gemm", "MatMul")
 
     def chains(self, adopted: set[str]) -> list[Part]:
         """Return the chains, each as long as nobody else reads what is between its stages."""
@@ -126,7 +134,8 @@ class _Finder:
                 Chain(
                     name=str(last.name or last.output[0]),
                     output=row[-1],
-                    channels=channels_of(self._model, row[-1]) or 0,
+                    rank=(rank := self._rank(row[-1])),
+                    channels=channels_of(self._model, row[-1], rank) or 0,
                     stages=tuple(made),
                     nodes=nodes,
                     ops=tuple(self._graph.nodes[node].op_type for node in nodes),

@@ -86,10 +86,10 @@ def match_move(model: Model, graph: Graph, name: str) -> Move | None:
         return None
 
 
-def channels_of(model: Model, name: str) -> int | None:
-    """Return the channels of a float32 value of rank 4, None where they are not known."""
+def channels_of(model: Model, name: str, rank: int = 4) -> int | None:
+    """Return the channels of a float32 value of this rank, None where they are not known."""
     known = model.types.get(name)
-    if known is None or known.elem != onnx.TensorProto.FLOAT or known.shape is None or len(known.shape) != 4:
+    if known is None or known.elem != onnx.TensorProto.FLOAT or known.shape is None or len(known.shape) != rank:
         return None
     return known.shape[1] if isinstance(known.shape[1], int) else None
 

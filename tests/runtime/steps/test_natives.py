@@ -25,7 +25,7 @@ def unit(maker: GraphMaker, value: str, channels: int, outputs: int) -> str:
     return maker.conv(maker.binarize(value, channels), maker.signs(outputs, channels, 1, 1))
 
 
-def append(maker: GraphMaker, stage: str, value: str, channels: int, beside: tuple[str, str]) -> str:
+def append(maker: GraphMaker, stage: str, value: str, channels: int, beside: tuple[str, str], rank: int = 4) -> str:
     """Put a stage behind a value; ``beside`` are another value of its shape and a gate."""
     op, *rest = stage.split()
     if rest == ["value"]:
@@ -39,7 +39,7 @@ def append(maker: GraphMaker, stage: str, value: str, channels: int, beside: tup
     if stage == "Clip below":
         return maker.node("Clip", [value, "", maker.constant(np.float32(0.5))])
     if op in ("Add", "Sub", "Mul", "Div", "PRelu"):
-        constant = maker.per_channel(channels, low=0.1, high=2.0)
+        constant = maker.per_channel(channels, rank, low=0.1, high=2.0)
         return maker.node(op, [constant, value] if rest else [value, constant])
     attributes: dict[str, Any] = {"HardSigmoid": {"alpha": 1 / 6, "beta": 0.5}, "LeakyRelu": {"alpha": 0.1}}.get(op, {})
     return maker.node(op, [value], **attributes)
@@ -80,6 +80,37 @@ def test_a_chain_has_the_bits_of_the_file(
         for found, wanted in zip(answers(model, x, threads), expected, strict=True):
             np.testing.assert_array_equal(found, wanted)
     assert set(float_steps(model)) <= {"GlobalMaxPool", "Transpose"}
+
+
+@given(
+    st.integers(0, 2**31),
+    st.lists(st.sampled_from([stage for stage in STAGES if "gate" not in stage]), min_size=1, max_size=5),
+    st.sampled_from([1, 7, 24, 130]),
+    st.integers(1, 3),
+    st.booleans(),
+)
+@settings(max_examples=25, deadline=None)
+def test_a_chain_of_rows_has_the_bits_of_the_file(
+    seed: int, stages: list[str], channels: int, batch: int, fixed: bool
+) -> None:
+    """Between dense layers; a value that the caller feeds, beside a stage or first in the chain, is read as well."""
+    maker = GraphMaker(seed)
+    value = maker.dense(maker.binarize("input", 8, 2), maker.signs(channels, 8))
+    other = maker.dense(maker.binarize("input", 8, 2), maker.signs(channels, 8))
+    beside = "side" if seed % 3 == 0 else other
+    for stage in stages:
+        value = append(maker, stage, value, channels, (beside, ""), rank=2)
+    last = maker.dense(maker.binarize(value, channels, 2), maker.signs(16, channels))
+    rows = batch if fixed else "N"
+    model = maker.model({"input": [rows, 8], "side": [rows, channels]}, [last, value])
+    session = InferenceSession(model.SerializeToString())
+    for _ in range(2):
+        feeds = {"input": maker.floats(batch, 8), "side": maker.floats(batch, channels)}
+        expected = ReferenceEvaluator(model).run(None, feeds)
+        for found, wanted in zip(session.run(None, feeds), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    if beside != "side":
+        assert not float_steps(model)
 
 
 def shuffled(maker: GraphMaker, value: str, channels: int, groups: int, size: tuple[int, int]) -> str:
