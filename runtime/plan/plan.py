@@ -2,7 +2,7 @@
 
 ::
 
-    model ─► units, stem, shortcuts, natives ─► their kernels ─► levels ─► what becomes of each output ─► segments
+    model ─► units, stem, shortcuts, natives, … ─► kernels ─► levels ─► what becomes of each output ─► segments
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from typing import Any
 
 from ..intake.model import Model
 from .before import take_chains
+from .dense import find_dense
 from .graph import Graph
 from .levels import Levels
 from .natives import find_natives
@@ -56,6 +57,9 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     for shortcut in find_shortcuts(model, graph, units, stem):
         if (kernel := choice.shortcut(shortcut.weight)) is not None:
             chosen[shortcut] = kernel
+    for dense in find_dense(model):
+        if (kernel := choice.dense(dense.rows)) is not None:
+            chosen[dense] = kernel
     chosen |= {native: choice.native(native.ops) for native in find_natives(model, graph, list(chosen))}
     parts = sorted(chosen, key=lambda part: max(part.nodes))  # ready once its last node is
     levels = Levels(model, graph, parts)

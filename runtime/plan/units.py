@@ -101,7 +101,7 @@ def find_units(model: Model, graph: Graph) -> tuple[list[Unit], dict[int, str]]:
 def _refusal(model: Model, graph: Graph, layer: BinaryLayer) -> str | None:
     """Return why a layer cannot run packed, or None."""
     if layer.real_input:
-        return "its activations are real; only its weights are binary"
+        return "its activations are real; onnxruntime holds its weights as floats"
     if not _readable(model, layer.input, layer):
         return f"its input {layer.input} is no float32 of rank {layer.rank} with {layer.channels} channels"
     if not graph.is_sign(layer.input):

@@ -1,8 +1,10 @@
 """The memory of one set of input shapes: values that cross between parts and segments, and packed images."""
 
+import hashlib
 import math
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +16,22 @@ from ..layout.memory import aligned
 from ..plan.parts import Part, Planned
 from ..plan.units import Unit
 
-__all__ = ["Arrays", "Buffers", "channel_last", "check_offsets"]
+__all__ = ["Arrays", "Buffers", "channel_last", "check_offsets", "shared"]
 
 _OFFSETS = 2**31
 Arrays = dict[str, NDArray[Any]]
+
+
+_tables: WeakValueDictionary[bytes, NDArray[np.int32]] = WeakValueDictionary()
+"""Pixel tables that steps hold, by their sha256."""
+
+
+def shared(table: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the table of the same content that some step holds already, or this one.
+
+    Layers of one geometry share one, in all sessions: it stays in the cache.
+    """
+    return _tables.setdefault(hashlib.sha256(table.data).digest(), table)
 
 
 def check_offsets(size: int, reader: str) -> None:
@@ -41,14 +55,12 @@ class Buffers:
     """Arrays by port name, made once; ``feeds`` are the caller's, new at each run.
 
     ``images`` are the packed inputs of units with the number of images in the batch (an image that is read in the
-    segment that makes it is kept once). ``tables`` are pixel tables by content: layers of one geometry share one, which
-    then stays in the cache.
+    segment that makes it is kept once).
     """
 
     feeds: Arrays = field(default_factory=dict)
     values: Arrays = field(default_factory=dict)
     images: dict[Planned[Unit], tuple[PackedImage, int]] = field(default_factory=dict)
-    tables: dict[bytes, NDArray[np.int32]] = field(default_factory=dict)
     _held: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     _free: list[NDArray[np.float32]] = field(default_factory=list)
     _ending: dict[Part, list[str]] = field(default_factory=dict)
@@ -161,7 +173,3 @@ class Buffers:
         image = new_image(layer, form, height, width, count)
         self.images[planned] = image, batch
         return image
-
-    def shared(self, table: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Return the table of the same content that is kept already, or this one, which is kept from now on."""
-        return self.tables.setdefault(table.tobytes(), table)
