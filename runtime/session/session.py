@@ -109,7 +109,7 @@ class InferenceSession:
         arrays = check_feeds(self._inputs, feeds, self._free)
         traces = []
         for unit, (signs, sums) in self._in_context(arrays, lambda context: context.trace(arrays)).items():
-            flat = (signs[:, :, 0, 0], sums[:, :, 0, 0]) if unit.dense else (signs, sums)
+            flat = (signs[0, :, :, 0].T, sums[0, :, :, 0].T) if unit.dense else (signs, sums)
             traces.append(LayerTrace(unit.name, unit.layer.op_type, *flat))
         return traces
 

@@ -84,9 +84,12 @@ class Buffers:
         return port(name, rank) in self.feeds
 
     def floats(self, name: str, rank: int, channels: int, reader: str) -> NDArray[np.float32]:
-        """Return a value of this rank as ``[N, H, W, C]``; InputError where it is not what its reader indexes."""
+        """Return a value of this rank as ``[N, H, W, C]``; InputError where it is not what its reader indexes.
+
+        The rows ``[N, C]`` of dense layers are the pixels of one image, ``[1, N, 1, C]``: a kernel takes them together.
+        """
         value = self._checked(name, self.take(port(name, rank)), (np.dtype(np.float32), rank, channels), reader)
-        return value if rank == 4 else value[:, None, None, :]
+        return value if rank == 4 else value[None, :, None, :]
 
     def pixels(self, name: str, channels: int, reader: str) -> NDArray[np.uint8]:
         """Return fed pixels, uint8 ``[N, H, W, C]``; InputError where they are not what their reader indexes."""
@@ -123,7 +126,7 @@ class Buffers:
         elif out is None:  # never in memory that served another value: that one comes again with the next image
             self.reserve(4 * shape[0] * size, part.name)
             out = aligned(shape[0] * size, np.float32).reshape(shape)
-        self.values[name] = out if part.rank == 4 else out[:, 0, 0]
+        self.values[name] = out if part.rank == 4 else out[0, :, 0]
         return out
 
     def _block(self, size: int, reader: str) -> NDArray[np.float32]:

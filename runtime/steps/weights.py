@@ -68,7 +68,8 @@ def pack_layer(planned: Planned[Unit]) -> PackedLayer:
         Constant.SHIFT_OUT: _or(unit.shift_out, unit.channels_out, -0.0),
     }
     if planned.bits_for is not None:
-        values[Constant.THRESHOLD] = planned.bits_for.part.threshold
+        threshold = planned.bits_for.part.threshold
+        values |= {Constant.THRESHOLD: threshold.value, Constant.TURN: threshold.turn}
     error = kernel.format.pad_error(layer)
     nothing = np.zeros(0, np.float32)
     return PackedLayer(planned, layer, weights, nothing, np.zeros(0, np.int64), error).with_constants(values)
