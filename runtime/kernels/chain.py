@@ -8,8 +8,8 @@ A number per channel comes as so many copies as a block has pixels, so that a st
 the number of channels. A gate, one number per image and channel, comes from another step: pixel by pixel.
 
 Every stage is the float32 arithmetic of its operator, one rounding an operation and no fused multiply-add. The sigmoid
-and the error function alone are functions of our own: they are within four units of the last place of the true value (a
-sigmoid is 0 where that is below 2·10⁻³⁸), and give the same bits on every CPU.
+and the error function alone are functions of our own: they are within four units of the last place of the true value
+(a sigmoid is 0 where that is below 2·10⁻³⁸), and give the same bits on every CPU.
 """
 
 from collections.abc import Callable
