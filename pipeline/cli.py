@@ -209,8 +209,8 @@ def _conduct(run: RunDir, config: Config, *, first: str, last: str, force: bool)
 def _figures(run: RunDir, plans: Sequence[Plan], report: CheckReport | None) -> dict[str, Any]:
     """Return a run as JSON: where it lies, its stages, and the report of its check (null where none was asked for)."""
     stages = {plan.stage.name: {"fresh": not plan.reason, "reason": plan.reason} for plan in plans}
-    for name, record in run.stages.items():
-        stages[name]["seconds"] = record.seconds if record.finished else None
+    for name in stages.keys() & run.stages.keys():  # a manifest may name others
+        stages[name]["seconds"] = run.stages[name].seconds if run.stages[name].finished else None
     return {"run": str(run.path), "stages": stages, "check": None if report is None else report.to_json()}
 
 

@@ -196,6 +196,24 @@ class CheckReport:
         """Return the report that :meth:`to_json` gave. Raises :class:`DataError` for anything else."""
         try:
             entries = {key: entry for key, entry in value.items() if key != "passed"}
-            return from_json(cls, entries | {"accuracy": current_names(entries["accuracy"])})
-        except (AttributeError, KeyError, TypeError) as error:
+            report = from_json(cls, entries | {"accuracy": current_names(entries["accuracy"])})
+            _check_possible(report)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise DataError(f"this is no report of the accuracy check ({error}): run the check again") from None
+        return report
+
+
+def _check_possible(report: CheckReport) -> None:
+    """Raise ValueError for a figure that no check has given: who reads a report takes roots of them and divides."""
+    agreement, times = report.agreement, [report.latency_ms.latentbit, report.latency_ms.onnxruntime_fp32]
+    shares = vars(report.accuracy) | {each: getattr(agreement, each) for each in ("top1_agreement", "flipped_share")}
+    counts = {"samples": report.samples, "packed": report.size_bytes.packed, "float": report.size_bytes.float}
+    if report.int8 is not None:
+        shares["int8"], counts["bytes"] = report.int8.accuracy, report.int8.bytes or 1
+        times += [report.int8.latency_ms] if report.int8.latency_ms is not None else []
+    figures = [figure for each in times for figure in vars(each).values() if figure is not None]
+    wrong = [name for name, share in shares.items() if share is not None and not 0 <= share <= 1]
+    wrong += [name for name, count in counts.items() if count < 1]
+    wrong += ["latency_ms"] if not all(0 < figure < math.inf for figure in figures) else []
+    if wrong:
+        raise ValueError(f"{wrong[0]} is an impossible figure")

@@ -77,6 +77,15 @@ def test_failures_exit_with_1_and_one_line(tmp_path: Path, capsys: pytest.Captur
     assert "run.json is corrupt" in err
 
 
+def test_a_manifest_may_name_other_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = RunDir.open(tmp_path)
+    run_dir.stages["quantize"] = StageRecord({}, finished=True)
+    run_dir.save()
+    code, out, _ = run("show", str(tmp_path), "--json", capsys=capsys)
+    assert code == 0
+    assert "quantize" not in json.loads(out)["stages"]
+
+
 def test_a_stage_before_its_turn_names_the_one_that_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

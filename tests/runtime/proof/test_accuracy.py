@@ -100,6 +100,22 @@ def test_what_is_no_report_is_refused(value: Any) -> None:
         CheckReport.from_json(value)
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("accuracy", "deployed", 1.5), ("accuracy", "majority", -0.1), ("agreement", "flipped_share", 2.0),
+        ("", "samples", 0), ("size_bytes", "packed", 0), ("latency_ms", "latentbit", 0),
+        ("accuracy", "folded", 10**400),
+    ],
+)  # fmt: skip
+def test_a_figure_that_no_check_gives_is_refused(bundle: Path, part: str, name: str, value: Any) -> None:
+    stored = report_of(bundle).to_json()
+    entries = stored[part] if part else stored
+    entries[name] = entries[name] | {"median": 0} if name == "latentbit" else value
+    with pytest.raises(DataError, match="no report of the accuracy check"):
+        CheckReport.from_json(stored)
+
+
 def test_answers_given_are_those_that_are_judged(bundle: Path) -> None:
     """The pipeline hands over what its stage run wrote; answers of other files are refused."""
     recorded = load_reference(bundle / "reference.npz")
