@@ -34,6 +34,7 @@ class _Finder:
     def __init__(self, model: Model, graph: Graph, parts: Sequence[Part]) -> None:
         self._model, self._graph = model, graph
         self._made = {part.output for part in parts}
+        self._fed = {info.name for info in model.proto.graph.input}
         self._for_parts = {name for part in parts for name in part.reads}
         covered = {index for part in parts for index in part.nodes}
         self._found: dict[str, _Found] = {}
@@ -66,8 +67,8 @@ class _Finder:
         found: _Found | None = match_stage(self._model, node, channels, rank)
         if found is None and rank == 4:
             found = match_mean(self._model, node) or match_move(self._model, self._graph, name)
-        if found is None:
-            return None
+        if found is None or (rank == 2 and not self._fed.isdisjoint(_reads(found))):
+            return None  # rows that the caller feeds lie elsewhere at each run
         sizes = {size_of(self._model, value) for value in _reads(found)}
         # A stage has as many channels as it reads: one channel that is spread over several is no work of ours.
         if isinstance(found, Stage):
@@ -109,7 +110,7 @@ class _Finder:
         if self._graph.nodes[index].op_type not in FUSED_BY_ENGINE:
             return True
         maker = self._graph.producer.get(_reads(self._found[name])[0])
-        return maker is None or self._graph.nodes[maker].op_type not in ("Conv", "Gemm")
+        return maker is None or self._graph.nodes[maker].op_type not in ("Conv", "Gemm", "MatMul")
 
     def chains(self, adopted: set[str]) -> list[Part]:
         """Return the chains, each as long as nobody else reads what is between its stages."""

@@ -86,10 +86,10 @@ def match_move(model: Model, graph: Graph, name: str) -> Move | None:
         return None
 
 
-def channels_of(model: Model, name: str) -> int | None:
-    """Return the channels of a float32 value of rank 4, None where they are not known."""
+def channels_of(model: Model, name: str, rank: int = 4) -> int | None:
+    """Return the channels of a float32 value of this rank, None where they are not known."""
     size = size_of(model, name)
-    return size[1] if size is not None and size[0] == 4 else None
+    return size[1] if size is not None and size[0] == rank else None
 
 
 def size_of(model: Model, name: str) -> tuple[int, int] | None:
