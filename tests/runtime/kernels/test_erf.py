@@ -32,8 +32,10 @@ def fitted(function: Function, weight: Function, low: float, high: float, degree
 def test_the_coefficients_are_those_of_the_fit() -> None:
     near = fitted(lambda s: math.erf(math.sqrt(s)) / math.sqrt(s) - 1, lambda s: 1, 1e-6, 0.85, 5)
     far = fitted(lambda x: math.log(math.erfc(x)) / x, lambda x: x * math.erfc(x), 0.92, 4, 6)
-    for mine, wanted, places in ((chain._ERF_NEAR, near, (0, 0.85)), (chain._ERF_FAR, far, (0.92, 4))):
-        x = np.linspace(*places, 999)
+    for mine, wanted, x in (
+        (chain._ERF_NEAR, near, np.linspace(0, 0.85, 999)),
+        (chain._ERF_FAR, far, np.linspace(0.92, 4, 999)),
+    ):
         np.testing.assert_allclose(np.polyval(mine, x), np.polyval(wanted, x), rtol=0, atol=2e-7)
 
 
