@@ -71,6 +71,7 @@ def test_it_has_no_avx2_and_runs_the_kernels_of_neon_or_the_portable_ones(probe:
         assert tried is bool(neon), "tbl and ctp have been tried on this machine"
     assert set(probe["conformance"]["kernels"]) == {"ctp", "slice", "spread"} | neon
     assert "tbl" not in probe["portable"]["kernels"]
+    assert "bytes" in probe["conformance"]["others"]
 
 
 @pytest.mark.parametrize("suite", ["conformance", "portable"])
