@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from ..errors import InputError, ModelError
+from ..intake.inference import value_types
 from ..intake.limits import current_limits
 from ..intake.model import Model, ValueType
-from ..intake.reading import value_types
 from ..intake.structure import ITEM_BYTES
 from ..plan.parts import Planned
 from ..plan.plan import Plan
@@ -94,7 +94,7 @@ def forecast(plan: Plan, prepared: Mapping[Planned[Any], Prepared], shapes: Mapp
     outputs = sum(sizes.bytes_of(info.name) for info in plan.model.proto.graph.output)
     taken = current_limits().memory_bytes - buffers.room
     return MemoryUse(
-        file=_COPIES * (plan.model.proto.ByteSize() + _expanded_bytes(plan)),
+        file=_COPIES * (plan.model.size + _expanded_bytes(plan)),
         inputs=sum(sizes.bytes_of(name) for name in shapes),
         outputs=outputs,
         kernels=taken + crossing,
