@@ -1,11 +1,11 @@
-"""A chain: elementwise operators on NHWC values between packed layers, as far as no unit has taken them along.
+"""A chain: elementwise operators on images and rows between packed layers, as far as no unit has taken them along.
 
 ::
 
     value ─ [Sub c] ─ [PRelu c] ─ [Mul gate] ─ [HardSwish] ─ … ─► value                 c: one number per channel
 
-Each stage is the float32 arithmetic of its operator, so the result has the bits that the file's steps give. Sigmoid
-alone is a function of ours, within four units of the last place (kernels/chain.py).
+Each stage is the float32 arithmetic of its operator, so the result has the bits that the file's steps give. Sigmoid and
+Erf alone are functions of ours, within four units of the last place (kernels/chain.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from .graph import same_shape
 __all__ = ["FUSED_BY_ENGINE", "Chain", "Stage", "match_stage"]
 
 FUSED_BY_ENGINE = frozenset({"Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid"})
-"""Operators that onnxruntime does in passing behind a convolution of its own."""
+"""Operators that onnxruntime does in passing behind a convolution or a matrix product of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +160,7 @@ _MATCH: Mapping[str, _Match] = MappingProxyType(
     {
         **dict.fromkeys(_OF_TWO, _of_two),
         "Clip": _clip,
+        "Erf": lambda model, node, size, given: _numbers(ChainOp.ERF, node, size),
         "HardSigmoid": lambda model, node, size, given: _numbers(
             ChainOp.HARD_SIGMOID, node, size, given.get("alpha", 0.2), given.get("beta", 0.5)
         ),

@@ -13,7 +13,7 @@ from .chain import FUSED_BY_ENGINE, Chain, Stage, match_stage
 from .graph import Graph, read_values
 from .mean import Mean, match_mean
 from .parts import Part
-from .route import Move, Route, channels_of, compose, match_move
+from .route import Move, Route, channels_of, compose, match_move, size_of
 
 __all__ = ["find_natives"]
 
@@ -60,23 +60,20 @@ class _Finder:
             waiting += reads
 
     def _match(self, name: str) -> _Found | None:
-        node, rank = self._graph.nodes[self._graph.producer[name]], self._rank(name)
-        channels = channels_of(self._model, name, rank)
-        if channels is None:
+        size, node = size_of(self._model, name), self._graph.nodes[self._graph.producer[name]]
+        if size is None:
             return None
+        rank, channels = size
         found: _Found | None = match_stage(self._model, node, channels, rank)
-        if rank == 4:
-            found = found or match_mean(self._model, node) or match_move(self._model, self._graph, name)
+        if found is None and rank == 4:
+            found = match_mean(self._model, node) or match_move(self._model, self._graph, name)
         if found is None or (rank == 2 and not self._fed.isdisjoint(_reads(found))):
             return None  # rows that the caller feeds lie elsewhere at each run
-        sizes = {channels_of(self._model, value, rank) for value in _reads(found)}
+        sizes = {size_of(self._model, value) for value in _reads(found)}
         # A stage has as many channels as it reads: one channel that is spread over several is no work of ours.
-        return None if None in sizes or (isinstance(found, Stage) and sizes != {channels}) else found
-
-    def _rank(self, name: str) -> int:
-        """Return 2 for a value that is known to be rows, 4 for any other."""
-        known = self._model.types.get(name)
-        return 2 if known is not None and known.shape is not None and len(known.shape) == 2 else 4
+        if isinstance(found, Stage):
+            return found if sizes == {size} else None
+        return found if all(one is not None and one[0] == 4 for one in sizes) else None
 
     def adopt(self) -> set[str]:
         """Return the values that are made natively."""
@@ -130,12 +127,13 @@ class _Finder:
             taken.update(row)
             nodes = tuple(self._graph.producer[value] for value in row)
             last = self._graph.nodes[nodes[-1]]
+            rank, channels = size_of(self._model, row[-1]) or (0, 0)
             chains.append(
                 Chain(
                     name=str(last.name or last.output[0]),
                     output=row[-1],
-                    rank=(rank := self._rank(row[-1])),
-                    channels=channels_of(self._model, row[-1], rank) or 0,
+                    rank=rank,
+                    channels=channels,
                     stages=tuple(made),
                     nodes=nodes,
                     ops=tuple(self._graph.nodes[node].op_type for node in nodes),
