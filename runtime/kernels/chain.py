@@ -8,8 +8,8 @@ A number per channel comes as so many copies as a block has pixels, so that a st
 the number of channels. A gate, one number per image and channel, comes from another step: pixel by pixel.
 
 Every stage is the float32 arithmetic of its operator, one rounding an operation and no fused multiply-add. The sigmoid
-and the error function alone are functions of our own: they are within four units of the last place of the true value,
-and give the same bits on every CPU.
+and the error function alone are functions of our own: they are within four units of the last place of the true value
+(a sigmoid is 0 where that is below 2·10⁻³⁸), and give the same bits on every CPU.
 """
 
 from collections.abc import Callable
@@ -82,8 +82,9 @@ def _emit_exp(b: Any, x: Any) -> Any:
 
 def _emit_sigmoid(b: Any, x: Any, y: Any, z: Any) -> Any:
     bounded = _emit_least(b, _emit_most(b, x, splat(x.type, -_LARGEST)), splat(x.type, _LARGEST))
-    one = splat(x.type, 1.0)
-    return b.fdiv(one, b.fadd(one, _emit_exp(b, b.fsub(splat(x.type, 0.0), bounded))))
+    one, zero = splat(x.type, 1.0), splat(x.type, 0.0)
+    above = b.select(b.fcmp_ordered("<", x, bounded), zero, one)
+    return b.fdiv(above, b.fadd(one, _emit_exp(b, b.fsub(zero, bounded))))
 
 
 def _emit_polynomial(b: Any, x: Any, coefficients: tuple[float, ...]) -> Any:
