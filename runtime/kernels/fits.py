@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..intake.model import BinaryLayer
 from ..layout.slices import reach
 
-__all__ = ["SLOW_LOOK_UPS", "any_layer", "convolutions", "eight_bits", "even_groups", "small_groups", "whole_words"]
+__all__ = ["SLOW_LOOK_UPS", "any_layer", "convolutions", "eight_bits", "even_groups", "small_groups", "square_windows", "whole_words"]
 
 SLOW_LOOK_UPS = frozenset(
     {"cortex-a57", "cortex-a72", "cortex-a73", "cortex-a75", "cortex-a510", "cortex-x1", "neoverse-v1"}
@@ -35,6 +35,13 @@ def whole_words(layer: BinaryLayer) -> str | None:
     if layer.group == 1 or (inputs % 32 == 0 and outputs // layer.group % 16 == 0):
         return None
     return "its groups of channels fill no whole words"
+
+
+def square_windows(layer: BinaryLayer) -> str | None:
+    """Take 3×3 windows without strides, dilations and groups."""
+    if layer.shape[2:] == (3, 3) and (*layer.strides, *layer.dilations, layer.group) == (1, 1, 1, 1, 1):
+        return None
+    return "it is no 3×3 without stride, dilation and groups"
 
 
 def even_groups(layer: BinaryLayer) -> str | None:
