@@ -110,26 +110,19 @@ def _count(b: Any, words: Any, source: Any, block: Any, rows: Any, tiles: Any, b
     with cg.for_range(b, chunks) as chunk:
         left = b.sub(channels, b.mul(chunk.index, const(_CHUNK_BITS)))
         codes = _least(b, b.sdiv(b.add(left, const(5)), const(6)), const(CODES))
-        codes = b.select(b.icmp_signed("<", codes, const(2)), const(2), codes)
         begun = b.icmp_signed("!=", chunk.index, const(0))
         values = {
             Plan.SOURCE: b.add(b.add(source, corner), b.mul(chunk.index, const(_CHUNK_BYTES))),
             Plan.MASK: b.sub(b.shl(const(1), _least(b, left, const(_CHUNK_BITS))), const(1)),
             Plan.WEIGHTS: b.load(weights),
             Plan.BEFORE: b.select(begun, sums, zeros),
+            Plan.DOUBLES: b.lshr(codes, const(1)),
+            Plan.SINGLES: b.and_(codes, const(1)),
             Plan.BEFORE_STEP: b.select(begun, const(SUMS_BYTES), const(0)),
         }
         for word, value in values.items():
             emit_store(b, b.add(plan, const(8 * word)), value, 8)
-        done = b.append_basic_block("counted")
-        switch = b.switch(codes, done)
-        for number in (4, 3, 2):
-            target = b.append_basic_block(f"codes{number}")
-            switch.add_case(const(number), target)
-            b.position_at_end(target)
-            _apart(b, count_codes(number, 1), plan)
-            b.branch(done)
-        b.position_at_end(done)
+        _apart(b, count_codes(1), plan)
         b.store(b.add(b.load(weights), b.mul(codes, const(9 * 64))), weights)
 
 

@@ -31,16 +31,19 @@ def code_weights(layer: BinaryLayer) -> NDArray[np.uint8]:
     """
     outputs, inputs, height, width = layer.shape
     blocks, codes, taps = -(-outputs // _LANES), -(-inputs // _BITS), height * width
-    codes += codes % _CODES == 1
     bits = np.zeros((blocks * _LANES, taps, codes * _BITS), np.uint8)
     bits[:outputs, :, :inputs] = np.unpackbits(layer.packed, axis=-1, count=inputs, bitorder="little").reshape(
         outputs, taps, inputs
     )
     by_code = bits.reshape(blocks, 2, _LANES // 2, taps, codes, _BITS)
     values = sum(by_code[..., bit] << np.uint8(bit) for bit in range(_BITS))
-    lanes = np.asarray(values, np.uint8).transpose(0, 3, 4, 2, 1).reshape(blocks, taps, codes, _LANES)
+    lanes = np.asarray(values, np.uint8).transpose(0, 3, 4, 2, 1).reshape(blocks, height, width, codes, _LANES)
     result = aligned(lanes.size).reshape(blocks, -1)
+    place = 0
     for start in range(0, codes, _CODES):
-        chunk = lanes[:, :, start : start + _CODES].reshape(blocks, -1)
-        result[:, start * taps * _LANES :][:, : chunk.shape[1]] = chunk
+        for row in range(height):
+            for first in range(start, min(start + _CODES, codes), 2):
+                step = lanes[:, row, :, first : min(first + 2, codes)].reshape(blocks, -1)
+                result[:, place : place + step.shape[1]] = step
+                place += step.shape[1]
     return result
