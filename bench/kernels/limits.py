@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from latentbit.runtime.intake.reading import load
-from latentbit.runtime.kernels.registry import choose
 from latentbit.runtime.session.session import InferenceSession
+from latentbit.runtime.steps import choose_kernels
 
 from ..harness.networks import binary_resnet18
 from ..harness.report import RESULTS, write_report
@@ -63,13 +63,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     ceiling = max(peak(c, s, options.runs) for _ in range(3) for c, s in ((128, 8), (256, 14), (512, 28)))
-    kernel, _ = choose(next(iter(load(binary_model(64, 16, 3, "bits")).layers.values())))
+    (chosen,) = choose_kernels(load(binary_model(64, 16, 3, "bits"))).layers.values()
     rows: dict[str, dict[str, list[float]]] = {}
     for channels, size in ((32, 28), (64, 28), (128, 28), (256, 28), (512, 28), (64, 7), (64, 14), (64, 56), (64, 112)):
         times = layer(channels, size, options.runs)
         percent = 100 * 9 * channels**2 * size**2 / (1e3 * min(times)) / ceiling
         rows[f"3×3 {channels}@{size}²"] = {"microseconds": times, "per cent of peak": [percent]}
-    title = f"Fused layer with residual; peak of kernel {kernel.name}: {ceiling:.0f} GMAC/s"
+    title = f"Fused layer with residual; peak of kernel {chosen.kernel.name}: {ceiling:.0f} GMAC/s"
     write_report(options.out / "layers-over-size", title, rows, "microseconds", digits=1, ratios=False)
     sizes = [(224, 64), (160, 64), (128, 64), (96, 64), (224, 32), (224, 96), (224, 128)]
     nets = {f"{size}², width {width}": {"milliseconds": network(size, width, options.runs)} for size, width in sizes}

@@ -1,6 +1,6 @@
 """The kernels: one file each, and the lists from which one is chosen."""
 
 from .entry import entry_address, entry_point
-from .registry import KERNELS, SUMS, Kernel, choose
+from .registry import KERNELS, SUMS, Kernel
 
-__all__ = ["KERNELS", "SUMS", "Kernel", "choose", "entry_address", "entry_point"]
+__all__ = ["KERNELS", "SUMS", "Kernel", "entry_address", "entry_point"]

@@ -1,9 +1,14 @@
-"""The counting of kernel perm (:mod:`.perm`): four codes of every pixel of tiles one under the other, all blocks.
+"""The counting of kernel perm (:mod:`.perm`): up to four codes of tiles one under the other, for all blocks.
 
-:func:`count_codes` makes the functions; the order of loops, and what stays in registers, is this file's concern.
+:func:`count_tiles` is the one entry. A step looks up one code or two under the three taps of a window's row::
+
+    for each tile:
+        for each block:                       S, H = 0
+            for each row of the window:       the last row's table rows are built while the first block counts them
+                for each step:                21 sums of two look-ups
+            sums += S, H
 """
 
-from collections.abc import Callable
 from enum import IntEnum, auto
 from typing import Any
 
@@ -11,36 +16,38 @@ import llvmlite.ir as ir
 
 from .llvm import I8, I16, I32, I64, cg, const, emit_load, emit_store, emit_word, splat
 
-__all__ = ["CODES", "PAIRS", "RING_BYTES", "SUMS_BYTES", "Plan", "count_codes"]
+__all__ = ["CODES", "PAIRS", "RING_BYTES", "SUMS_BYTES", "Plan", "count_tiles"]
 
-import os
-E=lambda k,d: eval(os.environ.get(k,d))
-ORDER,SHIFT,PIN,WID=E("ORDER","(24,3,2)"),E("SHIFT","(1,3)"),E("PIN","0"),E("WID","1")
-def pin(b, v, w="x"):
-    return b.asm(ir.FunctionType(v.type, [v.type]), "", "=v,0", [v], True) if PIN==1 else v
 PAIRS, CODES = 7, 4
 """Pairs of pixels of a tile; codes of six bits, at most, that are counted before byte counters are widened."""
 
 _KERNEL, _ROW = 3, 64
-_POSITION = CODES * _ROW  # table rows of a position of the window
-SUMS_BYTES = PAIRS * 4 * 64
-"""Bytes of the sums of a tile and a block: uint16 [pairs, pixels, 64]."""
-
-_SLOT = 9 * _POSITION  # table rows under a row of windows: of 9 positions
+_POSITIONS = PAIRS + _KERNEL - 1  # of pixels under the windows of a tile, in a row
+_STEP = 2 * _ROW * _POSITIONS  # bytes of the table rows of a step: [position, code]
+_SLOT = CODES // 2 * _STEP
 RING_BYTES = _KERNEL * _SLOT
 """Bytes of the table rows of three rows of the image."""
 
+SUMS_BYTES = PAIRS * 4 * 64
+"""Bytes of the sums of a tile and a block: uint16 [pairs, pixels, 64]."""
+
 _BYTES, _WORDS = ir.VectorType(I8, 64), ir.VectorType(I16, 32)
+
+_SUM, _BOTH, _HIGH = 24, 27, 29
+"""Where the operations of a sum stand, counted in operations from its look-ups: x, then S and x >> 4, then H. LLVM
+keeps to this order as far as it likes. Every operation beside its operands costs 3%."""
 
 
 class Plan(IntEnum):
-    """Words of what a call counts."""
+    """Words, int64, of what is counted."""
 
     SOURCE = 0  # the bits of the codes, at the corner of the first window
     ROW = auto()  # bytes of a row of the image
     PIXEL = auto()  # bytes of a pixel
     PARTNER = auto()  # bytes from a pixel to its partner
     MASK = auto()  # of the bits that there are
+    TWOS = auto()  # steps of two codes
+    ONES = auto()  # steps of one code, after them: one or none
     TILES = auto()
     BLOCKS = auto()
     WEIGHTS = auto()
@@ -50,183 +57,150 @@ class Plan(IntEnum):
     BEFORE_STEP = auto()  # bytes from those of one tile and block to the next
     TABLE = auto()
     RING = auto()
-    DOUBLES = auto()  # pairs of codes that are counted at a time
-    SINGLES = auto()  # codes that are left, one or none
     SIZE = auto()
 
 
-def count_codes(stride: int) -> Callable[[Any, Any], None]:
-    """Return what emits ``codes`` codes of tiles of windows ``stride`` pixels apart, as :class:`Plan` says."""
-
-    def emit(b: Any, plan: Any) -> None:
-        _Counter(b, plan, stride).emit()
-
-    emit.__name__ = f"perm_rows_{stride}"
-    return emit
+def count_tiles(b: Any, plan: Any) -> None:
+    """Emit the counting that the words at ``plan`` describe."""
+    _Counter(b, plan).emit()
 
 
 class _Counter:
-    """Emits the counting: for each tile, for each block, three rows of a window."""
+    """Emits the counting. Its ``variables`` are those of the function, which LLVM turns into registers."""
 
-    def __init__(self, b: Any, plan: Any, stride: int) -> None:
-        self.b, self.stride = b, stride
-        self.plan = {word: emit_word(b, plan, word) for word in Plan if word != Plan.SIZE}
-        self.positions = (PAIRS - 1) * stride + _KERNEL
-        self.times = splat(_WORDS, 4096)
+    def __init__(self, b: Any, plan: Any) -> None:
+        self.b = b
+        self.plan: dict[int, Any] = {word: emit_word(b, plan, word) for word in list(Plan)[: Plan.SIZE]}
         self.S, self.H = ([cg.alloca_once(b, _BYTES) for _ in range(PAIRS)] for _ in range(2))
+        self.lanes = cg.alloca_once(b, I64)  # the weights that are read next
+        self.sums, self.before, self.source = (cg.alloca_once(b, I64) for _ in range(3))
+        self.slots = [cg.alloca_once(b, I64) for _ in range(_KERNEL)]  # table rows under each row of the window
+
+    def move(self, variable: Any, by: Any) -> None:
+        """Emit variable += by."""
+        self.b.store(self.b.add(self.b.load(variable), by), variable)
 
     def emit(self) -> None:
         b, plan = self.b, self.plan
-        # Variables of the function, which LLVM turns into registers.
-        slots = [cg.alloca_once_value(b, b.add(plan[Plan.RING], const(_SLOT * row))) for row in range(_KERNEL)]
-        source = cg.alloca_once_value(b, plan[Plan.SOURCE])
-        sums = cg.alloca_once_value(b, plan[Plan.SUMS])
-        before = cg.alloca_once_value(b, plan[Plan.BEFORE])
-        for row in range(_KERNEL - self.stride):
-            self.build(b.load(slots[row]), b.add(plan[Plan.SOURCE], b.mul(plan[Plan.ROW], const(row))))
+        for variable, word in ((self.sums, Plan.SUMS), (self.before, Plan.BEFORE), (self.source, Plan.SOURCE)):
+            b.store(plan[word], variable)
+        for row, slot in enumerate(self.slots):
+            b.store(b.add(plan[Plan.RING], const(_SLOT * row)), slot)
+        for row in range(_KERNEL - 1):
+            self.build(b.load(self.slots[row]), b.add(plan[Plan.SOURCE], b.mul(plan[Plan.ROW], const(row))))
         with cg.for_range(b, plan[Plan.TILES]):
-            weights = cg.alloca_once_value(b, plan[Plan.WEIGHTS])
-            b.store(plan[Plan.WEIGHTS], weights)
+            b.store(plan[Plan.WEIGHTS], self.lanes)
+            lanes = cg.alloca_once(b, I64)
+            b.store(plan[Plan.WEIGHTS], lanes)
             with cg.for_range(b, plan[Plan.BLOCKS]) as blocks:
-                first = b.icmp_signed("==", blocks.index, const(0))
-                self.block(first, slots, b.load(source), b.load(weights))
-                self.widen(b.load(sums), b.load(before))
-                b.store(b.add(b.load(weights), plan[Plan.WEIGHT_BYTES]), weights)
-                b.store(b.add(b.load(sums), const(SUMS_BYTES)), sums)
-                b.store(b.add(b.load(before), plan[Plan.BEFORE_STEP]), before)
-            b.store(b.add(b.load(source), b.mul(plan[Plan.ROW], const(self.stride))), source)
-            turned = [b.load(slot) for slot in slots]
-            for row, slot in enumerate(slots):
-                b.store(turned[(row + self.stride) % _KERNEL], slot)
+                b.store(b.load(lanes), self.lanes)
+                self.block(b.icmp_signed("==", blocks.index, const(0)))
+                self.widen()
+                self.move(lanes, plan[Plan.WEIGHT_BYTES])
+                self.move(self.sums, const(SUMS_BYTES))
+                self.move(self.before, plan[Plan.BEFORE_STEP])
+            self.move(self.source, plan[Plan.ROW])
+            first, *others = [b.load(slot) for slot in self.slots]
+            for slot, value in zip(self.slots, [*others, first], strict=True):
+                b.store(value, slot)
+
+    def steps(self, emit: Any) -> None:
+        """Emit ``emit(number of the step, its codes)`` for all steps."""
+        b, plan = self.b, self.plan
+        with cg.for_range(b, plan[Plan.TWOS]) as twos:
+            emit(twos.index, 2)
+        with b.if_then(b.icmp_signed("!=", plan[Plan.ONES], const(0))):
+            emit(plan[Plan.TWOS], 1)
 
     def build(self, slot: Any, source: Any) -> None:
         """Emit the building of the table rows of a row of the image, without counting."""
-        b, plan, place = self.b, self.plan, cg.alloca_once_value(self.b, source)
+        b, place = self.b, cg.alloca_once(self.b, I64)
 
-        def positions(number: Any, codes: int) -> None:
+        def step(number: Any, codes: int) -> None:
             b.store(source, place)
-            start = b.add(slot, b.mul(number, const(2 * _ROW * self.positions)))
-            with cg.for_range(b, const(self.positions)) as at:
-                target = b.add(start, b.mul(at.index, const(2 * _ROW)))
-                self.fresh(b.load(place), b.mul(number, const(12)), target, codes)
-                b.store(b.add(b.load(place), plan[Plan.PIXEL]), place)
+            first = b.add(slot, b.mul(number, const(_STEP)))
+            with cg.for_range(b, const(_POSITIONS)) as at:
+                self.fresh(b.load(place), number, b.add(first, b.mul(at.index, const(2 * _ROW))), codes)
+                self.move(place, self.plan[Plan.PIXEL])
 
-        with cg.for_range(b, plan[Plan.DOUBLES]) as doubles:
-            positions(doubles.index, 2)
-        with b.if_then(b.icmp_signed("!=", plan[Plan.SINGLES], const(0))):
-            positions(plan[Plan.DOUBLES], 1)
+        self.steps(step)
 
-    def fresh(self, source: Any, bit: Any, target: Any, codes: int) -> list[Any]:
-        """Emit the building of table rows of a position, from three bytes of two pixels; they are kept and returned."""
+    def fresh(self, source: Any, number: Any, target: Any, codes: int) -> list[Any]:
+        """Emit the building of the table rows of a position, from three bytes of two pixels; they are kept too."""
         b, plan = self.b, self.plan
-        pixels = [source, b.add(source, plan[Plan.PARTNER])]
-        bits = [b.shl(b.lshr(b.and_(b.zext(emit_load(b, pixel, I32), I64), plan[Plan.MASK]), bit), const(6)) for pixel in pixels]
+        pixels = [emit_load(b, place, I32) for place in (source, b.add(source, plan[Plan.PARTNER]))]
+        bits = [b.lshr(b.and_(b.zext(pixel, I64), plan[Plan.MASK]), b.mul(number, const(12))) for pixel in pixels]
         rows = []
         for code in range(codes):
-            places = [b.and_(b.lshr(v, const(6 * code)), const(63 * _ROW)) for v in bits]
-            low = emit_load(b, b.add(plan[Plan.TABLE], places[0]), _BYTES, 64)
-            high = emit_load(b, b.add(b.add(plan[Plan.TABLE], places[1]), const(64 * _ROW)), _BYTES, 64)
-            rows.append(b.add(low, high))
+            offsets = [b.and_(b.lshr(b.shl(value, const(6)), const(6 * code)), const(63 * _ROW)) for value in bits]
+            places = [b.add(b.add(plan[Plan.TABLE], at), const(64 * _ROW * i)) for i, at in enumerate(offsets)]
+            rows.append(b.add(*(emit_load(b, place, _BYTES, 64) for place in places)))
             emit_store(b, b.add(target, const(_ROW * code)), rows[-1], 64)
         return rows
 
-    def block(self, first: Any, slots: list[Any], source: Any, weights: Any) -> None:
-        """Emit S and H of a tile for a block; the first block builds the rows that the tile is the first to need."""
+    def block(self, first: Any) -> None:
+        """Emit S and H of a tile for a block; where it is the ``first``, the last row's table rows are built."""
         b = self.b
-        self.lanes = cg.alloca_once_value(b, weights)
-        b.store(weights, self.lanes)
         for counter in (*self.S, *self.H):
             b.store(splat(_BYTES, 0), counter)
-        slot, row = cg.alloca_once(b, I64), cg.alloca_once(b, I64)
-        b.store(source, row)
         with cg.for_range(b, const(_KERNEL)) as rows:
-            ky = rows.index
-            one = b.icmp_signed("==", ky, const(0))
-            two = b.icmp_signed("==", ky, const(1))
-            b.store(b.select(one, b.load(slots[0]), b.select(two, b.load(slots[1]), b.load(slots[2]))), slot)
-            fresh = b.and_(first, b.icmp_signed(">=", ky, const(_KERNEL - self.stride)))
-            with b.if_else(fresh) as (then, otherwise):
+            slot = b.load(self.slots[-1])
+            for row in range(_KERNEL - 1):
+                slot = b.select(b.icmp_signed("==", rows.index, const(row)), b.load(self.slots[row]), slot)
+            last = b.icmp_signed("==", rows.index, const(_KERNEL - 1))
+            source = b.add(b.load(self.source), b.mul(self.plan[Plan.ROW], const(_KERNEL - 1)))
+            with b.if_else(b.and_(first, last)) as (then, otherwise):
                 with then:
-                    self.row(b.load(slot), b.load(row))
+                    self.steps(lambda number, codes: self.step(number, codes, slot, source))
                 with otherwise:
-                    self.row(b.load(slot), None)
-            b.store(b.add(b.load(row), self.plan[Plan.ROW]), row)
+                    self.steps(lambda number, codes: self.step(number, codes, slot, None))
 
-    def row(self, slot: Any, source: Any) -> None:
-        """Emit the counting of a row of windows. ``source``: where to build its table rows from; None: they are there."""
-        b, plan = self.b, self.plan
-        with cg.for_range(b, plan[Plan.DOUBLES]) as doubles:
-            self.step(doubles.index, slot, source, 2)
-        with b.if_then(b.icmp_signed("!=", plan[Plan.SINGLES], const(0))):
-            self.step(plan[Plan.DOUBLES], slot, source, 1)
+    def step(self, number: Any, codes: int, slot: Any, source: Any) -> None:
+        """Emit a step. ``source``: where to build its table rows from; None: they are there."""
+        b, S, H = self.b, [self.b.load(one) for one in self.S], [self.b.load(one) for one in self.H]
+        lanes, first = b.load(self.lanes), b.add(slot, b.mul(number, const(_STEP)))
+        weights = [emit_load(b, b.add(lanes, const(_ROW * i)), _BYTES, 64) for i in range(_KERNEL * codes)]
+        self.move(self.lanes, const(_KERNEL * codes * _ROW))
+        rows: dict[int, list[Any]] = {}
+        found: dict[tuple[int, int], Any] = {}
+        x: dict[int, Any] = {}
+        for operation, index, at, tap in _order(codes):
+            pair = at - tap
+            if at not in rows:
+                target = b.add(first, const(2 * _ROW * at))
+                if source is None:
+                    rows[at] = [emit_load(b, b.add(target, const(_ROW * i)), _BYTES, 64) for i in range(codes)]
+                else:
+                    place = b.add(source, b.mul(self.plan[Plan.PIXEL], const(at)))
+                    rows[at] = self.fresh(place, number, target, codes)
+            if operation < codes:
+                found[index, operation] = self.look_up(weights[codes * tap + operation], rows[at][operation])
+            elif operation == _SUM:
+                x[index] = b.add(found[index, 0], found[index, 1]) if codes == 2 else found[index, 0]
+            elif operation == _BOTH:
+                S[pair], found[index, 0] = b.add(S[pair], x[index]), self.upper(x[index], pair)
+            elif operation == _HIGH:
+                H[pair] = b.add(H[pair], found[index, 0])
+        for variable, value in zip((*self.S, *self.H), (*S, *H), strict=True):
+            b.store(value, variable)
 
-    def step(self, number: Any, slot: Any, source: Any, codes: int) -> None:
-        """Emit the counting of one or two codes under all three taps, whose vectors of weights stay in registers."""
-        b = self.b
-        S, H = [b.load(one) for one in self.S], [b.load(one) for one in self.H]
-        lanes = b.load(self.lanes)
-        chosen = [
-            [emit_load(b, b.add(lanes, const(_ROW * (tap * codes + code))), _BYTES, 64) for code in range(codes)]
-            for tap in range(_KERNEL)
-        ]
-        b.store(b.add(lanes, const(_KERNEL * codes * _ROW)), self.lanes)
-        slot = b.add(slot, b.mul(number, const(2 * _ROW * self.positions)))
-        place = source
-        bits = b.mul(number, const(12))
-        sums = [(at, tap, (at - tap) // self.stride) for at in range(self.positions) for tap in range(_KERNEL) if (at - tap) % self.stride == 0 and 0 <= (at - tap) // self.stride < PAIRS]
-        near, mid, far = ORDER
-        events = []
-        for j in range(len(sums)):
-            time, later = 6 * j, 6 * j + near
-            events += [(time, j, "look0"), (time, j, "look1"), (later, j, "sum"), (later + mid, j, "S"), (later + mid, j, "high"), (later + mid + far, j, "H")]
-        events.sort()
-        rows, found, xs, ups = {}, {}, {}, {}
-        permute = cg.get_or_insert_function(b.module, ir.FunctionType(_BYTES, [_BYTES, _BYTES]), "llvm.x86.avx512.permvar.qi.512")
-        for _, j, what in events:
-            at, tap, p = sums[j]
-            if what.startswith("look"):
-                if at not in rows:
-                    target = b.add(slot, const(at * 2 * _ROW))
-                    if source is None:
-                        rows[at] = [emit_load(b, b.add(target, const(_ROW * code)), _BYTES, 64) for code in range(codes)]
-                    else:
-                        rows[at] = self.fresh(place, bits, target, codes)
-                        place = b.add(place, self.plan[Plan.PIXEL])
-                code = int(what[4])
-                if code < codes:
-                    found[j, code] = pin(b,b.call(permute, [rows[at][code], chosen[tap][code]]))
-            elif what == "sum":
-                xs[j] = pin(b,b.add(found[j, 0], found[j, 1])) if codes == 2 else found[j, 0]
-            elif what == "S":
-                S[p] = pin(b,b.add(S[p], xs[j]))
-            elif what == "high":
-                ups[j] = pin(b,self.upper(xs[j], p))
-            else:
-                H[p] = pin(b,b.add(H[p], ups[j]))
-        for variables, values in ((self.S, S), (self.H, H)):
-            for variable, value in zip(variables, values, strict=True):
-                b.store(value, variable)
-
-    def look_up(self, rows: list[Any], lanes: list[Any]) -> Any:
-        b = self.b
-        permute = cg.get_or_insert_function(
-            b.module, ir.FunctionType(_BYTES, [_BYTES, _BYTES]), "llvm.x86.avx512.permvar.qi.512"
-        )
-        found = [b.call(permute, pair) for pair in zip(rows, lanes, strict=True)]
-        return found[0] if len(found) == 1 else b.add(*found)
+    def look_up(self, lanes: Any, row: Any) -> Any:
+        of_permute = ir.FunctionType(_BYTES, [_BYTES, _BYTES])
+        permute = cg.get_or_insert_function(self.b.module, of_permute, "llvm.x86.avx512.permvar.qi.512")
+        return self.b.call(permute, [row, lanes])
 
     def upper(self, x: Any, pair: int) -> Any:
+        """Emit x >> 4 of words: of half of the pairs by a shift, of the others by a multiplication."""
         b, words = self.b, self.b.bitcast(x, _WORDS)
         if pair % 2:
             return b.bitcast(b.lshr(words, splat(_WORDS, 4)), _BYTES)
-        multiply = cg.get_or_insert_function(
-            b.module, ir.FunctionType(_WORDS, [_WORDS, _WORDS]), "llvm.x86.avx512.pmulhu.w.512"
-        )
-        return b.bitcast(b.call(multiply, [words, self.times]), _BYTES)
+        of_multiply = ir.FunctionType(_WORDS, [_WORDS, _WORDS])
+        multiply = cg.get_or_insert_function(b.module, of_multiply, "llvm.x86.avx512.pmulhu.w.512")
+        return b.bitcast(b.call(multiply, [words, splat(_WORDS, 4096)]), _BYTES)
 
-    def widen(self, sums: Any, before: Any) -> None:
+    def widen(self) -> None:
         """Emit sums = before + counts: words of which the upper byte is an odd lane, and the odd lanes alone."""
-        b = self.b
+        b, sums, before = self.b, self.b.load(self.sums), self.b.load(self.before)
         for p in range(PAIRS):
             both, high = b.load(self.S[p]), b.load(self.H[p])
             sixteen = b.and_(b.shl(b.bitcast(high, _WORDS), splat(_WORDS, 4)), splat(_WORDS, 0xF0F0))
@@ -236,3 +210,14 @@ class _Counter:
             for i, value in enumerate((low, b.lshr(low, splat(_WORDS, 8)), upper, b.lshr(upper, splat(_WORDS, 8)))):
                 offset = const(64 * (4 * p + i))
                 emit_store(b, b.add(sums, offset), b.add(value, emit_load(b, b.add(before, offset), _WORDS, 64)), 64)
+
+
+def _order(codes: int) -> list[tuple[int, int, int, int]]:
+    """Return the operations of a step in order: (which, number of the sum, position, tap)."""
+    sums = [(at, tap) for at in range(_POSITIONS) for tap in range(_KERNEL) if 0 <= at - tap < PAIRS]
+    timed = [
+        (6 * index + (which if which >= codes else 0), index, which, at, tap)
+        for index, (at, tap) in enumerate(sums)
+        for which in (*range(codes), _SUM, _BOTH, _HIGH)
+    ]
+    return [(which, index, at, tap) for _, index, which, at, tap in sorted(timed)]

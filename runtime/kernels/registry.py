@@ -1,7 +1,8 @@
 """The kernels, in lists: what each needs, what it takes, how its data lie, and how it is called.
 
 To add a kernel of convolutions write its module, which makes it by :func:`.tiles.make_convolution`, and add a row to
-:data:`KERNELS`; tests, ``info`` and benchmarks read the list. The first kernel that fits CPU and layer is taken.
+:data:`KERNELS`; tests, ``info`` and benchmarks read the list. The first kernel that fits CPU and layer is taken,
+unless a trial on this machine says that its rival is faster (:mod:`..steps.trial`).
 :data:`SUMS` lists the kernels of the exact stem's sums in the same way.
 """
 
@@ -14,17 +15,16 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..intake.model import BinaryLayer
-from ..layout.images import BYTES, NIBBLES, SLICES, WORDS, ImageFormat, PackedImage
 from ..layout.codes import code_table, code_weights
+from ..layout.images import BYTES, NIBBLES, SLICES, WORDS, ImageFormat, PackedImage
 from ..layout.lookup import pair_table, single_table
 from ..layout.slices import from_above, gathers, slice_weights, spread_copies, turned_copies
 from ..layout.tables import Order, half_order, pair_order, row_order
 from ..layout.weights import interleaved
-from ..machine.cores import cpu_cores
 from ..machine.library import usable_features
-from .fits import SLOW_LOOK_UPS, any_layer, convolutions, eight_bits, even_groups, small_groups, square_windows, whole_words
+from .fits import any_layer, convolutions, eight_bits, even_groups, few_pairs, small_groups, square_windows, whole_words
 
-__all__ = ["KERNELS", "SHORTCUT_LANES", "SUMS", "Kernel", "can_project", "choose", "find_kernel"]
+__all__ = ["KERNELS", "SHORTCUT_LANES", "SUMS", "Kernel", "can_project", "find_kernel"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class Kernel:
     module     module of ``kernels/``, and in it
     symbol     the kernel
     features   what the CPU must have
-    slow_cores cores that have the features, on which a later kernel of the list is faster (:mod:`..machine.cores`)
+    slow       layer -> why a later kernel counts it faster, or None; a caller who asks for the kernel gets it
+    rival      name of a later kernel that is faster on some CPUs with the features: each machine tries both once
     format     how the packed input lies
     piece      bytes of a window that are counted, at most, before the counters are widened
     grain      bytes of a window that are counted at once: all pieces but the last of a row are multiples
@@ -86,7 +87,8 @@ class Kernel:
     turn_bytes: int = 1
     width: int = 8
     pack: Callable[[BinaryLayer], NDArray[np.uint8]] | None = None
-    slow_cores: frozenset[str] = frozenset()
+    slow: Callable[[BinaryLayer], str | None] = any_layer
+    rival: str = ""
 
     @property
     def lane_order(self) -> NDArray[np.int64]:
@@ -165,6 +167,8 @@ _PERM = Kernel(
     table=code_table,
     pack=code_weights,
     width=16,
+    slow=few_pairs,
+    rival="csa",
 )
 _SLICE = Kernel(
     name="slice",
@@ -201,9 +205,7 @@ _LUT2 = Kernel(
     before=Before("lut2", "pair_image", _pair_image),
 )
 _NEON, _OFFSETS = frozenset({"asimd"}), Before("tbl", "offset_image", _pair_image)
-_TBL = replace(
-    _LUT2, name="tbl", module="tbl", symbol="conv_tbl", features=_NEON, before=_OFFSETS, slow_cores=SLOW_LOOK_UPS
-)
+_TBL = replace(_LUT2, name="tbl", module="tbl", symbol="conv_tbl", features=_NEON, before=_OFFSETS, rival="ctp")
 _LUT = Kernel(
     name="lut",
     module="lut",
@@ -277,22 +279,6 @@ def find_kernel(name: str) -> Kernel:
     if missing := by_name[name].features - usable_features():
         raise ModelError(f"kernel {name} cannot run here: the CPU has no {', '.join(sorted(missing))}")
     return by_name[name]
-
-
-def choose(layer: BinaryLayer, wanted: Kernel | None = None) -> tuple[Kernel, str]:
-    """Return the kernel for a layer and the reason in words; ``wanted`` comes first where it fits, on every core."""
-    features = usable_features()
-    refusals: list[str] = []
-    first = [] if wanted is None else [wanted]
-    for kernel in (*first, *(kernel for kernel in KERNELS if kernel is not wanted)):
-        missing = kernel.features - features
-        refusal = f"the CPU has no {', '.join(sorted(missing))}" if missing else kernel.takes(layer)
-        if refusal is None and kernel is not wanted and (cores := kernel.slow_cores & cpu_cores()):
-            refusal = f"it is slow on {', '.join(sorted(cores))}"
-        if refusal is None:
-            return kernel, "; ".join(refusals) or ("as asked" if kernel is wanted else "first choice")
-        refusals.append(f"not {kernel.name}: {refusal}")
-    raise ModelError(f"node {layer.name}: no kernel takes it ({'; '.join(refusals)})")
 
 
 def can_project(features: frozenset[str]) -> bool:

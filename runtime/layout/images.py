@@ -133,7 +133,9 @@ def new_image(layer: BinaryLayer, form: ImageFormat, height: int, width: int, co
     top, left, bottom, right = layer.pads
     pixels = (height + top + bottom) * (width + left + right)
     size = pixels * pattern.size
-    data = aligned(count * size + max(layer.strides[1], _BEYOND) * pattern.size + 64)[: count * size].reshape(count, size)
+    data = aligned(count * size + max(layer.strides[1], _BEYOND) * pattern.size + 64)[: count * size].reshape(
+        count, size
+    )
     data[:] = np.tile(pattern, pixels)
     return PackedImage(layer, form, height, width, data)
 

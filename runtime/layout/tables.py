@@ -9,7 +9,17 @@ from ..intake.model import BinaryLayer
 from .images import VECTOR, ImageFormat, PackedImage
 from .words import PixelWord
 
-__all__ = ["Order", "block_table", "border_bases", "half_order", "pair_order", "pieces", "pixel_table", "row_order"]
+__all__ = [
+    "Order",
+    "block_table",
+    "border_bases",
+    "half_fill",
+    "half_order",
+    "pair_order",
+    "pieces",
+    "pixel_table",
+    "row_order",
+]
 
 Order = Callable[[int, int], NDArray[np.int64]]
 """Height and width of an output -> its pixels in the order in which tiles hold them, −1 for an empty place."""
@@ -53,13 +63,24 @@ def half_order(pairs: int) -> Order:
 
     def order(height: int, width: int) -> NDArray[np.int64]:
         half, right = height // 2, -(-width // 2)
-        wide, narrow = -(-width // pairs), -(-right // pairs)
-        if height * narrow <= half * wide + height % 2 * narrow:
+        beside, above = _half_tiles(height, width, pairs)
+        if beside <= above:
             return strips(np.arange(height), 0, right, width)
         upper = strips(np.arange(half), height - half, 0, width)
         return np.concatenate([upper, strips(np.arange(half, height - half), 0, right, width)])
 
     return order
+
+
+def half_fill(height: int, width: int, pairs: int) -> float:
+    """Return the part of the places of :func:`half_order` that holds pixels."""
+    return height * width / (2 * pairs * min(_half_tiles(height, width, pairs)))
+
+
+def _half_tiles(height: int, width: int, pairs: int) -> tuple[int, int]:
+    """Return the tiles of left and right halves, and those of upper and lower ones."""
+    narrow = -(-((width + 1) // 2) // pairs)
+    return height * narrow, height // 2 * -(-width // pairs) + height % 2 * narrow
 
 
 def pieces(image: PackedImage, limit: int, grain: int) -> NDArray[np.int64]:

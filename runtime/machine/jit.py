@@ -22,7 +22,7 @@ from ..errors import MissingExtraError
 from .cache import keep_object, kept_object
 from .objects import emit_object, kernel_ir
 
-__all__ = ["kernel_address"]
+__all__ = ["compiled_for", "kernel_address"]
 
 _RELATED = {"cortex-a76": "neoverse-n1", "cortex-a77": "neoverse-n1", "cortex-a78": "neoverse-n1"}
 """Core -> the related core that LLVM has a model of. It takes these for an A57, whose order of instructions costs tbl a
@@ -57,7 +57,7 @@ def _engine(module: str) -> Any:
     try:
         llvm: Any = importlib.import_module("llvmlite.binding")
         machine = _machine()
-        name = f"{module}-{_identity()}.o"
+        name = f"{module}-{compiled_for()}.o"
         data = kept_object(name)
         if data is None:
             data = emit_object(kernel_ir(importlib.import_module(f"..kernels.{module}", __package__)), machine, 0, {})
@@ -87,8 +87,8 @@ def _machine() -> Any:
 
 
 @cache
-def _identity() -> str:
-    """Return what an object depends on besides the sources: the CPU and the compilers."""
+def compiled_for() -> str:
+    """Return a digest of what compiled kernels depend on besides their sources: the CPU and the compilers."""
     llvm: Any = importlib.import_module("llvmlite.binding")
     parts = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), version("llvmlite"), version("numba"))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

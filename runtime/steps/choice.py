@@ -1,4 +1,4 @@
-"""The choice of kernels, by CPU and layer alone; the plan is made from it."""
+"""The choice of kernels, by CPU and layer; the plan is made from it."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,15 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ModelError
 from ..intake.model import BinaryLayer, Model
-from ..kernels.registry import SHORTCUT_LANES, SUMS, Kernel, can_project, choose, find_kernel
+from ..kernels.registry import KERNELS, SHORTCUT_LANES, SUMS, Kernel, can_project, find_kernel
 from ..machine.library import usable_features
 from ..plan.parts import Chosen
+from .trial import speed_ratio
 
 __all__ = ["KernelChoice", "choose_kernels"]
 
 _VARIABLE = "LATENTBIT_PREFER"
 """Environment variable: a kernel to prefer where the caller names none."""
+
+_NOTEWORTHY = 0.97
+"""A rival that takes more than this part of the time is not chosen: a trial is no more exact than that."""
 
 
 @dataclass(frozen=True)
@@ -102,4 +107,29 @@ def choose_kernels(model: Model, wanted: str | None = None) -> KernelChoice:
     wanted = os.environ.get(_VARIABLE) or None if wanted is None else wanted
     asked = None if wanted is None else find_kernel(wanted)
     packed = [layer for layer in model.layers.values() if not layer.real_input]
-    return KernelChoice({layer.output: Chosen(*choose(layer, asked)) for layer in packed})
+    return KernelChoice({layer.output: _choose(layer, asked) for layer in packed})
+
+
+def _choose(layer: BinaryLayer, wanted: Kernel | None) -> Chosen:
+    """Return the first kernel of the list that fits CPU and layer and loses no trial; ``wanted``, if it fits at all."""
+    if wanted is not None and _refusal(wanted, layer) is None:
+        return Chosen(wanted, "as asked")
+    refusals = [] if wanted is None else [f"not {wanted.name}: {_refusal(wanted, layer)}"]
+    for kernel in KERNELS:
+        refusal = _refusal(kernel, layer) or kernel.slow(layer)
+        won: list[str] = []
+        if refusal is None and kernel.rival and _refusal(rival := find_kernel(kernel.rival), layer) is None:
+            ratio = speed_ratio(kernel, rival)
+            outcome = f"{rival.name} takes {ratio:.2f} times as long on this machine"
+            refusal, won = (outcome, []) if ratio < _NOTEWORTHY else (None, [outcome])
+        if refusal is None:
+            return Chosen(kernel, "; ".join([*refusals, *won]) or "first choice")
+        if kernel is not wanted:
+            refusals.append(f"not {kernel.name}: {refusal}")
+    raise ModelError(f"node {layer.name}: no kernel takes it ({'; '.join(refusals)})")
+
+
+def _refusal(kernel: Kernel, layer: BinaryLayer) -> str | None:
+    """Return why a kernel cannot run a layer here, or None."""
+    missing = kernel.features - usable_features()
+    return f"the CPU has no {', '.join(sorted(missing))}" if missing else kernel.takes(layer)

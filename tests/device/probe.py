@@ -41,7 +41,10 @@ def conformance(folder: Path, kernel: str | None = None) -> dict[str, Any]:
 
 
 def answers(path: Path) -> dict[str, Any]:
-    """Check a bundle, and add ``integers``, the sha256 of each layer's accumulators on all images, and ``logits``."""
+    """Check a bundle, and add what it does not report.
+
+    ``integers``, the sha256 of each layer's accumulators on all images, ``logits``, and the ``reasons`` of its kernels.
+    """
     report = check_bundle(path, oracle_samples=8, latency_runs=3).to_json()
     with open_bundle(path) as bundle:
         session = InferenceSession(bundle.model)
@@ -50,6 +53,7 @@ def answers(path: Path) -> dict[str, Any]:
         traces = session.trace(feeds)
         report["integers"] = {layer.name: _digest(layer.accumulators) for layer in traces}
         report["logits"] = session.run(None, feeds)[0].tolist()
+        report["reasons"] = sorted({step.reason for step in session.get_steps() if step.kind == "binary"})
     return report
 
 
@@ -60,7 +64,7 @@ def _digest(array: np.ndarray[Any, np.dtype[np.int32]]) -> str:
 if __name__ == "__main__":
     found = {
         "machine": platform.machine(),
-        "conformance": conformance(Path(sys.argv[1])),
+        "conformance": conformance(Path(sys.argv[1]), "tbl" if platform.machine() == "aarch64" else None),
         "portable": conformance(Path(sys.argv[1]), "ctp"),
         "bundles": {Path(name).stem: answers(Path(name)) for name in sys.argv[2:]},
         "jit": "llvmlite" in sys.modules,

@@ -1,4 +1,4 @@
-"""The look-up kernel for NEON on any machine: the integers of its portable form, and on which cores it is chosen."""
+"""The look-up kernel for NEON on any machine: the integers of its portable form, and when it is chosen."""
 
 import importlib
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from latentbit.runtime.errors import ModelError
 from latentbit.runtime.kernels import registry
-from latentbit.runtime.kernels.fits import SLOW_LOOK_UPS
 from latentbit.runtime.machine import cores, jit
 from latentbit.runtime.machine.objects import LOOK_UP, kernel_ir, link
 from latentbit.runtime.session.session import InferenceSession
+from latentbit.runtime.steps import choice
 
 from ...support.convolutions import Case
 from ...support.graphs import GraphMaker
@@ -23,8 +23,9 @@ from .test_operators import cases
 def neon() -> Iterator[None]:
     """Let kernels ask for NEON and for nothing else: what is no instruction here runs in its portable form."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "usable_features", lambda: frozenset({"asimd"}))
-        patch.setattr(registry, "cpu_cores", frozenset)
+        for module in (registry, choice):
+            patch.setattr(module, "usable_features", lambda: frozenset({"asimd"}))
+        patch.setattr(choice, "speed_ratio", lambda first, other: 1.2)
         yield
 
 
@@ -52,21 +53,28 @@ def chosen(kernel: str | None = None) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("here", "kernel", "reason"),
+    ("ratio", "kernel", "reason"),
     [
-        ([], "tbl", "the CPU has no avx2"),
-        (["cortex-a53"], "tbl", "the CPU has no avx2"),
-        (["cortex-a55", "cortex-a76"], "tbl", "the CPU has no avx2"),
-        (["cortex-a72"], "ctp", "not tbl: it is slow on cortex-a72"),
-        (["cortex-a53", "cortex-a72"], "ctp", "not tbl: it is slow on cortex-a72"),
+        (1.25, "tbl", "the CPU has no avx2; ctp takes 1.25 times as long on this machine"),
+        (0.98, "tbl", "the CPU has no avx2; ctp takes 0.98 times as long on this machine"),
+        (0.8, "ctp", "not tbl: ctp takes 0.80 times as long on this machine"),
     ],
 )
-def test_which_cores_look_up(monkeypatch: pytest.MonkeyPatch, here: list[str], kernel: str, reason: str) -> None:
-    monkeypatch.setattr(registry, "cpu_cores", lambda: frozenset(here))
-    (convolution, why), (dense, _) = chosen()
+def test_the_trial_decides(monkeypatch: pytest.MonkeyPatch, ratio: float, kernel: str, reason: str) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def answer(first: registry.Kernel, other: registry.Kernel) -> float:
+        asked.append((first.name, other.name))
+        return ratio
+
+    monkeypatch.setattr(choice, "speed_ratio", answer)
+    (convolution, why), (dense, because) = chosen()
     assert (convolution, dense) == (kernel, "ctp")
-    assert reason in why
+    assert why.endswith(reason)
+    assert "not tbl: a dense layer has no neighbouring pixels" in because
+    assert asked == [("tbl", "ctp")], "a layer that tbl does not take asks for no trial"
     assert chosen("tbl")[0] == ("tbl", "as asked"), "whoever asks for it gets it on every core"
+    assert len(asked) == 1
 
 
 def test_the_environment_prefers_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +89,6 @@ def test_the_environment_prefers_a_kernel(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_names_of_cores_are_those_that_are_read() -> None:
-    assert set(cores._CORES.values()) >= SLOW_LOOK_UPS
     assert {name for pair in jit._RELATED.items() for name in pair} <= set(cores._CORES.values())
 
 
