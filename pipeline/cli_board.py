@@ -8,7 +8,7 @@ import click
 
 from ..runtime.commands.verbs import VERBS, Option, Verb, perform
 from ..runtime.zoo.catalogue import find_model
-from .completion import MODEL
+from .completion import MODEL, complete_list
 from .console import Command
 
 __all__ = ["BOARD", "COMMANDS"]
@@ -56,7 +56,13 @@ def _parameter(option: Option) -> click.Parameter:
         return click.Option(names, is_flag=True, help=option.help)
     shown = option.default is not None
     return click.Option(
-        names, type=kind, default=option.default, metavar=option.metavar, help=option.help, show_default=shown
+        names,
+        type=kind,
+        default=option.default,
+        metavar=option.metavar,
+        help=option.help,
+        show_default=shown,
+        shell_complete=complete_list(option.names) if option.names else None,
     )
 
 

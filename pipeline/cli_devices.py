@@ -7,6 +7,7 @@ import click
 from ..runtime.errors import RunDirError
 from ..runtime.machine.library import CLASSES, cpu_class
 from ..runtime.terminal import Answer, working
+from .completion import complete_list
 from .conductor import plan_stages
 from .console import Command
 from .rundir import RunDir
@@ -15,7 +16,13 @@ from .stages import STAGES
 __all__ = ["COMMANDS"]
 
 _CLASSES = ", ".join(CLASSES)
-_target_option = click.option("--target", "targets", default="", help=f"Classes of CPU, by commas: {_CLASSES}.")
+_target_option = click.option(
+    "--target",
+    "targets",
+    default="",
+    shell_complete=complete_list(CLASSES),
+    help=f"Classes of CPU, by commas: {_CLASSES}.",
+)
 
 
 @click.command(

@@ -1,4 +1,4 @@
-"""What a shell completes: models of the zoo, keys of the configuration, their values, variants of the latent branch.
+"""What a shell completes: models of the zoo, keys of the configuration, their values, variants, names in a list.
 
 ``_LATENTBIT_COMPLETE=bash_source latentbit`` prints the script for a shell, see docs/pipeline.md. click's own script
 for bash takes the words as bash cuts them, also at ``:`` and ``=``; the one here reads the whole line.
@@ -6,17 +6,21 @@ for bash takes the words as bash cuts them, also at ``:`` and ``=``; the one her
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_type_hints
 
 import click
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class, split_arg_string
 
 from ..runtime.zoo.catalogue import PREFIX, find_model, names
-from ..training.settings import LATENT
+from ..training.names import NAMES
+from ..training.settings import LATENT, Settings
+from ..training.studies.presets import PRESETS
 from .sections import Config
 
-__all__ = ["MODEL", "complete_names", "complete_variants", "set_option"]
+__all__ = ["MODEL", "complete_list", "complete_names", "complete_variants", "set_option"]
+
+Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any] | click.Command)
 
@@ -83,6 +87,17 @@ def complete_names(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return [name for name in names() if name.startswith(incomplete)]
 
 
+def complete_list(known: Iterable[str]) -> Complete:
+    """Return what completes a list of these names with commas: by each that is not in it yet."""
+    offered = tuple(known)
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [f"{before}{comma}{name}" for name in offered if name.startswith(last) and name not in before.split(",")]
+
+    return complete
+
+
 def set_option(help: str) -> Callable[[Decorated], Decorated]:
     """Return the option by which a command takes single values of a configuration, ``-s SECTION.KEY=VALUE``."""
     return click.option(
@@ -100,20 +115,31 @@ def _complete_override(ctx: click.Context, param: click.Parameter, incomplete: s
     """Return ``SECTION.KEY=`` for every key that begins so; behind the ``=`` its values, where they have names."""
     kinds = get_type_hints(Config)
     keys = {f"{section}.{field.name}": field for section, kind in kinds.items() for field in dataclasses.fields(kind)}
+    return _assignments(keys, incomplete)
+
+
+def _assignments(keys: Mapping[str, "dataclasses.Field[Any]"], incomplete: str) -> list[str]:
     key, written, _ = incomplete.partition("=")
     if not written:
         return [f"{name}=" for name in keys if name.startswith(incomplete)]
-    return [value for value in (f"{key}={one}" for one in _values(keys.get(key))) if value.startswith(incomplete)]
+    values = _values(keys[key]) if key in keys else ()
+    return [value for value in (f"{key}={one}" for one in values) if value.startswith(incomplete)]
 
 
-def _values(field: "dataclasses.Field[Any] | None") -> Sequence[str]:
-    if field is None:
-        return ()
-    return ("true", "false") if field.type is bool else tuple(field.metadata.get("choices", ()))
+def _values(field: "dataclasses.Field[Any]") -> Sequence[str]:
+    if field.type in (bool, "bool"):
+        return ("true", "false")
+    return tuple(field.metadata.get("choices", NAMES.get(field.name, ())))
 
 
 def complete_variants(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the variants that a list of them can go on with."""
+    """Return what a list of variants can go on with: a variant, a study, or a setting behind ``VARIANT:``."""
     sign = ";" if ";" in incomplete else ","
-    before, _, last = incomplete.rpartition(sign)
-    return [f"{before}{sign if before else ''}{name}" for name in LATENT if name.startswith(last)]
+    before, found, last = incomplete.rpartition(sign)
+    variant, colon, settings = last.partition(":")
+    if colon:
+        done, comma, setting = settings.rpartition(",")
+        begun = f"{before}{found}{variant}:{done}{comma}"
+        keys = {field.name: field for field in dataclasses.fields(Settings)}
+        return [begun + one for one in _assignments(keys, setting)]
+    return [f"{before}{found}{name}" for name in (*LATENT, *PRESETS) if name.startswith(last)]

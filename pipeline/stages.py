@@ -281,7 +281,7 @@ _NETWORK = ("model", "data")
 STAGES = (
     Stage(
         *("train", TRAINED, (), (NETWORK, STRUCTURE, TRAINING, HISTORY), train),
-        functions=(*_NETWORK, "loss", "metric"),
+        functions=(*_NETWORK, "loss", "metric", "augment"),
         verify=check_names,
     ),
     Stage("fold", "2-fold", (NETWORK, STRUCTURE), (FOLDED, FOLDING, REFERENCE), fold, (*_NETWORK, "metric")),

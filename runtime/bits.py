@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 __all__ = [
     "DOMAIN",
     "OPSET_VERSION",
+    "clear_tail",
+    "count_ones",
     "pack_conv_weight",
     "pack_signs",
     "sign",
@@ -39,6 +41,25 @@ def sign(x: NDArray[Any]) -> NDArray[np.int8]:
 def pack_signs(x: NDArray[Any], axis: int = -1) -> NDArray[np.uint8]:
     """Pack ``sign(x)`` along ``axis``: its length n becomes ``ceil(n / 8)`` bytes, LSB first, tail bits 0."""
     return np.packbits(np.asarray(x) >= 0, axis=axis, bitorder="little")
+
+
+def clear_tail(packed: NDArray[np.uint8], length: int) -> NDArray[np.uint8]:
+    """Return packed bits whose tail behind ``length`` along the last axis is 0: the same array where it is so."""
+    beyond = 0xFF << length % 8 & 0xFF if length % 8 else 0
+    if not beyond or not np.any(packed[..., -1] & np.uint8(beyond)):
+        return packed
+    cleared = packed.copy()
+    cleared[..., -1] &= np.uint8(0xFF ^ beyond)
+    return cleared
+
+
+def count_ones(packed: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return how many bits are 1 along the last axis, int64 ``packed.shape[:-1]``."""
+    # Neighbours are added in pairs, then the pairs, then the fours: numpy 1.26, which we promise, has no bitwise_count.
+    ones = packed - (packed >> 1 & 0x55)
+    ones = (ones & 0x33) + (ones >> 2 & 0x33)
+    counts: NDArray[np.int64] = ((ones + (ones >> 4)) & 0x0F).sum(axis=-1, dtype=np.int64)
+    return counts
 
 
 def unpack_signs(packed: NDArray[np.uint8], length: int, axis: int = -1) -> NDArray[np.int8]:

@@ -88,7 +88,8 @@ class Settings:
     schedule: str = one_of("onecycle", ("constant", "cosine", "linear", "onecycle", "step"))
     label_smoothing: float = ruled(0.0, SHARE_BELOW_1)
     augment: str = "shift1"
-    """Augmentation of training images: none, shift1, crop2_flip, crop4_flip, resized_crop."""
+    """Augmentation of training images: none, shift1, crop2_flip, crop4_flip, resized_crop, or ``package.module:name``
+    of a transform that takes and gives an image, such as those of torchvision v2."""
     clip: float = ruled(0.0, NOT_NEGATIVE)
     """Largest norm of the gradient; 0: no limit."""
     ema: float = ruled(0.0, SHARE_BELOW_1)
@@ -245,8 +246,9 @@ class Settings:
         return asdict(self)
 
     def named(self, *options: str) -> dict[str, str]:
-        """Return those of these options that name functions of the user's, by option; all four without a choice."""
-        chosen = {option: getattr(self, option) for option in options or ("model", "data", "loss", "metric")}
+        """Return those of these options that name functions of the user's, by option; all five without a choice."""
+        every = ("model", "data", "loss", "metric", "augment")
+        chosen = {option: getattr(self, option) for option in options or every}
         return {option: name for option, name in chosen.items() if is_named(name) and not name.startswith(FOLDER)}
 
     def source_digests(self, *options: str) -> dict[str, str]:

@@ -10,7 +10,8 @@ Torch's exporter knows every operation of torch, so no list of them is kept here
 files of others (:mod:`..importing.packing`). Each pass does one thing to the whole graph:
 
 =================  ====================================================================================
-:mod:`.tidying`    constants computed, sizes named, shapes of reshapes fixed, forms the runtime knows
+:mod:`.sizes`      sizes of values named, and filled in where they follow from others
+:mod:`.tidying`    constants computed, shapes of reshapes fixed, forms the runtime knows
 :mod:`.norms`      batch norms into the layers before them, in float64; what is left as scale and shift
 :mod:`.pixels`     uint8 images as input, or an exact first convolution
 :mod:`.storage`    float weights that remain as int8

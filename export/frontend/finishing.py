@@ -16,8 +16,9 @@ from ..opset import ONNX_OPSET
 from .naming import name_all
 from .norms import fold_norms
 from .pixels import take_pixels
+from .sizes import fill_sizes, name_sizes
 from .storage import store_as_int8
-from .tidying import compute_constants, name_sizes, refuse_chance, settle_forms
+from .tidying import compute_constants, refuse_chance, settle_forms
 
 __all__ = ["OPSET", "Program", "finish"]
 
@@ -59,6 +60,7 @@ def finish(
     name_sizes(model)
     compute_constants(model)
     settle_forms(model)
+    fill_sizes(model)
     pack_layers(model, weight_only=False)
     fold_norms(model)
     if pixels is not None:

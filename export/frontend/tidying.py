@@ -1,6 +1,4 @@
-"""From what torch's exporter writes to plain graphs: constants computed, sizes named, reshapes fixed, known forms."""
-
-from collections.abc import Mapping
+"""From what torch's exporter writes to plain graphs: constants computed, reshapes fixed, known forms."""
 
 import numpy as np
 import onnx_ir as ir
@@ -9,9 +7,10 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from ...runtime.errors import UnsupportedError
 from ..graph.constants import Constants, add_constant, fold_constants
+from ..graph.wholes import unchanged
 from .editing import constant_of, free_constant, replace_node, set_constant
 
-__all__ = ["compute_constants", "name_sizes", "refuse_chance", "settle_forms"]
+__all__ = ["compute_constants", "refuse_chance", "settle_forms"]
 
 _CHANCE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 
@@ -72,30 +71,6 @@ def _source(value: ir.Value) -> str | None:
     return None
 
 
-def name_sizes(model: ir.Model) -> None:
-    """Call the symbolic sizes of the inputs ``N``, ``H`` and ``W`` everywhere, and multiples of them ``20*N``.
-
-    Others are not known.
-    """
-    names: dict[str, str] = {}
-    for value in model.graph.inputs:
-        for axis, size in enumerate(value.shape or ()):
-            if isinstance(size, ir.SymbolicDim) and size.value is not None:
-                names.setdefault(str(size.value), "N" if axis == 0 else {2: "H", 3: "W"}.get(axis, f"D{axis}"))
-    values = [*model.graph.inputs, *(output for node in model.graph.all_nodes() for output in node.outputs)]
-    for value in values:
-        if value.shape is not None:
-            value.shape = ir.Shape([_named(size, names) for size in value.shape])
-
-
-def _named(size: int | ir.SymbolicDim, names: Mapping[str, str]) -> int | str | None:
-    if isinstance(size, int):
-        return size
-    factor, times, symbol = str(size.value).rpartition("*")
-    name = names.get(symbol)
-    return f"{factor}{times}{name}" if name and (factor.isdigit() or not times) else None
-
-
 def settle_forms(model: ir.Model) -> None:
     """Write reshapes with constant shapes, and the forms that the runtime knows; remove what does nothing."""
     graph = model.graph
@@ -105,6 +80,8 @@ def settle_forms(model: ir.Model) -> None:
         if node.op_type in ("Identity", "Dropout"):
             if node.inputs[0] is not None and not node.inputs[0].is_graph_input():
                 replace_node(node, node.inputs[0])
+        elif (same := unchanged(node, constant_of)) is not None and not same.is_graph_input():
+            replace_node(node, same)
         elif node.op_type in ("MaxPool", "AveragePool"):
             _settle_pool(node)
         elif node.op_type == "Reshape":

@@ -3,7 +3,7 @@
 Packed layers read images ``[N, C, H, W]`` and rows ``[N, K]``. A network over sequences or frames changes the view of
 its tensors (:mod:`.views`) in front of each layer and back behind it, and so cuts the layer off from its sign, its
 residual and the next layer. Here each change back sinks below the operators that read it, until it meets a change
-forth and both vanish; and changes forth rise above signs::
+forth and both vanish; and changes forth rise above signs, and above activations and pools of a stem::
 
     layer ─ Squeeze ─ Add ─ PRelu ─ Unsqueeze ─ Binarize ─ layer        before
     layer ─ Add ─ PRelu ─ Binarize ─ layer                              after
@@ -31,6 +31,8 @@ __all__ = ["lift_layers"]
 
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 
+_SIGNS = ("Binarize", "Pad")
+
 _FILLS = {"kernel_shape": 1, "strides": 1, "dilations": 1, "pads": 0}
 
 
@@ -51,12 +53,16 @@ def lift_layers(model: ir.Model) -> None:
 
 
 class _Lifter:
-    """``_behind`` are the values that depend on a binary layer: only there changes of view are moved."""
+    """``_behind`` are the values that depend on a binary layer: only there changes of view are moved down.
+
+    ``_risen`` are the nodes above which one has been moved.
+    """
 
     def __init__(self, model: ir.Model) -> None:
         self._rewriting, self._constants = Rewriting(model), Constants(model)
         self._graph = model.graph
         self._behind: set[ir.Value] = set()
+        self._risen: set[ir.Node] = set()
 
     def open(self, node: ir.Node) -> None:
         """Put a layer of ±scale weights over sequences or frames between two changes of view."""
@@ -92,7 +98,11 @@ class _Lifter:
                         break
 
     def raise_signs(self) -> None:
-        """Move changes forth above a Binarize, and above pads; those of binary layers vanish behind changes back."""
+        """Move changes forth above a Binarize, and above pads; those of binary layers vanish behind changes back.
+
+        Those to images rise further, above the activations and pools of a stem: the runtime then runs them beside the
+        layer that reads them.
+        """
         for node in reversed(list(self._graph)):
             if not (any(user.domain == DOMAIN for user in node.outputs[0].consumers()) and self._meet(node)):
                 self._raise(node)
@@ -101,17 +111,32 @@ class _Lifter:
         view = lifted_by(node, self._constants)
         value = None if view is None else node.inputs[0]
         maker = None if value is None else value.producer()
-        if value is None or view is None or maker is None or maker.op_type not in ("Binarize", "Pad"):
+        if (
+            value is None
+            or view is None
+            or maker is None
+            or not (maker.op_type in _SIGNS or self._leads(maker, node, view))
+        ):
             return
         users = tuple(value.consumers())
         alone = all(lifted_by(user, self._constants) == view for user in users)
         if not alone or value.is_graph_output() or not self._lift(maker, view):
             return
+        self._risen.add(maker)
         for user in users:
             self._meet(user)
         before = None if maker.inputs[0] is None else maker.inputs[0].producer()
         if before is not None:
             self._raise(before)
+
+    def _leads(self, node: ir.Node, change: ir.Node, view: View) -> bool:
+        """Tell whether a node leads a float sequence to packed layers alone: an activation or a pool of a stem."""
+        if not isinstance(view, Image) or node.domain not in STANDARD_DOMAINS:
+            return False
+        if not all(user.domain == DOMAIN or user in self._risen for user in change.outputs[0].consumers()):
+            return False
+        real = [value for value in node.inputs if value is not None and self._constants.get(value) is None]
+        return len(real) == 1 and (node.op_type in ELEMENTWISE or node.op_type in ("AveragePool", "MaxPool"))
 
     def _meet(self, node: ir.Node) -> bool:
         """Remove a change forth of what a change back gives."""

@@ -1,7 +1,8 @@
 """What exporters leave between a sign and its layer and what computes nothing, moved out of the way.
 
-Nodes that hand on what they read (Identity, a Reshape to the size that a value has already) are taken out. A Pad before
-a Transpose or an Identity goes behind it, next to the convolution that takes it in. Every rewrite gives the same bits.
+Nodes that hand on what they read (Identity, a Reshape to the size that a value has already, a Slice of everything) are
+taken out. A Pad before a Transpose or an Identity goes behind it, next to the convolution that takes it in. Every
+rewrite gives the same bits.
 """
 
 import numpy as np
@@ -10,6 +11,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from ...runtime.operators import STANDARD_DOMAINS
 from ..graph.constants import Constants
+from ..graph.wholes import unchanged
 from .rewriting import Rewriting
 from .uniform import made_in_shape_of, same_sizes
 from .views import sizes_of
@@ -21,11 +23,11 @@ def tidy(model: ir.Model) -> None:
     """Take out what computes nothing, and move pads next to convolutions, in place."""
     constants, rewriting = Constants(model), Rewriting(model)
     for node in list(model.graph):
-        if node.domain in STANDARD_DOMAINS and _hands_on(node, constants):
-            source, result = node.inputs[0], node.outputs[0]
-            assert source is not None
-            if not result.is_graph_output():
-                result.replace_all_uses_with(source)
+        if node.domain not in STANDARD_DOMAINS or node.outputs[0].is_graph_output():
+            continue
+        source = node.inputs[0] if _hands_on(node, constants) else unchanged(node, constants.get)
+        if source is not None:
+            node.outputs[0].replace_all_uses_with(source)
     RemoveUnusedNodesPass()(model)
     for node in list(model.graph):
         if node.domain in STANDARD_DOMAINS and node.op_type == "Transpose":

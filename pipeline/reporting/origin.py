@@ -54,7 +54,7 @@ def origin(facts: Facts) -> Origin:
         tuple((name, value) for name, value in told if value),
         _command(facts),
         bool(train.named()),
-        tuple((key, _text(value)) for key, value in facts.report.environment.items()),
+        tuple((key, text) for key, value in facts.report.environment.items() if (text := _text(value))),
         tuple((name, f"{record.seconds:.1f} s") for name, record in run.stages.items() if record.finished),
         tuple((f"{section}.{key}", str(value)) for section, key, value in settings),
     )

@@ -22,7 +22,8 @@ class Option:
     """An argument of a verb, or an option of it where ``name`` begins with a dash.
 
     ``type`` makes the value of the text that was typed, and raises ValueError where it cannot; bool is for an option
-    that takes no value. ``many``: an argument that may be left out or given several times.
+    that takes no value. ``many``: an argument that may be left out or given several times. ``names``: the value is a
+    list of some of these, which a shell may complete.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Option:
     metavar: str = "VALUE"
     short: str = ""
     many: bool = False
+    names: tuple[str, ...] = ()
 
     @property
     def dest(self) -> str:
@@ -58,6 +60,9 @@ def count(text: str) -> int:
 
 
 _MODEL = Option("model", "A .onnx file, or zoo:NAME.", find_model)
+_PEERS = Option(
+    "--peers", f"Of {', '.join(PEERS)}; by commas.", default="onnxruntime", metavar="NAMES", names=tuple(PEERS)
+)
 _THREADS = Option("--threads", "Threads.", count, 1, "N")
 
 VERBS = (
@@ -130,7 +135,7 @@ VERBS = (
         " layer are compared with the oracle before any time is taken.",
         (
             _MODEL,
-            Option("--peers", f"Of {', '.join(PEERS)}; by commas.", default="onnxruntime", metavar="NAMES"),
+            _PEERS,
             Option("--threads", "Numbers of threads, by commas.", default="1", metavar="NUMBERS"),
             Option("--runs", "Runs of every engine, by turns.", count, 100, "N"),
             Option("--batch", "Images at a time.", count, 1, "N"),

@@ -1,6 +1,6 @@
 """What a caller feeds is checked before anything runs: names, dtypes, ranks, sizes, NaN."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,10 @@ from onnx import helper
 from ..errors import InputError, ModelError
 from .model import Model
 
-__all__ = ["InputSpec", "check_feeds", "check_shapes", "input_specs", "type_name"]
+__all__ = ["InputSpec", "Shapes", "check_feeds", "check_shapes", "input_specs", "type_name"]
+
+Shapes = tuple[tuple[int, ...], ...]
+"""The shapes of all inputs, in their order."""
 
 _NAMES = {"float32": "float", "float64": "double", "float16": "float16"}
 
@@ -48,32 +51,48 @@ def input_specs(model: Model) -> list[InputSpec]:
     return specs
 
 
-def check_feeds(specs: Sequence[InputSpec], feeds: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Return the fed arrays, C-contiguous. Raises InputError, one line, naming the input and the mend."""
+def check_feeds(
+    specs: Sequence[InputSpec], feeds: Mapping[str, Any], right: Container[Shapes] = ()
+) -> dict[str, NDArray[Any]]:
+    """Return the fed arrays in the order of the inputs, C-contiguous.
+
+    right: shapes of all inputs that need no look, for they were found right before.
+    Raises InputError, one line, naming the input and the mend.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    for spec in specs:
+        name = spec.name
+        if name not in feeds or len(feeds) != len(specs):
+            _check_names(specs, feeds)
+        array = feeds[name]
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"input {name!r} is a {type(array).__name__}; feed a numpy array")
+        if array.dtype != spec.dtype:
+            raise InputError(
+                f"input {name!r} has dtype {array.dtype}, the model needs {spec.dtype}; "
+                f"convert it with .astype(np.{spec.dtype.name})"
+            )
+        arrays[name] = np.ascontiguousarray(array)
+    if tuple([array.shape for array in arrays.values()]) not in right:
+        symbols: dict[str, tuple[int, str]] = {}
+        for spec in specs:
+            _check_shape(spec, feeds[spec.name].shape, symbols)
+    for name, array in arrays.items():
+        # The minimum of an array with a NaN is NaN: one pass.
+        if array.dtype.kind == "f" and array.size and np.isnan(np.minimum.reduce(array, axis=None)):
+            count = int(np.isnan(array).sum())
+            raise InputError(f"input {name!r} holds {count} NaN of {array.size} values; repair the data first")
+    return arrays
+
+
+def _check_names(specs: Sequence[InputSpec], feeds: Mapping[str, Any]) -> None:
     names = [spec.name for spec in specs]
     for name in feeds:
         if name not in names:
             raise InputError(f"the model has no input {name!r}; feed {', '.join(names)}")
-    arrays: dict[str, NDArray[Any]] = {}
-    symbols: dict[str, tuple[int, str]] = {}
-    for spec in specs:
-        if spec.name not in feeds:
-            raise InputError(f"input {spec.name!r} is missing; feed {', '.join(names)}")
-        array = feeds[spec.name]
-        if not isinstance(array, np.ndarray):
-            raise InputError(f"input {spec.name!r} is a {type(array).__name__}; feed a numpy array")
-        if array.dtype != spec.dtype:
-            raise InputError(
-                f"input {spec.name!r} has dtype {array.dtype}, the model needs {spec.dtype}; "
-                f"convert it with .astype(np.{spec.dtype.name})"
-            )
-        _check_shape(spec, array.shape, symbols)
-        array = np.ascontiguousarray(array)
-        if array.dtype.kind == "f" and np.isnan(array.min()):  # the minimum of an array with a NaN is NaN: one pass
-            count = int(np.isnan(array).sum())
-            raise InputError(f"input {spec.name!r} holds {count} NaN of {array.size} values; repair the data first")
-        arrays[spec.name] = array
-    return arrays
+    for name in names:
+        if name not in feeds:
+            raise InputError(f"input {name!r} is missing; feed {', '.join(names)}")
 
 
 def check_shapes(specs: Sequence[InputSpec], shapes: Mapping[str, Sequence[int]]) -> None:

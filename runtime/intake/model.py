@@ -106,9 +106,13 @@ class BinaryLayer:
 
 @dataclass(frozen=True)
 class Model:
-    """A validated model: ``constants`` by value name, ``types`` by value name, binary operators by node index."""
+    """A validated model: ``constants`` by value name, ``types`` by value name, binary operators by node index.
+
+    ``proto`` is the file's, of ``size`` bytes, without the data of its large constants: those are in ``constants``.
+    """
 
     proto: onnx.ModelProto
+    size: int
     constants: dict[str, NDArray[Any]]
     types: dict[str, ValueType]
     layers: dict[int, BinaryLayer]

@@ -5,9 +5,7 @@ each operator of domain ``ai.latentbit`` as a checked ``BinaryLayer`` or ``Binar
 is one :class:`~.errors.ModelError` that names the node, so no later stage meets a surprise.
 """
 
-import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import Any
@@ -17,15 +15,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from ..bits import DOMAIN, OPSET_VERSION
+from ..bits import DOMAIN, OPSET_VERSION, clear_tail
 from ..errors import ModelError, first_line
 from ..operators import SIGNATURES, STANDARD_DOMAINS, Signature
+from .inference import value_types, without_constants
 from .limits import current_limits
 from .model import BinarizeNode, BinaryLayer, Model, ValueType
-from .source import parse_model
-from .structure import ITEM_BYTES
+from .source import parse_model, read_bytes
 
-__all__ = ["load", "value_types"]
+__all__ = ["load"]
 
 _DOMAINS = {*STANDARD_DOMAINS, "ai.onnx.ml", "com.microsoft", DOMAIN}
 
@@ -35,17 +33,15 @@ _KINDS = {"group": onnx.AttributeProto.INT, "pad_value": onnx.AttributeProto.FLO
 _OWN_NAMES = ("·nhwc", "·out")
 """Ends of the names that the runtime makes of the names of values (steps/buffers.py, session/float_model.py)."""
 
-_LARGE = 256
-"""Bytes: a constant that a shape depends on (of Reshape, Slice, Resize) is smaller."""
 
-
-def load(source: str | PathLike[str] | bytes) -> Model:
-    """Read and validate a model from a path or from the bytes of a file.
+def load(source: str | PathLike[str] | bytes, data: bytes | None = None) -> Model:
+    """Read and validate a model from a path or from the bytes of a file; ``data`` are its bytes, if they are read.
 
     Raises ModelError for a missing, empty or corrupt file, an unknown op, op version or attribute, and sizes that
     contradict each other.
     """
-    proto = parse_model(source)
+    data = read_bytes(source) if data is None else data
+    proto = parse_model(source, data)
     _check_domains(proto)
     _check_names(proto.graph)
     constants = _constants(proto.graph)
@@ -69,7 +65,7 @@ def load(source: str | PathLike[str] | bytes) -> Model:
         known = types.get(layer.input)
         _check_channels(layer, known)
         layers[index] = replace(layer, size=None if known is None else known.image_size)
-    return Model(proto, constants, types, layers, binarizes)
+    return Model(without_constants(proto), len(data), constants, types, layers, binarizes)
 
 
 def _check_domains(proto: onnx.ModelProto) -> None:
@@ -158,6 +154,7 @@ def _layer(
             f"node {label}: the packed weight is {packed.dtype}{list(packed.shape)}, "
             f"weight_shape {list(shape)} needs uint8{list(expected)}"
         )
+    packed = clear_tail(packed, shape[1])  # nobody computes with what a file has there
     for name, value in (("scale", scale), ("bias", bias)):
         if value.dtype != np.float32 or value.shape != (shape[0],):
             raise ModelError(f"node {label}: {name} is {value.dtype}{list(value.shape)}, needs float32[{shape[0]}]")
@@ -204,95 +201,3 @@ def _sizes(value: Any, label: str, name: str, count: int, least: int) -> tuple[i
     if len(sizes) != count or min(sizes) < least or max(sizes) > most:
         raise ModelError(f"node {label}: {name} {list(sizes)} must hold {count} integers from {least} to {most}")
     return sizes
-
-
-def value_types(proto: onnx.ModelProto, shapes: Mapping[str, Sequence[int]] | None = None) -> dict[str, ValueType]:
-    """Return the type of every value that can be inferred; shapes: by input, in the place of those in the file.
-
-    Raises ModelError for a graph that contradicts itself or these shapes, and for a value past the limit memory_bytes.
-    """
-    try:
-        skeleton = _skeleton(proto)
-        if shapes is not None:
-            _reshape(skeleton.graph, shapes)
-        data = skeleton.SerializeToString()
-        onnx.checker.check_model(_stated(skeleton) or data)  # what runs in a kernel no engine compares with ONNX again
-        graph = onnx.shape_inference.infer_shapes(data, check_type=True, strict_mode=True).graph
-    except Exception as error:
-        raise ModelError(f"the graph of the model contradicts itself: {first_line(error)}; export it again") from None
-    types, known = {}, {}
-    limit = current_limits().memory_bytes
-    for info in (*graph.input, *graph.output, *graph.value_info):
-        form = info.type.SerializeToString()  # many values are of few types
-        if form not in known:
-            known[form] = _checked_type(info, limit)
-        types[info.name] = known[form]
-    for tensor in proto.graph.initializer:
-        types[tensor.name] = ValueType(tensor.data_type, tuple(tensor.dims))
-    return types
-
-
-def _reshape(graph: onnx.GraphProto, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Give inputs these shapes; what the file says of other values is of its own ones."""
-    del graph.value_info[:]
-    for info in graph.input:
-        if info.name in shapes:
-            elem = info.type.tensor_type.elem_type
-            info.CopyFrom(onnx.helper.make_tensor_value_info(info.name, elem, list(shapes[info.name])))
-    for info in graph.output:
-        info.type.tensor_type.ClearField("shape")
-
-
-def _checked_type(info: onnx.ValueInfoProto, limit: int) -> ValueType:
-    tensor = info.type.tensor_type
-    shape: tuple[int | str | None, ...] | None = None
-    if tensor.HasField("shape"):
-        shape = tuple(
-            dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim
-        )
-    sizes = [size for size in shape or () if isinstance(size, int)]
-    if min(sizes, default=0) < 0:
-        raise ModelError(f"value {info.name} has a size of {min(sizes)}; sizes are not negative")
-    if tensor.elem_type and tensor.elem_type not in ITEM_BYTES:
-        raise ModelError(f"value {info.name} has the element type {tensor.elem_type}, which ONNX does not know")
-    if ITEM_BYTES.get(tensor.elem_type, 1) * math.prod(sizes) > limit:
-        raise ModelError(
-            f"value {info.name} of sizes {list(shape or ())} needs more than the limit memory_bytes of {limit}"
-        )
-    return ValueType(tensor.elem_type, shape)
-
-
-def _stated(skeleton: onnx.ModelProto) -> onnx.ModelProto | None:
-    """Return the model with a type on all that enters and leaves it, which onnx's check asks for; None if it has them.
-
-    Inference finds these types out, or nobody needs them.
-    """
-    if all(
-        info.type.tensor_type.elem_type and info.type.tensor_type.HasField("shape")
-        for info in (*skeleton.graph.input, *skeleton.graph.output)
-    ):
-        return None
-    stated = onnx.ModelProto()
-    stated.CopyFrom(skeleton)
-    for info in (*stated.graph.input, *stated.graph.output):
-        tensor = info.type.tensor_type
-        if info.type.WhichOneof("value") in (None, "tensor_type"):
-            tensor.elem_type = tensor.elem_type or onnx.TensorProto.FLOAT
-            tensor.shape.SetInParent()
-    return stated
-
-
-def _skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with its large constants as inputs: shapes do not depend on them, and inference copies all."""
-    bare = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions)
-    graph, target = proto.graph, bare.graph
-    target.name = graph.name
-    for field in ("node", "input", "output", "value_info"):
-        getattr(target, field).extend(getattr(graph, field))
-    known = {info.name for info in graph.input}
-    for tensor in graph.initializer:
-        if len(tensor.raw_data) <= _LARGE:
-            target.initializer.append(tensor)
-        elif tensor.name not in known:
-            target.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
-    return bare

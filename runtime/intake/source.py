@@ -23,7 +23,7 @@ def read_bytes(source: str | PathLike[str] | bytes) -> bytes:
         size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
         if size > limit:
             raise ModelError(f"{_name(source)} has {size} bytes, and the limit file_bytes is {limit}")
-        data = source if isinstance(source, bytes) else _read(Path(source), limit)
+        data = source if isinstance(source, bytes) else _read(Path(source), size, limit)
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         why = getattr(error, "strerror", None) or error
         raise ModelError(f"cannot read model {_name(source)}: {why}; give the path of an .onnx file") from None
@@ -32,24 +32,29 @@ def read_bytes(source: str | PathLike[str] | bytes) -> bytes:
     return data
 
 
-def _read(path: Path, limit: int) -> bytes:
-    """Return the bytes of a file. What has no size of its own, a device for one, is read up to the limit."""
+def _read(path: Path, size: int, limit: int) -> bytes:
+    """Return the bytes of a file. What has more than its size, a device for one, is read up to the limit."""
     with path.open("rb") as file:
-        data = file.read(limit + 1)
+        data = file.read(size + 1)  # room for the limit would be asked of the system otherwise: two gigabytes
+        if len(data) > size:
+            data += file.read(limit + 1 - len(data))
     if len(data) > limit:
         raise ModelError(f"{path} has more bytes than the limit file_bytes of {limit}")
     return data
 
 
-def parse_model(source: str | PathLike[str] | bytes, *, external: bool = False) -> onnx.ModelProto:
+def parse_model(
+    source: str | PathLike[str] | bytes, data: bytes | None = None, *, external: bool = False
+) -> onnx.ModelProto:
     """Return the ONNX model of a file, or of the bytes of one.
 
+    data: the bytes of the file, if they are read already.
     external: the caller will load initializers that the file keeps in other files; without it such a file is refused.
     Tensors anywhere else (of nodes, branches, functions) must lie in the file.
     Raises ModelError where the file cannot be read, holds no graph, is not well formed (:mod:`.structure`), or gives an
     operator another meaning (:mod:`.bodies`).
     """
-    data, name = read_bytes(source), _name(source)
+    data, name = read_bytes(source) if data is None else data, _name(source)
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)

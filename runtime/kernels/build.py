@@ -23,6 +23,7 @@ from ..files import atomic_path, make_folder, scratch_folder
 from ..machine.library import CLASSES, IDENTITY, sealed, source_digest
 from ..machine.objects import emit_object, kernel_ir
 from ..terminal import Step, no_progress
+from .dense import SIGNED
 from .registry import KERNELS, SUMS, can_project
 
 __all__ = ["build_libraries", "write_ir"]
@@ -89,7 +90,7 @@ def _emit(folder: str, *modules: str) -> None:
 def _modules_beyond(name: str) -> set[str]:
     """Return the kernel modules that need more than this class of CPU has."""
     features = CLASSES[name][1]
-    beyond = {kernel.module for kernel in (*KERNELS, *SUMS) if not kernel.features <= features}
+    beyond = {kernel.module for kernel in (*KERNELS, *SUMS, *SIGNED) if not kernel.features <= features}
     return beyond if can_project(features) else beyond | {"shortcut"}
 
 

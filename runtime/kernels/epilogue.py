@@ -8,7 +8,7 @@ of the CPU hold as many::
     y = fl(y + residual)                                           RESIDUAL
     z = fl(y − shift_in); z = z < 0 ? fl(z · slope) : z; y = fl(z + shift_out)      ACTIVATION
     out = y                                                        STORE
-    bit = y ≥ threshold                                            BITS
+    bit = y · turn ≥ threshold                                     BITS: turn is 1 or −1
     bit = mismatches < limit[class, c]                             LIMITS: no float at all
 
 Multiply and add stay two instructions: a fused one rounds once, and the result would not be the file's.
@@ -104,7 +104,7 @@ class _Emitter:
 
         used = [Constant.SCALE, Constant.BIAS] if flags & (Flag.STORE | Flag.BITS) else []
         used += [Constant.SHIFT_IN, Constant.SLOPE, Constant.SHIFT_OUT] if flags & Flag.ACTIVATION else []
-        used += [Constant.THRESHOLD] if flags & Flag.BITS else []
+        used += [Constant.THRESHOLD, Constant.TURN] if flags & Flag.BITS else []
         constants = {which: constant(which) for which in used}
         for pixel in self.pixels:
             count = emit_load(b, self.at(pixel.counts, i, self.counts.element.width // 8), self.counts)
@@ -126,6 +126,7 @@ class _Emitter:
             if flags & Flag.STORE:
                 self.store(self.at(pixel.out, channel, 4), y, mask)
             if flags & Flag.BITS:
+                y = b.fmul(y, constants[Constant.TURN])
                 self.write(pixel, channel, b.fcmp_ordered(">=", y, constants[Constant.THRESHOLD]), mask)
 
     def load(self, address: Any, kind: Any, mask: Any) -> Any:

@@ -38,8 +38,9 @@ def _finish(b: Any, words: Any, ring: Any, first: Any, rows: Any, left: Any, col
 
     Its window is ``columns`` pixels from ``left`` on, of ``rows`` rows of the ring from the row ``first`` on.
     """
-    scale, bias, threshold, nibbles = (
-        emit_word(b, words, which) for which in (StemWord.SCALE, StemWord.BIAS, StemWord.THRESHOLD, StemWord.NIBBLES)
+    scale, bias, threshold, turn, nibbles = (
+        emit_word(b, words, which)
+        for which in (StemWord.SCALE, StemWord.BIAS, StemWord.THRESHOLD, StemWord.TURN, StemWord.NIBBLES)
     )
     pixel, row, ring_rows, channels = (
         emit_word(b, words, which)
@@ -64,6 +65,7 @@ def _finish(b: Any, words: Any, ring: Any, first: Any, rows: Any, left: Any, col
         with b.if_then(b.icmp_signed("!=", out, const(0))):
             emit_store(b, b.add(out, offset), y)
         with b.if_then(b.icmp_signed("!=", bits, const(0))):
+            y = b.fmul(y, emit_load(b, b.add(turn, offset), floats))
             signs = b.fcmp_ordered(">=", y, emit_load(b, b.add(threshold, offset), floats))
             place = b.add(bits, bit_place(b, channel, nibbles))
             emit_bits(b, place, b.bitcast(signs, ir.IntType(width)), nibbles)

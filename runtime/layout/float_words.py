@@ -4,17 +4,24 @@ from enum import IntEnum
 
 __all__ = [
     "MEAN_LANES",
+    "SIGNED_BLOCK",
+    "SIGNED_LANES",
     "ChainOp",
     "ChainWord",
     "MeanWord",
     "RouteWord",
     "RunWord",
     "ShortcutWord",
+    "SignedWord",
     "StageWord",
 ]
 
 MEAN_LANES = 16
 """Channels of a block of a mean."""
+
+
+SIGNED_BLOCK, SIGNED_LANES = 512, 16
+"""Outputs of a block of signed sums; the last block has fewer, filled up to a multiple of the lanes."""
 
 
 class ShortcutWord(IntEnum):
@@ -123,3 +130,18 @@ class RunWord(IntEnum):
     TARGET_STEP = 5
     COUNT = 6  # channels
     SIZE = 7
+
+
+class SignedWord(IntEnum):
+    """Words of signed sums (kernels/signed_sums.py). Work is counted in blocks of outputs."""
+
+    SOURCE = 0  # float32 [N, K]
+    SOURCE_STRIDE = 1
+    OUT = 2  # float32 [N, O]
+    OUT_STRIDE = 3
+    INPUTS = 4  # K
+    OUTPUTS = 5  # O
+    WEIGHT = 6  # uint32: block after block [K / 32, outputs of the block], as the kernel reads them (layout/signed.py)
+    SCALE = 7  # float32 [O]
+    BIAS = 8
+    SIZE = 9

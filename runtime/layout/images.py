@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bits import pack_signs
+from ..bits import count_ones, pack_signs
 from ..intake.model import BinaryLayer
 from .memory import aligned
 
@@ -62,11 +62,14 @@ class ImageFormat:
 
     def encode(self, signs: NDArray[np.int8]) -> NDArray[np.uint8]:
         """Pack signs ``[..., channels]`` to ``[..., group bytes]`` without the factor 2 of nibble images."""
-        packed = pack_signs(signs)
+        return self.widen(pack_signs(signs), signs.shape[-1])
+
+    def widen(self, packed: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+        """Bring packed signs of ``channels`` channels (bits.py) to ``[..., group bytes]``; they are not unpacked."""
         if self.per_byte == 4:
             packed = np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
-        missing = self.group_bytes(signs.shape[-1]) - packed.shape[-1]
-        return np.pad(packed, [(0, 0)] * (packed.ndim - 1) + [(0, missing)])
+        missing = self.group_bytes(channels) - packed.shape[-1]
+        return np.pad(packed, [(0, 0)] * (packed.ndim - 1) + [(0, missing)]) if missing else packed
 
     def pad_bytes(self, channels: int, pad_value: int) -> NDArray[np.uint8]:
         """Return the bytes of one group of a padded position."""
@@ -79,11 +82,12 @@ class ImageFormat:
 
     def pad_error(self, layer: BinaryLayer) -> NDArray[np.int64]:
         """Return ``[O, kh, kw]``: what a padded tap should add to the accumulator minus what the stored bytes add."""
-        if layer.pad_value != 0:
+        channels = layer.shape[1]
+        exact = channels // 4 * 4 if self.per_byte == 4 else 0
+        if layer.pad_value != 0 or not any(layer.pads) or exact == channels:
             return np.zeros((layer.shape[0], *layer.shape[2:]), np.int64)
-        exact = layer.shape[1] // 4 * 4 if self.per_byte == 4 else 0
-        acting: NDArray[np.int64] = layer.weight[:, exact:].sum(axis=1, dtype=np.int64)
-        return acting  # these channels act as −1
+        acting = layer.packed[..., exact // 8 :] & np.uint8(0xF0 if exact % 8 else 0xFF)
+        return 2 * count_ones(acting) - (channels - exact)  # these channels act as −1
 
 
 BYTES = ImageFormat(per_byte=8, granule=1)

@@ -1,6 +1,7 @@
 """The tables that lead a kernel over an image: pieces of the window, blocks of channels, pixels, border classes."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,15 +141,15 @@ def border_bases(
     something else to the count than it should: zero padding, in a format that knows only ±1.
     """
     height, width = layer.output_size(image.height, image.width)
-    inside, classes = [], []
-    for axis, (length, count) in enumerate(((image.height, height), (image.width, width))):
-        taps = np.arange(layer.shape[2 + axis]) * layer.dilations[axis] - layer.pads[axis]
-        positions = np.arange(count)[:, None] * layer.strides[axis] + taps
-        patterns, which = np.unique((positions >= 0) & (positions < length), axis=0, return_inverse=True)
-        inside.append(patterns)
-        classes.append(which.reshape(-1))
     if not error.any():
         return np.full((1, layer.shape[0]), layer.window, np.int32), np.zeros((height, width), np.int64)
+    inside, classes = zip(
+        *(
+            _axis(length, count, layer.shape[2 + axis], layer.dilations[axis], layer.pads[axis], layer.strides[axis])
+            for axis, (length, count) in enumerate(((image.height, height), (image.width, width)))
+        ),
+        strict=True,
+    )
     # A tap lies inside where its row and its column do, so one axis is summed after the other: classes of rows and
     # columns with all taps of the window would be an array of gigabytes for a window of 100 × 100.
     rows, columns = (patterns.astype(np.int64) for patterns in inside)
@@ -156,6 +157,17 @@ def border_bases(
     base = layer.window + error.sum(axis=(1, 2)) - within
     which = classes[0][:, None] * inside[1].shape[0] + classes[1][None, :]
     return np.ascontiguousarray(base.reshape(-1, layer.shape[0]), np.int32), which
+
+
+@lru_cache(64)
+def _axis(
+    length: int, count: int, size: int, dilation: int, pad: int, stride: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return which sets of taps lie inside along an axis, bool ``[sets, size]``, and the set of each of ``count``."""
+    taps = np.arange(size) * dilation - pad
+    positions = np.arange(count)[:, None] * stride + taps
+    patterns, which = np.unique((positions >= 0) & (positions < length), axis=0, return_inverse=True)
+    return patterns, which.reshape(-1)
 
 
 def pixel_table(

@@ -31,7 +31,7 @@ def pack_weights(
     """
     outputs = layer.shape[0]
     per_group = outputs // layer.group
-    packed = form.encode(np.ascontiguousarray(layer.weight.transpose(0, 2, 3, 1))).reshape(layer.group, per_group, -1)
+    packed = form.widen(layer.packed, layer.shape[1]).reshape(layer.group, per_group, -1)
     blocks = -(-per_group // lanes)
     padded = np.zeros((layer.group, blocks * lanes, packed.shape[2]), np.uint8)
     padded[:, :per_group] = packed

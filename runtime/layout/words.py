@@ -90,6 +90,7 @@ class Constant(IntEnum):
     SLOPE = 3
     SHIFT_OUT = 4
     THRESHOLD = 5
+    TURN = 6  # 1, or −1: the factor of the values of which THRESHOLD is the least with a bit
 
 
 class PackWord(IntEnum):
@@ -110,7 +111,7 @@ class PackWord(IntEnum):
     GROUP_BYTES = 12
     NIBBLES = 13  # 1: four channels in a byte, times two; 0: eight channels in a byte
     GROUP_STRIDE = 14  # of the source, in elements: the channels of a group, or 0 where every group reads the same ones
-    POOL_HEIGHT = 15  # the rest for pack_pooled alone
+    POOL_HEIGHT = 15  # from here to SOURCE_WIDTH for pack_pooled alone
     POOL_WIDTH = 16
     POOL_STRIDE_Y = 17
     POOL_STRIDE_X = 18
@@ -118,7 +119,8 @@ class PackWord(IntEnum):
     POOL_LEFT = 20
     SOURCE_HEIGHT = 21
     SOURCE_WIDTH = 22
-    SIZE = 23
+    TURN = 23  # bytes from a threshold to the factor of what is compared with it, 1 or −1; 0 where all are 1
+    SIZE = 24
 
 
 class StemWord(IntEnum):
@@ -163,7 +165,8 @@ class StemWord(IntEnum):
     SUMS = 36  # address of the kernel of the sums
     SUMS_PIXEL = 37  # bytes from one pixel of sums to the next
     SUMS_ROW = 38  # bytes of a row of sums
-    SIZE = 39
+    TURN = 39  # factors of what is compared with THRESHOLD
+    SIZE = 40
 
 
 class Flag(IntFlag):

@@ -84,8 +84,8 @@ class Chain:
         return (self.source, *(stage.other for stage in self.stages if stage.other is not None))
 
 
-def match_stage(model: Model, node: onnx.NodeProto, channels: int) -> Stage | None:
-    """Return what a node does with a float32 value of rank 4 with these channels, None for what is no stage."""
+def match_stage(model: Model, node: onnx.NodeProto, channels: int, rank: int = 4) -> Stage | None:
+    """Return what a node does with a float32 value of this rank with these channels, None for what is no stage."""
     if node.domain not in STANDARD_DOMAINS or len(node.output) != 1 or not node.input:
         return None
     match = _MATCH.get(node.op_type)
@@ -93,10 +93,10 @@ def match_stage(model: Model, node: onnx.NodeProto, channels: int) -> Stage | No
         given = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     except ValueError:  # an attribute of a function, outside of one
         return None
-    return None if match is None else match(model, node, channels, given)
+    return None if match is None else match(model, node, (rank, channels), given)
 
 
-def _of_two(model: Model, node: onnx.NodeProto, channels: int, given: Mapping[str, Any]) -> Stage | None:
+def _of_two(model: Model, node: onnx.NodeProto, size: tuple[int, int], given: Mapping[str, Any]) -> Stage | None:
     """Match an operator of two operands: a value and a constant, two values of one shape, or a value and a gate."""
     if len(node.input) != 2:
         return None
@@ -108,7 +108,7 @@ def _of_two(model: Model, node: onnx.NodeProto, channels: int, given: Mapping[st
         source, other = other, source
         op = ChainOp.SUBTRACT_FROM if op is ChainOp.SUBTRACT else op
     if other in model.constants:
-        constant = channel_vector(model.constants[other], 4, channels)
+        constant = channel_vector(model.constants[other], *size)
         return None if constant is None or source in model.constants else Stage(op, source, constant)
     if op is ChainOp.PRELU:
         return None
@@ -130,12 +130,12 @@ def _is_gate(model: Model, name: str, value: str) -> bool:
     )
 
 
-def _numbers(op: ChainOp, node: onnx.NodeProto, channels: int, *values: float) -> Stage:
-    first, second = (*(np.full(channels, value, np.float32) for value in values), None, None)[:2]
+def _numbers(op: ChainOp, node: onnx.NodeProto, size: tuple[int, int], *values: float) -> Stage:
+    first, second = (*(np.full(size[1], value, np.float32) for value in values), None, None)[:2]
     return Stage(op, str(node.input[0]), first, second)
 
 
-def _clip(model: Model, node: onnx.NodeProto, channels: int, given: Mapping[str, Any]) -> Stage | None:
+def _clip(model: Model, node: onnx.NodeProto, size: tuple[int, int], given: Mapping[str, Any]) -> Stage | None:
     bounds = []
     for place, missing in enumerate((-np.inf, np.inf), start=1):
         name = str(node.input[place]) if len(node.input) > place else ""
@@ -143,7 +143,7 @@ def _clip(model: Model, node: onnx.NodeProto, channels: int, given: Mapping[str,
         if name and (constant is None or constant.size != 1 or constant.dtype != np.float32):
             return None
         bounds.append(missing if constant is None else float(constant.reshape(-1)[0]))
-    return None if given else _numbers(ChainOp.CLIP, node, channels, *bounds)
+    return None if given else _numbers(ChainOp.CLIP, node, size, *bounds)
 
 
 _OF_TWO = MappingProxyType(
@@ -155,19 +155,17 @@ _OF_TWO = MappingProxyType(
         "PRelu": ChainOp.PRELU,
     }
 )
-_Match = Callable[[Model, onnx.NodeProto, int, Mapping[str, Any]], Stage | None]
+_Match = Callable[[Model, onnx.NodeProto, tuple[int, int], Mapping[str, Any]], Stage | None]
 _MATCH: Mapping[str, _Match] = MappingProxyType(
     {
         **dict.fromkeys(_OF_TWO, _of_two),
         "Clip": _clip,
-        "HardSigmoid": lambda model, node, channels, given: _numbers(
-            ChainOp.HARD_SIGMOID, node, channels, given.get("alpha", 0.2), given.get("beta", 0.5)
+        "HardSigmoid": lambda model, node, size, given: _numbers(
+            ChainOp.HARD_SIGMOID, node, size, given.get("alpha", 0.2), given.get("beta", 0.5)
         ),
-        "HardSwish": lambda model, node, channels, given: _numbers(ChainOp.HARD_SWISH, node, channels, 1 / 6, 0.5),
-        "LeakyRelu": lambda model, node, channels, given: _numbers(
-            ChainOp.PRELU, node, channels, given.get("alpha", 0.01)
-        ),
-        "Relu": lambda model, node, channels, given: _numbers(ChainOp.CLIP, node, channels, 0.0, np.inf),
-        "Sigmoid": lambda model, node, channels, given: _numbers(ChainOp.SIGMOID, node, channels),
+        "HardSwish": lambda model, node, size, given: _numbers(ChainOp.HARD_SWISH, node, size, 1 / 6, 0.5),
+        "LeakyRelu": lambda model, node, size, given: _numbers(ChainOp.PRELU, node, size, given.get("alpha", 0.01)),
+        "Relu": lambda model, node, size, given: _numbers(ChainOp.CLIP, node, size, 0.0, np.inf),
+        "Sigmoid": lambda model, node, size, given: _numbers(ChainOp.SIGMOID, node, size),
     }
 )

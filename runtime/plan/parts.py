@@ -21,7 +21,7 @@ __all__ = ["Choice", "Chosen", "Part", "Planned"]
 
 
 class Part(Protocol):
-    """Nodes of the graph that our kernels run as one: a Unit, a Stem, a Shortcut, a Chain, a Mean or a Route."""
+    """Nodes of the graph that our kernels run as one: a Unit, a Stem, a Shortcut, a Dense, a Chain, …."""
 
     @property
     def name(self) -> str:
@@ -71,6 +71,9 @@ class Choice(Protocol):
 
     def shortcut(self, weight: NDArray[np.float32]) -> Chosen | None:
         """Return the kernel of a float shortcut with this weight ``[O, C]``; None leaves it to onnxruntime."""
+
+    def dense(self, rows: int | None) -> Chosen | None:
+        """Return the kernel of dense layers over ``rows`` rows (None: unknown); None leaves them to onnxruntime."""
 
     def native(self, ops: Sequence[str]) -> Chosen:
         """Return the kernel of float operators between parts, by their names."""

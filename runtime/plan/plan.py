@@ -2,7 +2,7 @@
 
 ::
 
-    model ─► units, stem, shortcuts, natives ─► their kernels ─► levels ─► what becomes of each output ─► segments
+    model ─► units, stem, shortcuts, natives, … ─► kernels ─► levels ─► what becomes of each output ─► segments
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from ..intake.model import Model
+from .before import take_chains
+from .dense import find_dense
 from .graph import Graph
 from .levels import Levels
 from .natives import find_natives
@@ -46,12 +48,18 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     graph = Graph(model)
     units, reasons = find_units(model, graph)
     stem = find_stem(model, graph, {unit.source for unit in units})
+    firsts: list[Part] = [*units, *([] if stem is None else [stem])]
+    covered, made = {node for part in firsts for node in part.nodes}, {part.output for part in firsts}
+    units = take_chains(model, graph, units, covered, made)
     chosen: dict[Part, Chosen] = {unit: choice.unit(unit.layer) for unit in units}
     if stem is not None:
         chosen[stem] = choice.stem(stem.weight)
     for shortcut in find_shortcuts(model, graph, units, stem):
         if (kernel := choice.shortcut(shortcut.weight)) is not None:
             chosen[shortcut] = kernel
+    for dense in find_dense(model):
+        if (kernel := choice.dense(dense.rows)) is not None:
+            chosen[dense] = kernel
     chosen |= {native: choice.native(native.ops) for native in find_natives(model, graph, list(chosen))}
     parts = sorted(chosen, key=lambda part: max(part.nodes))  # ready once its last node is
     levels = Levels(model, graph, parts)
@@ -59,6 +67,10 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     floats = float_segments(model, graph, parts, levels)
     segments: list[FloatSegment | BinarySegment] = []
     for level in sorted({*floats, *levels.of_part.values()}):
-        here = tuple(planned[part] for part in parts if levels.of_part[part] == level)
-        segments.append(BinarySegment(here) if here else floats[level])
+        here = [planned[part] for part in parts if levels.of_part[part] == level]
+        for rank in (4, 2):  # images and rows never read each other
+            if same := tuple(entry for entry in here if entry.part.rank == rank):
+                segments.append(BinarySegment(same))
+        if not here:
+            segments.append(floats[level])
     return Plan(model, tuple(segments), MappingProxyType(reasons))

@@ -35,7 +35,7 @@ class FloatSegment:
 
 @dataclass(frozen=True)
 class BinarySegment:
-    """Parts to run in order; their outside inputs and kept outputs are buffers of float32, channels last."""
+    """Parts of one rank, in order; their outside inputs and kept outputs are buffers of float32, channels last."""
 
     parts: tuple[Planned[Any], ...]
 

@@ -2,11 +2,12 @@
 
 From accumulator to bit a chain without residual is::
 
-    bit(acc) = fl(fl(fl(acc·scale)+bias) …shift_in, slope ≥ 0, shift_out…) ≥ threshold
+    bit(acc) = turn · fl(fl(fl(acc·scale)+bias) …shift_in, slope ≥ 0, shift_out…) ≥ threshold
 
 Rounding, adding a constant and scaling by a constant of one sign keep order, so each channel's bit is a step in acc and
 bisection over the float32 steps themselves finds it: equal to the float graph for every accumulator, ties included.
-Where the scale is negative the step falls; the channel's weights are negated instead, so that it rises.
+Where the scale is negative, or the threshold's ``turn``, the step falls; the channel's weights are negated instead, so
+that it rises.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .monotone import Threshold
 from .units import Unit
 
 __all__ = ["Thresholds", "find_thresholds"]
@@ -30,23 +32,23 @@ class Thresholds:
     falling: NDArray[np.bool_]
 
 
-def find_thresholds(unit: Unit, threshold: NDArray[np.float32]) -> Thresholds | None:
-    """Return the integer thresholds of a unit of which only the bits ``output ≥ threshold`` are wanted.
+def find_thresholds(unit: Unit, threshold: Threshold) -> Thresholds | None:
+    """Return the integer thresholds of a unit of which only the bits of ``threshold`` ``[O]`` are wanted.
 
-    ``threshold`` is float32 ``[O]``. None where the bit is no step of the accumulator: a residual is added, a slope is
-    negative, or a constant is no number.
+    None where the bit is no step of the accumulator: a residual is added, a slope is negative, or a constant is no
+    number.
     """
     if unit.residual is not None or (unit.slope is not None and np.any(unit.slope < 0)):
         return None
-    constants = [unit.layer.scale, unit.layer.bias, unit.shift_in, unit.slope, unit.shift_out, threshold]
+    constants = [unit.layer.scale, unit.layer.bias, unit.shift_in, unit.slope, unit.shift_out]
     if not all(np.all(np.isfinite(value)) for value in constants if value is not None):
         return None
-    falling = np.asarray(unit.layer.scale < 0)
+    falling = np.asarray((unit.layer.scale < 0) ^ threshold.falling)
     sign, window = np.where(falling, -1, 1), unit.layer.window
     low, high = np.full(sign.shape, -window), np.full(sign.shape, window + 1)  # the step lies in [low, high]
     while np.any(low < high):
         middle = (low + high) // 2  # below high, so within [−K, K]
-        found = _output(unit, sign * middle) >= threshold
+        found = _output(unit, sign * middle) * threshold.turn >= threshold.value
         low, high = np.where(found, low, np.minimum(middle + 1, high)), np.where(found, middle, high)
     return Thresholds(low, falling)
 

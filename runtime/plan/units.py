@@ -23,8 +23,9 @@ from ..intake.model import BinaryLayer, Model
 from ..intake.windows import Window, pool_window
 from ..operators import STANDARD_DOMAINS, channel_vector
 from .graph import Graph, same_shape
+from .monotone import Threshold
 
-__all__ = ["Unit", "find_units"]
+__all__ = ["Unit", "find_units", "pool_before"]
 
 _LARGEST = 1e38
 """No result of a kernel is past it but for a residual, so that none is infinite, nor 0 times infinity."""
@@ -36,8 +37,8 @@ _STAGES = ("residual", "shift_in", "slope", "shift_out")
 class Unit:
     """One binary layer and what is fused with it.
 
-    The kernel packs ``maxpool(source) >= threshold`` (which is the max-pool of the signs), convolves, and applies the
-    stages; ``output`` is the last value reached. ``threshold`` is float32 ``[C]``, constants of stages are ``[O]``.
+    The kernel packs the bits of ``threshold`` (the bit of a pool is 1 where any under its window is), convolves, and
+    applies the stages; ``output`` is the last value reached. Constants of stages are ``[O]``.
     The C channels are those of the source, ``copies`` times one behind the other.
     """
 
@@ -45,7 +46,7 @@ class Unit:
 
     layer: BinaryLayer
     source: str
-    threshold: NDArray[np.float32]
+    threshold: Threshold
     output: str
     nodes: tuple[int, ...]
     ops: tuple[str, ...]
@@ -100,7 +101,7 @@ def find_units(model: Model, graph: Graph) -> tuple[list[Unit], dict[int, str]]:
 def _refusal(model: Model, graph: Graph, layer: BinaryLayer) -> str | None:
     """Return why a layer cannot run packed, or None."""
     if layer.real_input:
-        return "its activations are real; only its weights are binary"
+        return "its activations are real; onnxruntime holds its weights as floats"
     if not _readable(model, layer.input, layer):
         return f"its input {layer.input} is no float32 of rank {layer.rank} with {layer.channels} channels"
     if not graph.is_sign(layer.input):
@@ -130,7 +131,7 @@ def _unit(model: Model, graph: Graph, index: int, layer: BinaryLayer, taken: Col
         nodes.append(node)
         output = str(graph.nodes[node].output[0])
     ops = [*([] if pool is None else ["MaxPool"]), *(graph.nodes[node].op_type for node in nodes)]
-    return Unit(layer, source, threshold, output, tuple(nodes), tuple(ops), pool, copies, **stages)
+    return Unit(layer, source, Threshold.at(threshold), output, tuple(nodes), tuple(ops), pool, copies, **stages)
 
 
 def _before(model: Model, graph: Graph, layer: BinaryLayer) -> tuple[str, NDArray[np.float32], Window | None, int]:
@@ -173,13 +174,19 @@ def _copied(model: Model, graph: Graph, name: str, layer: BinaryLayer) -> tuple[
 
 def _before_pool(graph: Graph, name: str) -> tuple[str, Window | None]:
     """Return what a max-pool reads and its window, if ``name`` is made by one for Binarize or a binary layer alone."""
+    source, window = pool_before(graph, name)
+    if name in graph.outputs or any(graph.nodes[reader].domain != DOMAIN for reader in graph.consumers.get(name, [])):
+        return name, None
+    return source, window
+
+
+def pool_before(graph: Graph, name: str) -> tuple[str, Window | None]:
+    """Return what the max-pool that makes ``name`` reads and its window; ``name`` itself and None for no such pool."""
     maker = graph.producer.get(name)
-    if maker is None or graph.nodes[maker].op_type != "MaxPool" or name in graph.outputs:
+    if maker is None or graph.nodes[maker].op_type != "MaxPool":
         return name, None
     window = pool_window(graph.nodes[maker])
-    if window is None or any(graph.nodes[reader].domain != DOMAIN for reader in graph.consumers.get(name, [])):
-        return name, None
-    return str(graph.nodes[maker].input[0]), window
+    return (name, None) if window is None else (str(graph.nodes[maker].input[0]), window)
 
 
 def _stage(model: Model, layer: BinaryLayer, value: str, node: onnx.NodeProto) -> tuple[str, Any]:

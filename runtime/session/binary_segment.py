@@ -25,7 +25,7 @@ SignsOf = Callable[[Unit, tuple[int, ...]], NDArray[np.int8]]
 """Makes signs of a shape for a unit."""
 
 Traced = dict[Unit, tuple[NDArray[np.int8], NDArray[np.int32]]]
-"""For every unit the signs it read ``[N, C, H, W]`` and its accumulators ``[N, O, H, W]``."""
+"""For every unit the signs it read ``[N, C, H, W]`` and its accumulators ``[N, O, H, W]``; of rows N is 1 and W too."""
 
 
 class BoundBinarySegment:
@@ -88,17 +88,20 @@ class BoundBinarySegment:
     def layer_sums(self, signs_of: SignsOf) -> dict[Unit, NDArray[np.int32]]:
         """Return the accumulators ``[1, O, H, W]`` of each unit on signs ``[1, C, H, W]`` that are made for it.
 
+        All rows of a dense layer get the same signs, and one of them answers.
         What lies in the inputs of the kernels is lost; the next run puts all of it there anew.
         """
         found = {}
         for place, step in enumerate(self._steps):
             if isinstance(step, ConvStep):
                 layer, image = step.packed.layer, step.image
-                signs = signs_of(step.packed.unit, (1, layer.channels, image.height, image.width))
-                encode_image(image, 0, signs[0])
+                size = image.height, image.width
+                signs = signs_of(step.packed.unit, (1, layer.channels, *((1, 1) if layer.dense else size)))
+                encode_image(image, 0, np.broadcast_to(signs[0], (layer.channels, *size)))
                 if place and self._steps[place - 1].words is step.words:  # what the kernel makes of its input first
                     self._steps[place - 1].run(0)
-                found[step.packed.unit] = step.accumulators(0)[None]
+                sums = step.accumulators(0)[None]
+                found[step.packed.unit] = sums[:, :, :1] if layer.dense else sums
         return found
 
     def _take_feeds(self) -> None:

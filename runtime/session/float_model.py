@@ -79,9 +79,11 @@ def open_session(data: bytes, num_threads: int, entries: Mapping[str, str] | Non
     for name, value in (entries or {}).items():
         options.add_session_config_entry(name, value)
     try:
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except ENGINE_ERRORS as error:
         raise ModelError(f"onnxruntime refuses a float part of the model: {str(error).splitlines()[0]}") from None
+    session._model_bytes = None  # it would keep them for a change of providers, which is not made here
+    return session
 
 
 def _info(model: Model, name: str, port: str, order: Sequence[int] | None = None) -> onnx.ValueInfoProto:

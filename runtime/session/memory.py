@@ -2,7 +2,8 @@
 
 What the kernels keep is known: the plan is bound to the shape as for a run, but no float of it is ever touched, and
 what is made is counted. onnxruntime does not say what it takes, so its part is a bound: every value of a float segment,
-as if none took the place of another, and every byte of the file as often as loading may copy it.
+as if none took the place of another, and every byte of the file as often as loading may copy it. A packed layer that it
+runs counts as the float32 weights that it makes of it.
 """
 
 import math
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from ..errors import InputError, ModelError
+from ..intake.inference import value_types
 from ..intake.limits import current_limits
 from ..intake.model import Model, ValueType
-from ..intake.reading import value_types
 from ..intake.structure import ITEM_BYTES
 from ..plan.parts import Planned
 from ..plan.plan import Plan
@@ -93,12 +94,18 @@ def forecast(plan: Plan, prepared: Mapping[Planned[Any], Prepared], shapes: Mapp
     outputs = sum(sizes.bytes_of(info.name) for info in plan.model.proto.graph.output)
     taken = current_limits().memory_bytes - buffers.room
     return MemoryUse(
-        file=_COPIES * plan.model.proto.ByteSize(),
+        file=_COPIES * (plan.model.size + _expanded_bytes(plan)),
         inputs=sum(sizes.bytes_of(name) for name in shapes),
         outputs=outputs,
         kernels=taken + crossing,
         floats=floats,
     )
+
+
+def _expanded_bytes(plan: Plan) -> int:
+    """Return the bytes of the float32 weights that onnxruntime makes of the packed layers which it runs."""
+    floats = {node for segment in plan.segments if isinstance(segment, FloatSegment) for node in segment.nodes}
+    return sum(4 * math.prod(layer.shape) for index, layer in plan.model.layers.items() if index in floats)
 
 
 class _Sizes:

@@ -33,8 +33,8 @@ class Program:
     """Steps bound to run on ``images`` images by up to ``threads`` threads."""
 
     def __init__(self, steps: Sequence[Step], images: int, threads: int) -> None:
-        self._table = np.array([(step.address, step.words.ctypes.data, step.work) for step in steps], np.int64)
-        self._keep = list(steps)
+        table = np.array([(step.address, step.words.ctypes.data, step.work) for step in steps], np.int64)
+        self._keep, self._table = (table, *steps), table.ctypes.data  # an address, which numpy takes its time to tell
         self._count, self._images = len(steps), images
         self._alone = entry_point("program", "run_alone")
         self._shared = aligned(SHARED_HEAD + 2 * images * len(steps), np.int64)
@@ -45,14 +45,14 @@ class Program:
     def run(self, helpers: "Helpers | None" = None) -> None:
         """Do all steps on all images; with helpers in shares."""
         if helpers is None or self._help is None:
-            self._alone(self._table.ctypes.data, self._count, 0, self._images)
+            self._alone(self._table, self._count, 0, self._images)
             return
         claim = helpers.claim() if helpers.always or self._pace.shared() else None
         start = perf_counter()
         if claim is not None:
             self._share(helpers, claim)
         else:
-            self._alone(self._table.ctypes.data, self._count, 0, self._images)
+            self._alone(self._table, self._count, 0, self._images)
         self._pace.took(claim is not None, perf_counter() - start)
 
     def _share(self, helpers: "Helpers", claim: "Claim") -> None:
@@ -70,7 +70,7 @@ class Program:
     def help(self) -> None:
         """Take part in a run."""
         assert self._help is not None
-        self._help(self._table.ctypes.data, self._count, self._images, self._shared.ctypes.data)
+        self._help(self._table, self._count, self._images, self._shared.ctypes.data)
 
 
 @dataclass

@@ -4,7 +4,7 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from time import perf_counter_ns
 from typing import Any, TypeVar
@@ -16,21 +16,17 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, ModelError, first_line
 from ..files import parse_json
-from ..intake.feeds import check_feeds, check_shapes, input_specs, type_name
-from ..intake.limits import Deadline, current_limits
+from ..intake.feeds import Shapes, check_feeds, check_shapes, input_specs, type_name
+from ..intake.limits import current_limits
 from ..intake.model import Model
-from ..intake.reading import load
 from ..metrics import current_names
-from ..plan.plan import make_plan
-from ..plan.segments import FloatSegment
 from ..plan.units import Unit
 from ..steps.buffers import Arrays
-from ..steps.choice import choose_kernels
-from ..steps.prepare import prepare
 from .context import Context
-from .float_model import ENGINE_ERRORS, make_session
+from .float_model import ENGINE_ERRORS
 from .info import StepInfo, describe
 from .memory import MemoryUse, forecast
+from .opened import open_model, own_floats
 from .profile import StepTime, Stopwatch
 from .program import Helpers
 from .self_test import KEY, Record, SelfTest, compare, layer_signs, made_inputs, made_record, read_record
@@ -59,9 +55,11 @@ class InferenceSession:
             ``"never"`` leaves the kernels to the calling thread, and several threads to float parts alone.
 
     A session may be used by several threads at once, and in the handler of a signal. Its first call for new input
-    shapes makes the buffers, which takes longer. In a forked process a session of one thread goes on. One of several
-    is refused there with an InputError, for its threads stay behind; so is one that another thread was running when
-    the process was forked, for onnxruntime may have been left in the middle of its work. Open it after the fork.
+    shapes makes the buffers, which takes longer. Sessions on the same file share its weights.
+
+    In a forked process a session of one thread goes on. One of several is refused there with an InputError, for its
+    threads stay behind; so is one that another thread was running when the process was forked, for onnxruntime may have
+    been left in the middle of its work. Open it after the fork.
 
     Raises ModelError for a file that cannot be run, InputError for an option that cannot be used.
     """
@@ -82,24 +80,16 @@ class InferenceSession:
             raise InputError(f"share is {share!r}; give one of {', '.join(_SHARE)}")
         if share == "always" and num_threads == 1:
             raise InputError("share='always' has nobody to share with; give num_threads=2 or more")
-        deadline = Deadline()
-        model = load(source)
-        deadline.check("it is read")
+        self._opened, self._floats = open_model(source, kernel, num_threads)
+        model = self._opened.plan.model
         self._inputs = input_specs(model)
         self._outputs = [_described(info, model) for info in model.proto.graph.output]
         self._meta = _meta(model.proto)
-        self._plan = make_plan(model, choose_kernels(model, kernel))
-        deadline.check("the plan is made")
-        self._prepared = prepare(self._plan)
-        self._sessions: dict[int, Any] = {}
-        for index, segment in enumerate(self._plan.segments):
-            if isinstance(segment, FloatSegment):
-                deadline.check(f"{index} of {len(self._plan.segments)} segments are ready")
-                self._sessions[index] = make_session(model, segment, num_threads)
-        self._free: OrderedDict[Any, list[Context]] = OrderedDict()
+        self._free: OrderedDict[Shapes, list[Context]] = OrderedDict()
         self._contexts: WeakSet[Context] = WeakSet()
         self._lock = threading.RLock()  # a signal handler may run the session while its thread holds it
         self._left_behind: str | None = None
+        self._others_run = False
         self._num_threads = num_threads
         alone = num_threads == 1 or share == "never"
         self._helpers = None if alone else Helpers(num_threads - 1, always=share == "always")
@@ -111,15 +101,15 @@ class InferenceSession:
         Raises InputError for a name, rank, dtype or size that does not fit the model, and for NaN.
         """
         names = self._names(output_names)
-        arrays = check_feeds(self._inputs, feeds)
+        arrays = check_feeds(self._inputs, feeds, self._free)
         return self._in_context(arrays, lambda context: context.run(arrays, names))
 
     def trace(self, feeds: Mapping[str, NDArray[Any]]) -> list[LayerTrace]:
         """Run, and return for every packed layer the signs it read and its accumulators, by the same kernels."""
-        arrays = check_feeds(self._inputs, feeds)
+        arrays = check_feeds(self._inputs, feeds, self._free)
         traces = []
         for unit, (signs, sums) in self._in_context(arrays, lambda context: context.trace(arrays)).items():
-            flat = (signs[:, :, 0, 0], sums[:, :, 0, 0]) if unit.dense else (signs, sums)
+            flat = (signs[0, :, :, 0].T, sums[0, :, :, 0].T) if unit.dense else (signs, sums)
             traces.append(LayerTrace(unit.name, unit.layer.op_type, *flat))
         return traces
 
@@ -138,7 +128,7 @@ class InferenceSession:
         ``clock`` gives nanoseconds; ``time.thread_time_ns`` leaves out what other processes take. Call :meth:`run`
         first, so that buffers are bound and caches are warm.
         """
-        arrays = check_feeds(self._inputs, feeds)
+        arrays = check_feeds(self._inputs, feeds, self._free)
         watch = Stopwatch(clock)
         if counting_only:
             self._in_context(arrays, lambda context: context.count(arrays, watch))
@@ -160,7 +150,7 @@ class InferenceSession:
 
     def get_steps(self) -> list[StepInfo]:
         """Return the steps in order: what runs packed on which kernel, what runs float, and why."""
-        return describe(self._plan)
+        return describe(self._opened.plan)
 
     def get_metrics(self) -> dict[str, float | None]:
         """Return the accuracies that training and folding wrote into the file (``latentbit.metrics``), if any.
@@ -193,7 +183,7 @@ class InferenceSession:
         InputError for shapes that do not fit it.
         """
         feeds = made_inputs({spec.name: spec.dtype for spec in self._inputs}, shapes)
-        arrays = check_feeds(self._inputs, feeds)
+        arrays = check_feeds(self._inputs, feeds, self._free)
         outputs = dict(zip((info.name for info in self._outputs), self.run(None, feeds), strict=True))
         traces = self.trace(feeds)
         sums = self._in_context(arrays, lambda context: context.layer_sums(arrays, _signs_of))
@@ -203,15 +193,16 @@ class InferenceSession:
         """Return the bytes that opening the model and running it on inputs of these shapes takes, each at most.
 
         None of it is taken for the answer (:mod:`.memory` says what is known and what is a bound). It holds for one run
-        at a time; each further one that runs beside it takes ``kernels`` again.
+        at a time; each further one that runs beside it takes ``kernels`` again. A second session on the same file, with
+        the same kernels, takes less than this, for it shares what the first has opened.
         Raises InputError for shapes that do not fit, and where a size depends on more than the shapes of the inputs.
         """
         check_shapes(self._inputs, shapes)
-        return forecast(self._plan, self._prepared, shapes)
+        return forecast(self._opened.plan, self._opened.prepared, shapes)
 
     def saved_bytes(self) -> int:
         """Return how many bytes larger the file would be with float32 instead of packed weights."""
-        layers = self._plan.model.layers.values()
+        layers = self._opened.plan.model.layers.values()
         return sum(4 * math.prod(layer.shape) - layer.packed.size for layer in layers)
 
     def _names(self, wanted: Sequence[str] | None) -> list[str]:
@@ -229,22 +220,29 @@ class InferenceSession:
                 f"this session of {self._num_threads} threads was opened before the process was forked, and its "
                 "threads stayed there; open it in the new process, or with num_threads=1"
             )
-        elif any(context.thread not in (None, threading.get_ident()) for context in self._contexts):
+        elif _left_running(self._contexts):
             self._left_behind = (
                 "another thread was running this session when the process was forked, and may have left onnxruntime "
                 "in the middle of its work; open it in the new process"
             )
+        elif _left_running(self._floats.contexts):  # by another session on the same file: only that one is refused
+            self._others_run = True
+            self._free = OrderedDict()
 
     def _in_context(self, arrays: Arrays, use: Callable[[Context], Result]) -> Result:
         """Return what ``use`` makes of a context for these shapes; a context in which it fails is not used again."""
-        key = tuple((name, array.shape) for name, array in sorted(arrays.items()))
+        key = tuple([array.shape for array in arrays.values()])
         if self._left_behind is not None:
             raise InputError(self._left_behind)
         with self._lock:
             free = self._free.get(key)
             context = free.pop() if free else None  # a handler in between gives back what it takes
             if context is None:
-                context = Context(self._plan, self._sessions, self._prepared, self._helpers)
+                if self._others_run:
+                    self._floats, self._others_run = own_floats(self._opened), False
+                opened, floats = self._opened, self._floats
+                context = Context(opened.plan, floats.sessions, opened.prepared, self._helpers)
+                floats.contexts.add(context)
                 self._contexts.add(context)
             context.thread = threading.get_ident()
         try:
@@ -262,6 +260,11 @@ class InferenceSession:
             while len(self._free) > _SHAPES_KEPT:
                 self._free.popitem(last=False)
         return result
+
+
+def _left_running(contexts: Iterable[Context]) -> bool:
+    """Return whether another thread, which a fork has left behind, was running one of these."""
+    return any(context.thread not in (None, threading.get_ident()) for context in contexts)
 
 
 def _after_fork() -> None:

@@ -1,8 +1,10 @@
 """The memory of one set of input shapes: values that cross between parts and segments, and packed images."""
 
+import hashlib
 import math
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +16,22 @@ from ..layout.memory import aligned
 from ..plan.parts import Part, Planned
 from ..plan.units import Unit
 
-__all__ = ["Arrays", "Buffers", "channel_last", "check_offsets"]
+__all__ = ["Arrays", "Buffers", "channel_last", "check_offsets", "shared"]
 
 _OFFSETS = 2**31
 Arrays = dict[str, NDArray[Any]]
+
+
+_tables: WeakValueDictionary[bytes, NDArray[np.int32]] = WeakValueDictionary()
+"""Pixel tables that steps hold, by their sha256."""
+
+
+def shared(table: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the table of the same content that some step holds already, or this one.
+
+    Layers of one geometry share one, in all sessions: it stays in the cache.
+    """
+    return _tables.setdefault(hashlib.sha256(table.data).digest(), table)
 
 
 def check_offsets(size: int, reader: str) -> None:
@@ -41,14 +55,12 @@ class Buffers:
     """Arrays by port name, made once; ``feeds`` are the caller's, new at each run.
 
     ``images`` are the packed inputs of units with the number of images in the batch (an image that is read in the
-    segment that makes it is kept once). ``tables`` are pixel tables by content: layers of one geometry share one, which
-    then stays in the cache.
+    segment that makes it is kept once).
     """
 
     feeds: Arrays = field(default_factory=dict)
     values: Arrays = field(default_factory=dict)
     images: dict[Planned[Unit], tuple[PackedImage, int]] = field(default_factory=dict)
-    tables: dict[bytes, NDArray[np.int32]] = field(default_factory=dict)
     _held: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     _free: list[NDArray[np.float32]] = field(default_factory=list)
     _ending: dict[Part, list[str]] = field(default_factory=dict)
@@ -72,9 +84,12 @@ class Buffers:
         return port(name, rank) in self.feeds
 
     def floats(self, name: str, rank: int, channels: int, reader: str) -> NDArray[np.float32]:
-        """Return a value of this rank as ``[N, H, W, C]``; InputError where it is not what its reader indexes."""
+        """Return a value of this rank as ``[N, H, W, C]``; InputError where it is not what its reader indexes.
+
+        The rows ``[N, C]`` of dense layers are the pixels of one image, ``[1, N, 1, C]``: a kernel takes them together.
+        """
         value = self._checked(name, self.take(port(name, rank)), (np.dtype(np.float32), rank, channels), reader)
-        return value if rank == 4 else value[:, None, None, :]
+        return value if rank == 4 else value[None, :, None, :]
 
     def pixels(self, name: str, channels: int, reader: str) -> NDArray[np.uint8]:
         """Return fed pixels, uint8 ``[N, H, W, C]``; InputError where they are not what their reader indexes."""
@@ -111,7 +126,7 @@ class Buffers:
         elif out is None:  # never in memory that served another value: that one comes again with the next image
             self.reserve(4 * shape[0] * size, part.name)
             out = aligned(shape[0] * size, np.float32).reshape(shape)
-        self.values[name] = out if part.rank == 4 else out[:, 0, 0]
+        self.values[name] = out if part.rank == 4 else out[0, :, 0]
         return out
 
     def _block(self, size: int, reader: str) -> NDArray[np.float32]:
@@ -158,7 +173,3 @@ class Buffers:
         image = new_image(layer, form, height, width, count)
         self.images[planned] = image, batch
         return image
-
-    def shared(self, table: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Return the table of the same content that is kept already, or this one, which is kept from now on."""
-        return self.tables.setdefault(table.tobytes(), table)

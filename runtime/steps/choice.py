@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..intake.model import BinaryLayer, Model
+from ..kernels.dense import SIGNED
 from ..kernels.registry import KERNELS, SHORTCUT_LANES, SUMS, Kernel, can_project, find_kernel
 from ..machine.library import usable_features
 from ..plan.parts import Chosen
@@ -69,6 +70,16 @@ class KernelChoice:
         else:
             kernel = _ShortcutKernel("project_blocks", SHORTCUT_LANES)
         return Chosen(kernel, "a shortcut between binary layers")
+
+    def dense(self, rows: int | None) -> Chosen | None:
+        """Return the kernel of dense layers with real inputs; None where for so many rows floats are faster.
+
+        A batch of unknown size (None) is taken, for its weights then take a 32nd of the memory.
+        """
+        kernel = next(kernel for kernel in SIGNED if kernel.features <= usable_features())
+        if rows is not None and kernel.rows is not None and rows > kernel.rows:
+            return None
+        return Chosen(kernel, "one bit a weight in memory")
 
     def native(self, ops: Sequence[str]) -> Chosen:
         """Return the kernel of float operators between parts; there is one for each kind, so nothing is chosen."""

@@ -14,7 +14,7 @@ from ..layout.memory import aligned
 from ..layout.slices import cells, limit_planes, one_bit_an_output, taps
 from ..layout.tables import border_bases, pieces, pixel_table
 from ..layout.words import Constant, ConvWord, Flag
-from .buffers import Buffers, check_offsets
+from .buffers import Buffers, check_offsets, shared
 from .step import Step, descriptor, image_stride
 from .weights import PackedLayer
 
@@ -94,7 +94,7 @@ def conv_steps(
     check_offsets(window.image.row_bytes * (image.height + sum(packed.layer.pads[::2])), unit.name)
     base, classes = border_bases(image, packed.layer, packed.pad_error)
     pixels = pixel_table(window.image, classes, target, kernel.order, kernel.pixels, window.rows)
-    pixels = buffers.shared(pixels)
+    pixels = shared(pixels)
     tiles = len(pixels) // kernel.pixels
     values: dict[ConvWord, int | NDArray[Any] | None] = {
         ConvWord.ACT: image.data,

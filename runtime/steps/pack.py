@@ -22,7 +22,7 @@ def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
     if height < 1 or width < 1:
         raise ModelError(f"node {unit.name}: {unit.source} is smaller than the window of the pool before it")
     image = buffers.new_image(planned, height, width, 1, len(source))
-    threshold = np.ascontiguousarray(unit.threshold, np.float32)
+    thresholds = np.stack([unit.threshold.value, unit.threshold.turn])
     row, pixel = (stride // 4 for stride in source.strides[1:3])
     groups, channels = image.format.groups(unit.layer)
     group_bytes, group_stride = image.format.group_bytes(channels), channels
@@ -34,7 +34,8 @@ def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
         PackWord.SOURCE_STRIDE: image_stride(source),
         PackWord.ROW_STRIDE: row,
         PackWord.PIXEL_STRIDE: pixel,
-        PackWord.THRESHOLD: threshold,
+        PackWord.THRESHOLD: thresholds,
+        PackWord.TURN: thresholds.strides[0] if unit.threshold.falling.any() else 0,
         PackWord.TARGET: image.data.ctypes.data + image.origin,
         PackWord.TARGET_STRIDE: image_stride(image.data),
         PackWord.WIDTH: image.width,

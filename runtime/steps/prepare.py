@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from ..plan.chain import Chain
+from ..plan.dense import Dense
 from ..plan.mean import Mean
 from ..plan.parts import Planned
 from ..plan.plan import Plan
@@ -19,6 +20,7 @@ from ..plan.shortcut import Shortcut
 from ..plan.stem import Stem
 from ..plan.units import Unit
 from .buffers import Buffers
+from .dense import PreparedDense
 from .natives import PreparedChain, PreparedMean, PreparedRoute
 from .shortcut import PreparedShortcut
 from .stem import PreparedStem
@@ -40,6 +42,7 @@ _PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
         Unit: PreparedUnit.of,
         Stem: PreparedStem.of,
         Shortcut: PreparedShortcut.of,
+        Dense: PreparedDense.of,
         Chain: PreparedChain.of,
         Mean: PreparedMean.of,
         Route: PreparedRoute.of,

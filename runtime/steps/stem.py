@@ -55,7 +55,8 @@ class PreparedStem:
         np.concatenate(parts, axis=1, out=weights)
         constants: _Words = {StemWord.SCALE: stem.scale, StemWord.BIAS: stem.bias}
         if planned.bits_for is not None:
-            constants[StemWord.THRESHOLD] = planned.bits_for.part.threshold
+            threshold = planned.bits_for.part.threshold
+            constants |= {StemWord.THRESHOLD: threshold.value, StemWord.TURN: threshold.turn}
         constants = {word: np.ascontiguousarray(value, np.float32) for word, value in constants.items()}
         return cls(planned, weights, steps, constants)
 

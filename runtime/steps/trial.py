@@ -19,6 +19,7 @@ from ..machine.cpu import cpu_name
 from ..machine.jit import compiled_for
 from ..machine.library import current_library
 from ..operators import SIGNATURES
+from ..plan.monotone import Threshold
 from ..plan.parts import Planned
 from ..plan.units import Unit
 from .buffers import Buffers, channel_last
@@ -88,7 +89,7 @@ def _steps(kernel: Kernel) -> list[Step]:
         bias=np.zeros(_CHANNELS, np.float32),
         pads=(1, 1, 1, 1),
     )
-    unit = Unit(layer, "input", np.zeros(_CHANNELS, np.float32), "output", (0,), (_OPERATOR,))
+    unit = Unit(layer, "input", Threshold.at(np.zeros(_CHANNELS, np.float32)), "output", (0,), (_OPERATOR,))
     image = random.standard_normal((1, _SIZE, _SIZE, _CHANNELS)).astype(np.float32)
     buffers = Buffers(values={channel_last("input"): image}, room=_ROOM)
     pack, *rest = PreparedUnit.of(Planned(unit, kernel, "trial", stored=True)).bind(buffers).steps

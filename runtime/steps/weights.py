@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bits import pack_conv_weight
+from ..bits import clear_tail
 from ..intake.model import BinaryLayer
 from ..kernels.registry import Kernel
 from ..layout.tables import block_table
@@ -67,7 +67,8 @@ def pack_layer(planned: Planned[Unit]) -> PackedLayer:
         Constant.SHIFT_OUT: _or(unit.shift_out, unit.channels_out, -0.0),
     }
     if planned.bits_for is not None:
-        values[Constant.THRESHOLD] = planned.bits_for.part.threshold
+        threshold = planned.bits_for.part.threshold
+        values |= {Constant.THRESHOLD: threshold.value, Constant.TURN: threshold.turn}
     error = kernel.format.pad_error(layer)
     nothing = np.zeros(0, np.float32)
     return PackedLayer(planned, layer, weights, nothing, np.zeros(0, np.int64), error).with_constants(values)
@@ -75,8 +76,10 @@ def pack_layer(planned: Planned[Unit]) -> PackedLayer:
 
 def _negated(layer: BinaryLayer, channels: NDArray[np.bool_]) -> BinaryLayer:
     """Return the layer with the weights of some output channels negated (its accumulators change sign there)."""
-    signs = np.where(channels, np.int8(-1), np.int8(1))[:, None, None, None]
-    return replace(layer, packed=pack_conv_weight(layer.weight * signs))
+    if not channels.any():
+        return layer
+    turned = layer.packed ^ np.where(channels, np.uint8(0xFF), np.uint8(0))[:, None, None, None]
+    return replace(layer, packed=clear_tail(turned, layer.shape[1]))
 
 
 def _or(value: NDArray[np.float32] | None, channels: int, missing: float) -> NDArray[np.float32]:

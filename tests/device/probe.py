@@ -64,7 +64,8 @@ def _digest(array: np.ndarray[Any, np.dtype[np.int32]]) -> str:
 if __name__ == "__main__":
     found = {
         "machine": platform.machine(),
-        "conformance": conformance(Path(sys.argv[1]), "tbl" if platform.machine() == "aarch64" else None),
+        "conformance": conformance(Path(sys.argv[1])),
+        "look-ups": conformance(Path(sys.argv[1]), "tbl" if platform.machine() == "aarch64" else None),
         "portable": conformance(Path(sys.argv[1]), "ctp"),
         "bundles": {Path(name).stem: answers(Path(name)) for name in sys.argv[2:]},
         "jit": "llvmlite" in sys.modules,

@@ -94,6 +94,13 @@ def sums() -> None:
     assert {(row.module, row.symbol) for row in listed("kernel of the exact stem's sums", "SUMS")} == symbols
 
 
+def signed() -> None:
+    found = exported("runtime/kernels/*.py")
+    symbols = {(stem, name) for stem, names in found.items() for name in names if name.startswith("sums_")}
+    symbols = {(stem, name) for stem, name in symbols if not stem.startswith("stem_")}
+    assert {(row.module, row.symbol) for row in listed("kernel of dense layers with real inputs", "SIGNED")} == symbols
+
+
 def laws() -> None:
     """Every layer of ours, or a base class of it, is carried."""
     carried = tuple(law.layer for law in listed("layer of ours that is an operator in the file", "LAWS"))
@@ -184,6 +191,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "operator": operators,
     "kernel": kernels,
     "kernel of the exact stem's sums": sums,
+    "kernel of dense layers with real inputs": signed,
     "layer of ours that is an operator in the file": laws,
     "form of ONNX that can be imported": dialects,
     "model": models,

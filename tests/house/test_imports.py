@@ -79,8 +79,10 @@ def test_pipeline_imports_the_stages_lazily(module: Module) -> None:
         "runtime.proof.report",
         "runtime.proof.tolerances",
         "runtime.zoo.catalogue",
+        "training.names",
         "training.overrides",
         "training.settings",
+        "training.studies.presets",
     }
     heavy = [
         item.module

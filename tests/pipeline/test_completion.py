@@ -1,5 +1,6 @@
 """Completion as bash does it: the script that latentbit prints, sourced and called in a real bash."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -12,7 +13,9 @@ from click.shell_completion import FishComplete, ShellComplete, ZshComplete
 
 from latentbit.pipeline.cli import cli
 from latentbit.runtime.zoo.catalogue import names
-from latentbit.training.settings import LATENT
+from latentbit.training.names import NAMES
+from latentbit.training.settings import FOLDER, LATENT, Settings
+from latentbit.training.studies.presets import PRESETS
 
 ZOO = [f"zoo:{name}" for name in names()]
 LINES = {
@@ -21,6 +24,7 @@ LINES = {
     "latentbit run-all -s train.epo": ["train.epochs="],
     "latentbit run-all -s train.latent=": list(LATENT),
     "latentbit ablate configs/digits.toml --variants none,L": ["none,L1", "none,L2", "none,L3"],
+    "latentbit ablate configs/digits.toml --variants ": [*LATENT, *PRESETS],
     "latentbit check demo.zip --trust": ["--trust-kernels"],
 }
 
@@ -62,6 +66,16 @@ def test_bash_completes(place: Path) -> None:
         (["zoo"], "dig", ["digits"]),
         (["run-all", "-s"], "fold.int8_weights=t", ["fold.int8_weights=true"]),
         (["bench", "zoo:digits"], "--thr", ["--threads"]),
+        (["bench", "zoo:digits", "--peers"], "onnxruntime,o", ["onnxruntime,onnxruntime-int8", "onnxruntime,openvino"]),
+        (["bundle", "runs/digits", "--target"], "x86-64-v4,a", ["x86-64-v4,aarch64"]),
+        (["build-kernels", "--target"], "x86-64-v4,x86-64-v3,x", ["x86-64-v4,x86-64-v3,x86-64-v2"]),
+        (["run-all", "-s"], "train.stem=c", ["train.stem=cheap", "train.stem=cifar"]),
+        (["run-all", "-s"], "train.compile=", ["train.compile=true", "train.compile=false"]),
+        (["run-all", "-s"], "train.nothing=", []),
+        (["ablate", "configs/digits.toml", "--variants"], "rep", ["repairs"]),
+        (["ablate", "configs/digits.toml", "--variants"], "none;b", ["none;blocks"]),
+        (["ablate", "configs/digits.toml", "--variants"], "none;L1:mu=2,ph", ["none;L1:mu=2,phi="]),
+        (["ablate", "configs/digits.toml", "--variants"], "none,L1:phi=h", ["none,L1:phi=hardtanh"]),
     ],
 )
 def test_what_is_completed(words: list[str], begun: str, wanted: list[str]) -> None:
@@ -84,3 +98,42 @@ def test_every_argument_that_is_a_model_completes_the_zoo() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Argument) and parameter.name in ("model", "source"):
                 assert [item.value for item in complete.get_completions([name], "zoo:")] == ZOO, name
+
+
+def test_names_of_training_are_those_of_its_tables() -> None:
+    from latentbit.training.data.augment import AUGMENTATIONS
+    from latentbit.training.data.catalogue import LOADERS
+    from latentbit.training.layers.estimators import ESTIMATORS
+    from latentbit.training.layers.regularisers import REGULARISERS
+    from latentbit.training.models.blocks import DOWNSAMPLES, NORMS, STEMS
+    from latentbit.training.models.catalogue import MODELS
+    from latentbit.training.models.kinds import BLOCKS
+
+    tables = {
+        "activation_estimator": ESTIMATORS, "augment": AUGMENTATIONS, "block": BLOCKS, "data": {*LOADERS, FOLDER},
+        "device": {"auto", "cpu", "cuda"}, "downsample": DOWNSAMPLES, "model": MODELS, "norm": NORMS, "stem": STEMS,
+        "weight_estimator": ESTIMATORS, "weight_regulariser": REGULARISERS,
+    }  # fmt: skip
+    assert {option: tuple(sorted(table)) for option, table in tables.items()} == NAMES
+    free = {field.name for field in dataclasses.fields(Settings) if "choices" not in field.metadata}
+    assert set(NAMES) <= free, "an option that takes nothing else has choices, and needs no list beside them"
+
+
+def test_every_value_that_has_names_is_completed() -> None:
+    """An option whose help lists names to choose from by commas completes the first of them."""
+    complete = ZshComplete(cli, {}, "latentbit", "_LATENTBIT_COMPLETE")
+    listed = [
+        (name, parameter.opts[0])
+        for name, command in cli.commands.items()
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and "y commas" in (parameter.help or "")
+        if parameter.name != "threads"
+    ]
+    assert len(listed) == 3
+    for name, option in listed:
+        assert complete.get_completions([name, option], ""), (name, option)
+
+
+def test_completing_imports_no_torch() -> None:
+    code = "import sys, latentbit.pipeline.cli\nassert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,32 @@ def test_words_stand_out_from_what_they_lie_on(theme: int) -> None:
         for ground in ("panel", "page"):
             light, dark = sorted((luminance(colours[name]), luminance(colours[ground])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (name, ground)
+
+
+def test_a_screen_reader_finds_its_way(page: str) -> None:
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.append((tag, dict(attrs)))
+
+    found: list[tuple[str, dict[str, str | None]]] = []
+    Reader().feed(page)
+
+    def of(kind: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in found if tag == kind]
+
+    identifiers = {attributes["id"] for _, attributes in found if "id" in attributes}
+    assert [attributes.get("lang") for attributes in of("html")] == ["en"]
+    assert (len(of("title")), len(of("main")), len(of("h1"))) == (1, 1, 1)
+    assert all(nav.get("aria-label") for nav in of("nav"))
+    assert len(of("section")) > 5
+    assert all(section.get("aria-labelledby") in identifiers for section in of("section"))
+    assert len(of("th")) > 50
+    assert all(header.get("scope") in ("col", "row") for header in of("th"))
+    assert len(of("caption")) == len(of("table"))
+    assert all(image.get("alt") for image in of("img"))
+    assert all(chart.get("aria-label") and chart.get("role") == "img" for chart in of("svg"))
+    assert not [attributes for _, attributes in found if int(attributes.get("tabindex") or 0) > 0]
+    assert "<dd></dd>" not in page.replace(" ", "").replace("\n", ""), "a fact without a value"
 
 
 @needs_chromium

@@ -1,11 +1,12 @@
 """Augmentation of a batch on the device that trains, each image by its own draw.
 
 The draws come from a CPU generator, so a seed gives the same draws on every device. Register a new augmentation in
-:data:`AUGMENTATIONS`; functions take uint8 images ``[N, C, H, W]``, a generator, and the side that the network reads.
+:data:`AUGMENTATIONS`; functions take uint8 images ``[N, C, H, W]``, a generator, and the height and width that the
+network reads. Transforms of the user's come in by :mod:`.transforms`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
 import torch
@@ -13,11 +14,14 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ...runtime.errors import ConfigError
+from ...runtime.imported import is_named
+from .transforms import Transform, import_transform
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "centre_crop", "find_augmentation", "resized_crop", "shift_and_flip"]
 
-Augmentation = Callable[[Tensor, Generator, int], Tensor]
-"""``augment(images, generator, side)`` -> uint8 images ``[N, C, side, side]``, or of the input's size."""
+Augmentation = Callable[[Tensor, Generator, Sequence[int]], Tensor]
+"""``augment(images, generator, size)`` -> images ``[N, C, height, width]`` of that size, of the input's or of one
+between; uint8, or float32 of the same range."""
 
 
 def _upload(draws: Tensor, device: torch.device) -> Tensor:
@@ -25,10 +29,11 @@ def _upload(draws: Tensor, device: torch.device) -> Tensor:
     return draws.to(device, non_blocking=True)
 
 
-def centre_crop(images: Tensor, side: int) -> Tensor:
-    """Cut the centre ``[N, C, side, side]`` out of images that are larger."""
-    top, left = (images.shape[2] - side) // 2, (images.shape[3] - side) // 2
-    return images[:, :, top : top + side, left : left + side] if (top or left) else images
+def centre_crop(images: Tensor, size: Sequence[int]) -> Tensor:
+    """Cut the centre ``[N, C, height, width]``, ``size`` = (height, width), out of images that are larger."""
+    height, width = size
+    top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
+    return images[:, :, top : top + height, left : left + width]
 
 
 def shift_and_flip(images: Tensor, generator: Generator, *, reach: int, flip: bool) -> Tensor:
@@ -48,8 +53,8 @@ def shift_and_flip(images: Tensor, generator: Generator, *, reach: int, flip: bo
     return images.flatten(2).gather(2, index).view_as(images) * inside.unsqueeze(1)
 
 
-def resized_crop(images: Tensor, generator: Generator, side: int) -> Tensor:
-    """Cut a rectangle of 8–100% of each image's area and aspect 3/4–4/3, resize it to ``side``², flip every second.
+def resized_crop(images: Tensor, generator: Generator, size: Sequence[int]) -> Tensor:
+    """Cut a rectangle of 8–100% of each image's area and aspect 3/4–4/3, resize it to ``size``, flip every second.
 
     Bilinear (Szegedy et al., arXiv 1409.4842, section 6; ranges as in torchvision).
     """
@@ -62,24 +67,24 @@ def resized_crop(images: Tensor, generator: Generator, side: int) -> Tensor:
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0], theta[:, 0, 2] = wide * mirrored, places[0] * (1 - wide)
     theta[:, 1, 1], theta[:, 1, 2] = high, places[1] * (1 - high)
-    grid = F.affine_grid(_upload(theta, images.device), [count, images.shape[1], side, side], align_corners=False)
+    grid = F.affine_grid(_upload(theta, images.device), [count, images.shape[1], *size], align_corners=False)
     found = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
     return found.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _none(images: Tensor, generator: Generator, side: int) -> Tensor:
+def _none(images: Tensor, generator: Generator, size: Sequence[int]) -> Tensor:
     return images
 
 
-def _shift1(images: Tensor, generator: Generator, side: int) -> Tensor:
+def _shift1(images: Tensor, generator: Generator, size: Sequence[int]) -> Tensor:
     return shift_and_flip(images, generator, reach=1, flip=False)
 
 
-def _crop2_flip(images: Tensor, generator: Generator, side: int) -> Tensor:
+def _crop2_flip(images: Tensor, generator: Generator, size: Sequence[int]) -> Tensor:
     return shift_and_flip(images, generator, reach=2, flip=True)
 
 
-def _crop4_flip(images: Tensor, generator: Generator, side: int) -> Tensor:
+def _crop4_flip(images: Tensor, generator: Generator, size: Sequence[int]) -> Tensor:
     return shift_and_flip(images, generator, reach=4, flip=True)
 
 
@@ -96,8 +101,18 @@ AUGMENTATIONS: MappingProxyType[str, Augmentation] = MappingProxyType(
 folders of images."""
 
 
-def find_augmentation(name: str) -> Augmentation:
-    """Return the augmentation of this name; ConfigError lists the known ones."""
-    if name not in AUGMENTATIONS:
-        raise ConfigError(f"train.augment = {name!r} is unknown: choose one of {', '.join(AUGMENTATIONS)}")
-    return AUGMENTATIONS[name]
+def find_augmentation(name: str, *, code: str = "", pixel_range: float = 255.0) -> Augmentation:
+    """Return the augmentation of this name, or the transform ``package.module:name`` of the user's.
+
+    name: what ``train.augment`` says
+    code: where modules of the user's are looked up; empty: the current folder
+    pixel_range: what stands for white in the images
+
+    ConfigError lists the known ones, or says why that of the user's cannot be imported.
+    """
+    if name in AUGMENTATIONS:
+        return AUGMENTATIONS[name]
+    if not is_named(name):
+        known = ", ".join(AUGMENTATIONS)
+        raise ConfigError(f"train.augment = {name!r} is unknown: choose one of {known}, or package.module:name")
+    return Transform(name, import_transform(name, code), pixel_range)

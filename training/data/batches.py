@@ -11,24 +11,15 @@ from torch.utils import _pytree as pytree
 from ...runtime.errors import ConfigError
 from .augment import centre_crop, find_augmentation
 from .dataset import Dataset, Images
+from .draws import generator, seed_of, seeded
 from .own import OwnData
 
-__all__ = ["Batches", "ImageBatches", "OwnBatches", "generator", "make_batches"]
+__all__ = ["Batches", "ImageBatches", "OwnBatches", "make_batches"]
 
 RESIDENT_BYTES = 8 << 30
 """Sets up to this size are kept on the device whole; larger ones stay where they are and are gathered per batch."""
 EVALUATED = 500
 """Samples of a batch that is only looked at."""
-
-
-def generator(*key: int) -> torch.Generator:
-    """Return a CPU generator whose state follows from ``key`` alone."""
-    return torch.Generator().manual_seed(_seed(*key))
-
-
-def _seed(*key: int) -> int:
-    (seed,) = np.random.SeedSequence(key).generate_state(1, np.uint64)
-    return int(seed) >> 1
 
 
 class Batches:
@@ -77,12 +68,17 @@ class Batches:
 
 
 class ImageBatches(Batches):
-    """Labelled images: float32 ``[n, C, H, W]``, augmented and normalised on the device, and labels int64 ``[n]``."""
+    """Labelled images: float32 ``[n, C, H, W]``, augmented and normalised on the device, and labels int64 ``[n]``.
 
-    def __init__(self, dataset: Dataset, *, augment: str, device: torch.device, **options: Any) -> None:
+    A transform of the user's, which ``augment`` names and which lies in the folder ``code``, is tried on two images:
+    :class:`ConfigError` where it does not take them.
+    """
+
+    def __init__(self, dataset: Dataset, *, augment: str, device: torch.device, code: str = "", **options: Any) -> None:
         super().__init__(len(dataset.train_labels), len(dataset.test_labels), device=device, **options)
         self.dataset = dataset
-        self.augment, self.side = find_augmentation(augment), dataset.test_images.shape[-1]
+        self.augment = find_augmentation(augment, code=code, pixel_range=dataset.pixel_range)
+        self.sides = dataset.test_images.shape[2:]
         resident = dataset.train_images.nbytes <= RESIDENT_BYTES
         self.images: Tensor | Images = dataset.train_images
         if resident:
@@ -90,6 +86,7 @@ class ImageBatches(Batches):
         self.labels = torch.from_numpy(dataset.train_labels).to(device)
         self.mean = torch.tensor(dataset.mean, device=device).view(-1, 1, 1)
         self.std = torch.tensor(dataset.std, device=device).view(-1, 1, 1)
+        self._augmented(torch.arange(2), 0)
 
     def order(self, epoch: int) -> Tensor:
         """Return the order of an epoch where the images lie."""
@@ -98,12 +95,16 @@ class ImageBatches(Batches):
 
     def get(self, rows: Tensor, step: int, rank: int = 0) -> tuple[Tensor, Tensor]:
         """Return normalised images and labels of ``rows``."""
+        return self.normalise(self._augmented(rows, step, rank)), self.labels[rows.to(self.device)]
+
+    def _augmented(self, rows: Tensor, step: int, rank: int = 0) -> Tensor:
+        """Return training images ``[n, C, H, W]``, changed at random, of the size that the network reads."""
         if isinstance(self.images, Tensor):
             pixels = self.images[rows.to(self.device)]
         else:
             pixels = torch.from_numpy(self.images[rows.numpy()]).to(self.device)
-        pixels = self.augment(pixels, generator(self.seed, 1, step, *((rank,) if rank else ())), self.side)
-        return self.normalise(centre_crop(pixels, self.side)), self.labels[rows.to(self.device)]
+        pixels = self.augment(pixels, generator(self.seed, 1, step, *((rank,) if rank else ())), self.sides)
+        return centre_crop(pixels, self.sides)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Do what :meth:`.dataset.Dataset.normalise` does, on the device."""
@@ -125,9 +126,8 @@ class OwnBatches(Batches):
         self.data = data
 
     def get(self, rows: Tensor, step: int, rank: int = 0) -> tuple[Tensor, Any]:
-        """Return what the data set gives for ``rows``; random numbers that it draws from torch follow from the step."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_seed(self.seed, 1, step, *((rank,) if rank else ())))
+        """Return what the data set gives for ``rows``; what it draws at random follows from the step."""
+        with seeded(seed_of(self.seed, 1, step, *((rank,) if rank else ()))):
             inputs, targets = self.data.read(self.data.train, rows.tolist())
         return self._placed(inputs), self._placed(targets)
 
@@ -142,8 +142,8 @@ class OwnBatches(Batches):
         return pytree.tree_map_only(Tensor, lambda value: value.to(self.device), values)
 
 
-def make_batches(data: Dataset | OwnData, *, augment: str, **options: Any) -> Batches:
+def make_batches(data: Dataset | OwnData, *, augment: str, code: str = "", **options: Any) -> Batches:
     """Return the batches of a data set; the options are those of :class:`Batches`."""
     if isinstance(data, OwnData):
         return OwnBatches(data, **options)
-    return ImageBatches(data, augment=augment, **options)
+    return ImageBatches(data, augment=augment, code=code, **options)

@@ -14,6 +14,7 @@ from ...runtime.errors import ConfigError, LatentbitError
 from ...runtime.imported import arguments_for, explain
 from ..settings import Settings
 from .dataset import Dataset
+from .draws import seeded
 
 __all__ = ["OwnData", "are_class_numbers", "arrays_of", "open_own"]
 
@@ -109,8 +110,8 @@ def open_own(settings: Settings) -> Dataset | OwnData:
     """Call the function that ``train.data`` names, with those of ``root``, ``image_size`` and ``seed`` that it takes.
 
     It returns a ``torch.utils.data.Dataset``, a pair (train, test) of them, or a :class:`.dataset.Dataset`. A single
-    torch data set needs ``train.holdout``, which also takes the place of the test part of a pair. Random numbers that
-    it draws from torch follow from the seed. Raises :class:`ConfigError` for anything else.
+    torch data set needs ``train.holdout``, which also takes the place of the test part of a pair. What it draws
+    at random follows from the seed. Raises :class:`ConfigError` for anything else.
     """
     shown = f"train.data = {settings.data!r}"
     function = settings.import_function("data")
@@ -120,8 +121,7 @@ def open_own(settings: Settings) -> Dataset | OwnData:
         if offered[option] and option not in given:
             raise ConfigError(f"train.{option} is set, but {settings.data} takes no argument {option}: leave it out")
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
+        with seeded(settings.seed):
             found = function(**given)
     except LatentbitError:
         raise

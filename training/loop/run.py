@@ -64,7 +64,7 @@ def check_names(settings: Settings) -> None:
     for option in ("data", "loss", "metric"):
         if option in named or (option != "data" and getattr(settings, option)):
             settings.import_function(option)
-    find_augmentation(settings.augment)
+    find_augmentation(settings.augment, code=settings.code)
     choose_device(settings.device)
 
 
@@ -87,6 +87,7 @@ class TrainingRun:
             self.dataset,
             size=settings.batch_size,
             augment=settings.augment,
+            code=settings.code,
             seed=settings.seed,
             device=self.device,
             whole=settings.compile,
@@ -179,7 +180,7 @@ class TrainingRun:
         except LatentbitError:
             raise
         except Exception as error:
-            if not self.settings.named():
+            if not self.settings.named("model", "data", "loss"):
                 raise
             raise ConfigError(f"training {self.settings.model} failed: {explain(error)}") from error
         return found

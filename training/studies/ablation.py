@@ -1,15 +1,14 @@
 """Ablations: variants of the settings against the first of them, with paired seeds, at equal epochs and equal compute.
 
 A variant is the name of a latent variant, optionally with other settings: ``L1``, ``L1:phi=hardtanh,latent_share=0.5``,
-or settings alone: ``weight_estimator=ede``. A name of :data:`PRESETS` stands for its variants. The first is the
-baseline. Runs with the same seed share initial weights,
-order of images and augmentation, so their difference has less noise than either figure.
+or settings alone: ``weight_estimator=ede``. A name of :data:`.presets.PRESETS` stands for its variants. The first is
+the baseline. Runs with the same seed share initial weights, order of images and augmentation, so their difference has
+less noise than either figure.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from ...runtime.errors import ConfigError, DataError
@@ -19,32 +18,12 @@ from ..loop.trainer import Progress, train
 from ..overrides import read_override
 from ..settings import LATENT, Settings
 from .plots import plot_ablation
+from .presets import PRESETS
 from .results import BUDGETS, Row, render, summarise
 from .stepcost import step_costs
 
-__all__ = ["PRESETS", "ablate", "parse_variant"]
+__all__ = ["ablate", "parse_variant"]
 
-PRESETS: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "blocks": ("none", *(f"none:block={kind}" for kind in ("pair", "plain", "fractal", "ghost", "attention"))),
-        "repairs": (
-            "none:block=plain,norm=none,thresholds=fixed,activation_estimator=identity_clip",
-            "none:block=plain,norm=none,thresholds=fixed",
-            "none:block=plain,norm=none",
-            "none:block=plain",
-            "none:block=pair",
-            "none",
-            "none:norm=both",
-        ),
-        "supervision": (
-            "none", "L1", "L1:beta=0", "L1:label_weight=0", "L6:label_weight=0", "L1:latent_until=0.5",
-            "L1:latent_from=0.5", "L4",
-        ),
-    }
-)  # fmt: skip
-"""Studies by name, a name in the place of variants. ``repairs``: feature binariser, feature normalisation and double
-residual one after the other, the three that de Putter and Corporaal (arXiv 2206.12322) found most useful.
-``supervision``: who teaches the binary stream, and when."""
 LONGER = 1.5
 """How many times as long the control of convergence trains."""
 RECORD = "record.json"

@@ -116,7 +116,7 @@ def separability(
         raise MissingExtraError("t-SNE needs scikit-learn: pip install 'latentbit[train]'") from None
     dataset = load(data, root, image_size=image_size)
     labels = dataset.test_labels[:images]
-    crop = centre_crop(torch.from_numpy(dataset.train_images[:images]), dataset.test_images.shape[-1])
+    crop = centre_crop(torch.from_numpy(dataset.train_images[:images]), dataset.test_images.shape[2:])
     found: dict[str, Separability] = {}
     points: dict[str, NDArray[np.floating[Any]]] = {}
     for title, folder in folders.items():

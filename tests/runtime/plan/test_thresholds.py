@@ -56,7 +56,7 @@ def test_equal_on_every_accumulator(seed: int, inputs: int, rprelu: bool) -> Non
         y = y - first.shift_in
         y = np.where(y < 0, y * first.slope, y) + first.shift_out
     assert planned.bits_for is not None
-    expected = y >= planned.bits_for.part.threshold
+    expected = y >= planned.bits_for.part.threshold.value
     found = np.where(planned.thresholds.falling, -1, 1) * sums[:, None] >= planned.thresholds.values
     np.testing.assert_array_equal(found, expected)
 

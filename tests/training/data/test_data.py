@@ -85,7 +85,7 @@ def test_shift_and_flip_moves_whole_images(seed: int, reach: int, flip: bool) ->
 def test_augmentation_follows_its_generator_and_varies_by_image() -> None:
     images = torch.arange(64, dtype=torch.uint8).view(1, 1, 8, 8).expand(40, 1, 8, 8)
     augment = find_augmentation("shift1")
-    one, two = (augment(images, torch.Generator().manual_seed(7), 8) for _ in range(2))
+    one, two = (augment(images, torch.Generator().manual_seed(7), (8, 8)) for _ in range(2))
     assert torch.equal(one, two)
     assert len({image.numpy().tobytes() for image in one}) == 9
-    assert torch.equal(find_augmentation("none")(images, torch.Generator(), 8), images)
+    assert torch.equal(find_augmentation("none")(images, torch.Generator(), (8, 8)), images)

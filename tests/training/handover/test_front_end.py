@@ -1,6 +1,7 @@
 """Any torch module through ``torch.export``: the file answers as the module does, or the export says why not."""
 
 import operator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,12 @@ def pruned() -> nn.Module:
 
 def over_chunks(x: Tensor) -> Any:
     return torch.cat(x.chunk(2, 1)[::-1], 1).mean(axis=2)  # type: ignore[call-overload]
+
+
+def in_place(channels: int, x: Tensor, layer: nn.Module) -> Tensor:
+    y: Tensor = layer(x)[:, :channels]
+    y += 1.0
+    return y
 
 
 class Scaled(BinaryConv2d):
@@ -86,6 +93,8 @@ RIGHT: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "1-D": (nn.Sequential(nn.Conv1d(2, 3, 3), nn.BatchNorm1d(3)), (2, 9)),
     "reflected padding": (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), (4, 6, 8)),
     "uneven adaptive pool": (nn.AdaptiveAvgPool2d((4, 3)), (4, 6, 8)),
+    "written to in place through a slice of everything": (Step(partial(in_place, 4), nn.Conv2d(4, 4, 1)), (4, 6, 8)),
+    "written to in place through a slice": (Step(partial(in_place, 3), nn.Conv2d(4, 4, 1)), (4, 6, 8)),
     "alpha of add": (Step(lambda x: torch.add(x, x, alpha=2)), (4, 6)),
     "area": (Step(lambda x: F.interpolate(x, scale_factor=2.0, mode="area")), (4, 6, 8)),
     "max pool, ceil, window in the padding": (nn.MaxPool2d(2, 2, 1, ceil_mode=True), (2, 7, 7)),

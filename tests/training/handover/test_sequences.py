@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -178,3 +179,44 @@ def test_weight_only_layers_over_frames_are_chained(tmp_path: Path) -> None:
     operators = [node.name.rsplit(".")[-1] for node in InferenceSession(path).get_steps()]
     assert len(operators) == 1
     np.testing.assert_allclose(stock(path, x), network(x).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+class Audio(nn.Module):
+    """A wide float stem with its activation and pool in front of binary layers, all over ``[N, C, T]``."""
+
+    def __init__(self, *stem: nn.Module) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv1d(1, 8, 9, stride=2), nn.BatchNorm1d(8), *stem)
+        self.blocks = nn.Sequential(RSign(8), BinaryConv2d(8, 16, (1, 3)), RPReLU(16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.blocks(self.stem(x).unsqueeze(2)).squeeze(2)
+        return y
+
+
+@pytest.mark.parametrize(
+    "stem", [[RPReLU(8), nn.MaxPool1d(4)], [nn.Sigmoid(), nn.AvgPool1d(3, 2)], [RPReLU(8), nn.MaxPool1d(3, 1, 1)]]
+)
+def test_images_begin_behind_the_float_convolution(stem: list[nn.Module], tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    network, x = shake(Audio(*stem)), torch.randn(2, 1, 61)
+    path = export_onnx(network, x, tmp_path / "m.onnx")
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    assert operators[:2] == ["Conv", "Unsqueeze"]
+    assert operators.count("Unsqueeze") == 1
+    (answer,) = InferenceSession(path).run(None, {"input": x.numpy()})
+    np.testing.assert_allclose(answer, network(x).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("act", [nn.GELU(), nn.SiLU(), nn.GELU("tanh")])
+def test_an_activation_that_the_exporter_writes_as_several_steps_cuts_nothing(act: nn.Module, tmp_path: Path) -> None:
+    torch.manual_seed(6)
+    network = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 16), act, nn.Linear(16, 8), nn.Linear(8, 8))
+    x = torch.randn(2, 3, 5, 8)
+    binary = binarize(network.eval(), x)
+    path = export_onnx(binary, x, tmp_path / "m.onnx")
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    first, last = (index for index, operator in enumerate(operators) if operator == "BinaryGemm")
+    assert "Reshape" not in operators[first:last]
+    (answer,) = InferenceSession(path).run(None, {"input": x.numpy()})
+    np.testing.assert_allclose(answer, binary(x).detach().numpy(), rtol=1e-4, atol=1e-5)

@@ -14,7 +14,8 @@ from latentbit.training.loop.trainer import load_network, train
 from latentbit.training.models.catalogue import build_model
 from latentbit.training.settings import Settings
 from latentbit.training.studies import ablation
-from latentbit.training.studies.ablation import PRESETS, ablate, parse_variant
+from latentbit.training.studies.ablation import ablate, parse_variant
+from latentbit.training.studies.presets import PRESETS
 from latentbit.training.studies.results import render, summarise
 from latentbit.training.studies.separability import features_of, lda_trace, separability
 from latentbit.training.studies.stepcost import phases, step_costs
