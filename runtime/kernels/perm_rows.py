@@ -171,8 +171,8 @@ class _Counter:
                 if source is None:
                     rows[at] = [emit_load(b, b.add(target, const(_ROW * i)), _BYTES, 64) for i in range(codes)]
                 else:
-                    place = b.add(source, b.mul(self.plan[Plan.PIXEL], const(at)))
-                    rows[at] = self.fresh(place, number, target, codes)
+                    rows[at] = self.fresh(source, number, target, codes)
+                    source = b.add(source, self.plan[Plan.PIXEL])
             if operation < codes:
                 found[index, operation] = self.look_up(weights[codes * tap + operation], rows[at][operation])
             elif operation == _SUM:
