@@ -24,26 +24,36 @@ def code_table() -> NDArray[np.uint8]:
 
 
 def code_weights(layer: BinaryLayer) -> NDArray[np.uint8]:
-    """Return uint8 ``[blocks, bytes]``: by chunks of four codes, taps, codes, lanes.
+    """Return uint8 ``[blocks, bytes]``: chunks of four codes, rows of the window, two codes or one, taps, codes, lanes.
 
-    A chunk of one code has a second one, zeros: it is counted as two. Even lanes are output channels 0 … 31 of the
-    block, odd ones 32 … 63; absent ones are zeros.
+    Even lanes are output channels 0 … 31 of the block, odd ones 32 … 63. Absent channels are zeros.
     """
     outputs, inputs, height, width = layer.shape
-    blocks, codes, taps = -(-outputs // _LANES), -(-inputs // _BITS), height * width
-    bits = np.zeros((blocks * _LANES, taps, codes * _BITS), np.uint8)
-    bits[:outputs, :, :inputs] = np.unpackbits(layer.packed, axis=-1, count=inputs, bitorder="little").reshape(
-        outputs, taps, inputs
-    )
-    by_code = bits.reshape(blocks, 2, _LANES // 2, taps, codes, _BITS)
-    values = sum(by_code[..., bit] << np.uint8(bit) for bit in range(_BITS))
-    lanes = np.asarray(values, np.uint8).transpose(0, 3, 4, 2, 1).reshape(blocks, height, width, codes, _LANES)
-    result = aligned(lanes.size).reshape(blocks, -1)
-    place = 0
-    for start in range(0, codes, _CODES):
-        for row in range(height):
-            for first in range(start, min(start + _CODES, codes), 2):
-                step = lanes[:, row, :, first : min(first + 2, codes)].reshape(blocks, -1)
-                result[:, place : place + step.shape[1]] = step
-                place += step.shape[1]
+    blocks, codes = -(-outputs // _LANES), -(-inputs // _BITS)
+    chunks, left = divmod(codes, _CODES)
+    values = np.zeros((blocks * _LANES, height, width, (chunks + 1) * _CODES), np.uint8)
+    values[:outputs] = _codes(layer.packed, chunks + 1)
+    lanes = values.reshape(blocks, 2, _LANES // 2, height, width, chunks + 1, _CODES)
+    result = aligned(blocks * height * width * codes * _LANES).reshape(blocks, -1)
+    whole = chunks * height * width * _CODES * _LANES
+    result[:, :whole] = _turns(lanes[..., :chunks, :], 2).reshape(blocks, whole)
+    tail, pair = lanes[:, :, :, :, :, chunks:, :left], left // 2 * 2
+    steps = [_turns(tail[..., :pair], 2), _turns(tail[..., pair:], 1)]  # two codes, then the one that is left
+    rows = [step.reshape(blocks, height, step.size // (blocks * height)) for step in steps]
+    result[:, whole:] = np.concatenate(rows, axis=2).reshape(blocks, result.shape[1] - whole)
     return result
+
+
+def _codes(packed: NDArray[np.uint8], chunks: int) -> NDArray[np.uint8]:
+    """Return packed signs (bits.py) ``[..., bytes]`` as codes of six bits ``[..., 4 · chunks]``, four of three bytes."""
+    missing = 3 * chunks - packed.shape[-1]
+    padded = np.pad(packed, [(0, 0)] * (packed.ndim - 1) + [(0, max(missing, 0))])[..., : 3 * chunks]
+    one, two, three = (padded[..., byte::3] for byte in range(3))
+    codes = [one & 63, one >> 6 | (two & 15) << 2, two >> 4 | (three & 3) << 4, three >> 2]
+    return np.stack(codes, axis=-1).reshape(*packed.shape[:-1], -1)
+
+
+def _turns(lanes: NDArray[np.uint8], codes: int) -> NDArray[np.uint8]:
+    """Return ``[blocks, halves, lanes, rows, taps, chunks, codes]`` in the order of counting, ``codes`` in a step."""
+    steps = lanes.reshape(*lanes.shape[:-1], lanes.shape[-1] // codes, codes)
+    return np.ascontiguousarray(steps.transpose(0, 5, 3, 6, 4, 7, 2, 1))
