@@ -47,16 +47,16 @@ def int8_form(run: RunDir, reference: "Reference") -> Int8:
 
 def _int8_form(run: RunDir, reference: "Reference") -> Int8:
     from ..runtime.proof.answers import timed_feeds
-    from ..runtime.proof.original import accuracy_of, open_original
+    from ..runtime.proof.original import open_original
     from ..runtime.proof.timing import interleaved, times
     from ..runtime.session.session import InferenceSession
 
     threads = run.config.run.threads
     session = InferenceSession(run.path / MODEL, num_threads=threads)
     feeds = timed_feeds(session, reference.inputs)
-    (first,) = feeds.values()
-    original = open_original(run.path / FOLDED, feeds, reference)
-    answer = original.runs(threads)["original int8"]
-    measured = interleaved({"int8": lambda: answer(first)}, run.config.check.latency_runs)
-    accuracy = accuracy_of(answer, session, reference) if reference.class_scores else None
+    original = open_original(run.path / FOLDED, session, feeds, reference)
+    runner = original.runners(threads)["original int8"]
+    (first,) = map(original.prepare, feeds.values())
+    measured = interleaved({"int8": lambda: runner.answer(first)}, run.config.check.latency_runs)
+    accuracy = runner.accuracy(reference) if reference.class_scores else None
     return Int8(times(measured["int8"]), len(original.files["original int8"]), accuracy)

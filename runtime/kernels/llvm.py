@@ -31,6 +31,7 @@ __all__ = [
     "emit_masked_store",
     "emit_store",
     "emit_word",
+    "keep_short",
     "kernel",
     "load_i64",
     "pointer",
@@ -128,6 +129,18 @@ def emit_word(builder: ir.IRBuilder, words: ir.Value, index: int, *, constant: b
     if constant:
         word.set_metadata("invariant.load", builder.module.add_metadata([]))
     return word
+
+
+def keep_short(builder: ir.IRBuilder, loop: Any) -> None:
+    """Tell LLVM that a loop of :func:`cg.for_range` ends after few turns: unrolled, it would be all preparation.
+
+    Call it behind the loop.
+    """
+    module = builder.module
+    name = module.add_metadata([module.add_metadata(["llvm.loop.unroll.disable"])])
+    if name not in name.operands:
+        name.operands = (name, *name.operands)  # a loop is named by a node that begins with itself
+    loop.index.incomings[-1][1].terminator.set_metadata("llvm.loop", name)
 
 
 def routine(emit: Callable[..., None]) -> Any:

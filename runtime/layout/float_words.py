@@ -91,6 +91,7 @@ class ChainOp(IntEnum):
     HARD_SIGMOID = 7  # the same of x · y + z, between 0 and 1
     HARD_SWISH = 8  # x times that
     SIGMOID = 9  # 1 / (1 + exp(−x))
+    ERF = 10  # the error function
 
 
 class MeanWord(IntEnum):

@@ -1,11 +1,11 @@
-"""A chain: elementwise operators on NHWC values between packed layers, as far as no unit has taken them along.
+"""A chain: elementwise operators on images and rows between packed layers, as far as no unit has taken them along.
 
 ::
 
     value ─ [Sub c] ─ [PRelu c] ─ [Mul gate] ─ [HardSwish] ─ … ─► value                 c: one number per channel
 
-Each stage is the float32 arithmetic of its operator, so the result has the bits that the file's steps give. Sigmoid
-alone is a function of ours, within four units of the last place (kernels/chain.py).
+Each stage is the float32 arithmetic of its operator, so the result has the bits that the file's steps give. Sigmoid and
+Erf alone are functions of ours, within four units of the last place (kernels/chain.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from .graph import same_shape
 __all__ = ["FUSED_BY_ENGINE", "Chain", "Stage", "match_stage"]
 
 FUSED_BY_ENGINE = frozenset({"Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid"})
-"""Operators that onnxruntime does in passing behind a convolution of its own."""
+"""Operators that onnxruntime does in passing behind a convolution or a matrix product of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +64,10 @@ class Chain:
     """``stages`` one after another; the source of each is the output of the one before it."""
 
     kind: ClassVar[str] = "float"
-    rank: ClassVar[int] = 4
 
     name: str
     output: str
+    rank: int
     channels: int
     stages: tuple[Stage, ...]
     nodes: tuple[int, ...]
@@ -136,8 +136,8 @@ def _numbers(op: ChainOp, node: onnx.NodeProto, size: tuple[int, int], *values: 
 
 
 def _clip(model: Model, node: onnx.NodeProto, size: tuple[int, int], given: Mapping[str, Any]) -> Stage | None:
-    bounds = []
-    for place, missing in enumerate((-np.inf, np.inf), start=1):
+    bounds, largest = [], float(np.finfo(np.float32).max)
+    for place, missing in enumerate((-largest, largest), start=1):  # as ONNX has it: an infinity does not pass
         name = str(node.input[place]) if len(node.input) > place else ""
         constant = model.constants.get(name)
         if name and (constant is None or constant.size != 1 or constant.dtype != np.float32):
@@ -160,6 +160,7 @@ _MATCH: Mapping[str, _Match] = MappingProxyType(
     {
         **dict.fromkeys(_OF_TWO, _of_two),
         "Clip": _clip,
+        "Erf": lambda model, node, size, given: _numbers(ChainOp.ERF, node, size),
         "HardSigmoid": lambda model, node, size, given: _numbers(
             ChainOp.HARD_SIGMOID, node, size, given.get("alpha", 0.2), given.get("beta", 0.5)
         ),

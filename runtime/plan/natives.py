@@ -13,7 +13,7 @@ from .chain import FUSED_BY_ENGINE, Chain, Stage, match_stage
 from .graph import Graph, read_values
 from .mean import Mean, match_mean
 from .parts import Part
-from .route import Move, Route, channels_of, compose, match_move
+from .route import Move, Route, channels_of, compose, match_move, size_of
 
 __all__ = ["find_natives"]
 
@@ -34,6 +34,7 @@ class _Finder:
     def __init__(self, model: Model, graph: Graph, parts: Sequence[Part]) -> None:
         self._model, self._graph = model, graph
         self._made = {part.output for part in parts}
+        self._fed = {info.name for info in model.proto.graph.input}
         self._for_parts = {name for part in parts for name in part.reads}
         covered = {index for part in parts for index in part.nodes}
         self._found: dict[str, _Found] = {}
@@ -59,16 +60,20 @@ class _Finder:
             waiting += reads
 
     def _match(self, name: str) -> _Found | None:
-        channels, node = channels_of(self._model, name), self._graph.nodes[self._graph.producer[name]]
-        if channels is None:
+        size, node = size_of(self._model, name), self._graph.nodes[self._graph.producer[name]]
+        if size is None:
             return None
-        found: _Found | None = match_stage(self._model, node, channels)
-        found = found or match_mean(self._model, node) or match_move(self._model, self._graph, name)
-        if found is None:
-            return None
-        sizes = {channels_of(self._model, value) for value in _reads(found)}
+        rank, channels = size
+        found: _Found | None = match_stage(self._model, node, channels, rank)
+        if found is None and rank == 4:
+            found = match_mean(self._model, node) or match_move(self._model, self._graph, name)
+        if found is None or (rank == 2 and not self._fed.isdisjoint(_reads(found))):
+            return None  # rows that the caller feeds lie elsewhere at each run
+        sizes = {size_of(self._model, value) for value in _reads(found)}
         # A stage has as many channels as it reads: one channel that is spread over several is no work of ours.
-        return None if None in sizes or (isinstance(found, Stage) and sizes != {channels}) else found
+        if isinstance(found, Stage):
+            return found if sizes == {size} else None
+        return found if all(one is not None and one[0] == 4 for one in sizes) else None
 
     def adopt(self) -> set[str]:
         """Return the values that are made natively."""
@@ -105,7 +110,7 @@ class _Finder:
         if self._graph.nodes[index].op_type not in FUSED_BY_ENGINE:
             return True
         maker = self._graph.producer.get(_reads(self._found[name])[0])
-        return maker is None or self._graph.nodes[maker].op_type != "Conv"
+        return maker is None or self._graph.nodes[maker].op_type not in ("Conv", "Gemm", "MatMul")
 
     def chains(self, adopted: set[str]) -> list[Part]:
         """Return the chains, each as long as nobody else reads what is between its stages."""
@@ -122,11 +127,13 @@ class _Finder:
             taken.update(row)
             nodes = tuple(self._graph.producer[value] for value in row)
             last = self._graph.nodes[nodes[-1]]
+            rank, channels = size_of(self._model, row[-1]) or (0, 0)
             chains.append(
                 Chain(
                     name=str(last.name or last.output[0]),
                     output=row[-1],
-                    channels=channels_of(self._model, row[-1]) or 0,
+                    rank=rank,
+                    channels=channels,
                     stages=tuple(made),
                     nodes=nodes,
                     ops=tuple(self._graph.nodes[node].op_type for node in nodes),

@@ -23,7 +23,7 @@ from ..intake.model import Model
 from ..operators import STANDARD_DOMAINS
 from .graph import Graph
 
-__all__ = ["Move", "Route", "channels_of", "compose", "match_move", "runs"]
+__all__ = ["Move", "Route", "channels_of", "compose", "match_move", "runs", "size_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +86,18 @@ def match_move(model: Model, graph: Graph, name: str) -> Move | None:
         return None
 
 
-def channels_of(model: Model, name: str) -> int | None:
-    """Return the channels of a float32 value of rank 4, None where they are not known."""
+def channels_of(model: Model, name: str, rank: int = 4) -> int | None:
+    """Return the channels of a float32 value of this rank, None where they are not known."""
+    size = size_of(model, name)
+    return size[1] if size is not None and size[0] == rank else None
+
+
+def size_of(model: Model, name: str) -> tuple[int, int] | None:
+    """Return the rank, 4 or 2, and the channels of a float32 value; None for any other, or where they are not known."""
     known = model.types.get(name)
-    if known is None or known.elem != onnx.TensorProto.FLOAT or known.shape is None or len(known.shape) != 4:
+    if known is None or known.elem != onnx.TensorProto.FLOAT or known.shape is None or len(known.shape) not in (2, 4):
         return None
-    return known.shape[1] if isinstance(known.shape[1], int) else None
+    return (len(known.shape), known.shape[1]) if isinstance(known.shape[1], int) else None
 
 
 def _known(model: Model, name: str) -> int:

@@ -14,7 +14,7 @@ from ..intake.source import read_bytes
 from ..machine.environment import environment
 from ..session.session import InferenceSession
 from .oracle import layer_oracle
-from .original import Run, accuracy_of, labelled, open_original
+from .original import Runner, labelled, open_original
 from .peers import PEERS
 from .reference import Reference
 from .report import Times
@@ -98,8 +98,9 @@ def bench(
         the first hundred calibrate the int8 form.
 
     The integers of every packed layer are compared with the oracle first. Raises ConfigError for a peer that is not
-    known, a number below 1, an input of another type, or an original that takes other inputs; CheckFailed where an
-    integer differs; ModelError for a file that cannot be read or run; DataError for a reference without labels.
+    known, a number below 1, an input of another type, or an original that takes other inputs or answers in another
+    shape; CheckFailed where an integer differs; ModelError for a file that cannot be read or run; DataError for a
+    reference without labels.
     """
     for peer in peers:
         if peer not in PEERS:
@@ -117,24 +118,21 @@ def bench(
         calls: dict[str, Callable[[], object]] = {"latentbit": _call(session, feeds)}
         for peer in peers:
             calls[peer] = PEERS[peer](data, feeds, count)
-        runners: dict[str, Run] = {"latentbit": _runner(session)}
+        runners = {"latentbit": Runner(session, session.get_inputs()[0].name)}
         if original is not None:
-            beside = beside or open_original(original, feeds, samples)
-            runners |= beside.runs(count)
-            calls |= {name: partial(run, *feeds.values()) for name, run in runners.items() if name not in calls}
+            beside = beside or open_original(original, session, feeds, samples)
+            others = beside.runners(count)
+            own = beside.prepare(next(iter(feeds.values())))
+            calls |= {name: partial(runner.answer, own) for name, runner in others.items()}
+            runners |= others
         found = {name: times(values) for name, values in interleaved(calls, runs).items()}
-        right = {name: accuracy_of(run, session, samples) for name, run in runners.items()} if samples else {}
+        right = {name: runner.accuracy(samples) for name, runner in runners.items()} if samples else {}
         ours = found["latentbit"].median
         results += [
             BenchRow(name, count, figures, figures.median / ours, right.get(name)) for name, figures in found.items()
         ]
     shown = "bytes" if isinstance(model, bytes) else fspath(model)
     return BenchReport(shown, batch, runs, tuple(results), environment())
-
-
-def _runner(session: InferenceSession) -> Run:
-    name = session.get_inputs()[0].name
-    return lambda batch: session.run(None, {name: batch})[0]
 
 
 def _call(session: InferenceSession, feeds: dict[str, NDArray[Any]]) -> Callable[[], object]:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError, ModelError, first_line
-from ..intake.source import read_bytes
+from ..files import parse_json
+from ..intake.source import parse_model, read_bytes
 from ..session.float_model import ENGINE_ERRORS
 from ..session.session import InferenceSession
 from .answers import batches
@@ -17,55 +18,137 @@ from .quantizing import quantize_int8, random_batches
 from .reference import Reference, load_reference
 from .timing import stock_session
 
-__all__ = ["Original", "Run", "accuracy_of", "labelled", "open_original"]
+__all__ = ["Original", "Runner", "labelled", "open_original"]
 
 CALIBRATED = 100
 """Samples of the reference that calibrate the int8 form."""
-Run = Callable[[NDArray[Any]], Any]
-"""Takes a batch and returns the first output."""
+
+_TYPES = {"tensor(float)": np.dtype(np.float32), "tensor(uint8)": np.dtype(np.uint8)}
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A session, ours or onnxruntime's, and its ``input``; ``prepare`` makes that of what the packed model is fed."""
+
+    session: Any
+    input: str
+    prepare: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray
+
+    def answer(self, own: NDArray[Any]) -> Any:
+        """Return the first output for a batch that is prepared already."""
+        return self.session.run(None, {self.input: own})[0]
+
+    def accuracy(self, reference: Reference) -> float:
+        """Return the share of right answers on all samples of a reference."""
+        found: Sequence[NDArray[Any]] = [
+            np.asarray(self.answer(self.prepare(batch)))[:live].argmax(axis=1)
+            for live, batch in batches(self.session, reference.inputs)
+        ]
+        return float(np.mean(np.concatenate(found) == reference.labels))
 
 
 @dataclass(frozen=True)
 class Original:
-    """The files of the float network, by the name of what runs them; ``input`` is the name of their one input."""
+    """The files of the float network, by the name of what runs them; ``prepare`` makes their input of the model's."""
 
     input: str
     files: Mapping[str, bytes]
+    prepare: Callable[[NDArray[Any]], NDArray[Any]]
 
-    def runs(self, threads: int) -> dict[str, Run]:
-        """Return, for each file, a function that takes a batch and returns the first output."""
-        sessions = {name: stock_session(file, threads) for name, file in self.files.items()}
-        return {name: self._run(session) for name, session in sessions.items()}
-
-    def _run(self, session: Any) -> Run:
-        return lambda batch: session.run(None, {self.input: batch})[0]
+    def runners(self, threads: int) -> dict[str, Runner]:
+        """Return what runs each file."""
+        return {
+            name: Runner(stock_session(file, threads), self.input, self.prepare) for name, file in self.files.items()
+        }
 
 
 def open_original(
-    source: str | PathLike[str] | bytes, feeds: Mapping[str, NDArray[Any]], reference: Reference | None
+    source: str | PathLike[str] | bytes,
+    session: InferenceSession,
+    feeds: Mapping[str, NDArray[Any]],
+    reference: Reference | None,
 ) -> Original:
     """Return the float network of a file, and its int8 form.
 
-    feeds: what the model beside it is timed on; the network must take the same array.
+    session, feeds: the model beside it, and what it is timed on. The network takes the same array, or the floats
+    ``[N, C, H, W]`` that a model with an exact stem makes of its pixels itself.
     reference: its first samples calibrate the int8 form; without one random data do, and no accuracy means anything.
 
-    Raises ModelError for a file that onnxruntime cannot run, ConfigError for one that takes other inputs.
+    Raises ModelError for a file that onnxruntime cannot run, and for a model that does not say what its pixels mean
+    where accuracy is asked for; ConfigError for a network of other inputs or of another output.
     """
     shown = "the float network" if isinstance(source, bytes) else f"the float network {fspath(source)}"
     data = read_bytes(source)
+    parse_model(source, data)
     try:
-        entries = stock_session(data, 1).get_inputs()
-        if len(entries) != 1 or len(feeds) != 1:
-            raise ConfigError(f"{shown} is compared on one input; it has {len(entries)} and the model {len(feeds)}")
-        name = entries[0].name
-        own = {name: next(iter(feeds.values()))}
-        stock_session(data, 1).run(None, own)
+        stock = stock_session(data, 1)
+    except ModelError as error:
+        raise ModelError(f"{shown} does not open: {error}") from None
+    fed = next(iter(feeds.values()))
+    prepare = _preparation(shown, stock, session, fed, reference is not None)
+    own, name = prepare(fed), stock.get_inputs()[0].name
+    try:
+        found = np.shape(stock.run(None, {name: own})[0])
     except ENGINE_ERRORS as error:
         raise ModelError(f"{shown} does not run on the model's input: {first_line(error)}") from None
-    calibration = random_batches(own)
+    ours = session.run(None, dict(feeds))[0].shape
+    if found != ours:
+        raise ConfigError(f"{shown} answers {list(found)} and the model {list(ours)}: the model was not made from it")
+    calibration = random_batches({name: own})
     if reference is not None:
-        calibration = ({name: reference.inputs[row : row + 1]} for row in range(min(CALIBRATED, len(reference.inputs))))
-    return Original(name, {"original fp32": data, "original int8": quantize_int8(data, calibration)})
+        parts = batches(stock, reference.inputs[:CALIBRATED])
+        calibration = ({name: prepare(part)} for _, part in parts)
+    try:
+        int8 = quantize_int8(data, calibration)
+    except Exception as error:  # onnxruntime's tools raise whatever the graph brings them to
+        raise ModelError(f"{shown} has no int8 form, onnxruntime says: {first_line(error)}") from None
+    return Original(name, {"original fp32": data, "original int8": int8}, prepare)
+
+
+def _preparation(
+    shown: str, stock: Any, session: InferenceSession, fed: NDArray[Any], exact: bool
+) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Return what makes the network's input of the model's; ``exact``: its numbers matter, not its shape alone."""
+    entries, count = stock.get_inputs(), len(session.get_inputs())
+    if len(entries) != 1 or count != 1:
+        raise ConfigError(f"{shown} is compared on one input; it has {len(entries)} and the model {count}")
+    if _fits(entries[0], fed):
+        return np.asarray
+    if fed.dtype == np.uint8 and fed.ndim == 4 and _fits(entries[0], _floats(fed, 255, 0, 1)):
+        return _of_pixels(session, exact)
+    taken = f"{entries[0].type} {entries[0].shape}"
+    raise ConfigError(
+        f"{shown} takes {taken}, and the model is fed {fed.dtype} {list(fed.shape)}: give the network that it was made "
+        "from, exported for such a batch"
+    )
+
+
+def _fits(entry: Any, array: NDArray[Any]) -> bool:
+    sizes = zip(entry.shape, array.shape, strict=False)
+    if _TYPES.get(entry.type) != array.dtype or len(entry.shape) != array.ndim:
+        return False
+    return all(size == got for size, got in sizes if isinstance(size, int))
+
+
+def _of_pixels(session: InferenceSession, exact: bool) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Return what makes normalised floats of pixels, as the model's own file says."""
+    try:
+        stated: Any = parse_json(session.get_modelmeta().custom_metadata_map.get("latentbit.input", "null"))
+        span, mean, std = (np.asarray(stated[key], np.float32) for key in ("range", "mean", "std"))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        if exact:
+            raise ModelError(
+                "the model's metadata latentbit.input does not say what its pixels mean to the float network, so no "
+                "accuracy can be compared; leave the reference out"
+            ) from None
+        span, mean, std = (np.asarray(value, np.float32) for value in (255, 0, 1))
+    return lambda pixels: _floats(pixels, span, mean, std)
+
+
+def _floats(pixels: NDArray[Any], span: Any, mean: Any, std: Any) -> NDArray[np.float32]:
+    """Return pixels uint8 ``[N, H, W, C]`` as normalised float32 ``[N, C, H, W]``."""
+    normal = (pixels.astype(np.float32) / span - mean) / std
+    return np.ascontiguousarray(np.moveaxis(normal, -1, 1), np.float32)
 
 
 def labelled(source: Reference | str | PathLike[str]) -> Reference:
@@ -74,11 +157,3 @@ def labelled(source: Reference | str | PathLike[str]) -> Reference:
     if not reference.class_scores:
         raise DataError("the reference has no class numbers (labels), so no accuracy can be measured on it")
     return reference
-
-
-def accuracy_of(run: Run, session: InferenceSession, reference: Reference) -> float:
-    """Return the share of right answers on all samples of a reference; batches are those of the session."""
-    found: Sequence[NDArray[Any]] = [
-        np.asarray(run(batch))[:live].argmax(axis=1) for live, batch in batches(session, reference.inputs)
-    ]
-    return float(np.mean(np.concatenate(found) == reference.labels))

@@ -168,6 +168,7 @@ def _flags(packed: PackedLayer) -> int:
     needed = {
         Flag.RESIDUAL: unit.residual is not None,
         Flag.ACTIVATION: any(stage is not None for stage in (unit.shift_in, unit.slope, unit.shift_out)),
+        Flag.RELU: unit.relu and unit.residual is not None,
         Flag.STORE: planned.stored,
         Flag.BITS: planned.bits_for is not None,
     }

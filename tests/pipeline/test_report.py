@@ -140,6 +140,7 @@ def test_of_many_classes_the_page_lists_mistakes_and_the_lowest_shares(finished:
 
 def test_what_fails_in_another_tool_is_told_and_fails_nothing(finished: Path, tmp_path: Path) -> None:
     facts = read_facts(RunDir.open(finished))
+    assert not int8_form(facts.run, facts.reference).problem
     copy = tmp_path / "run"
     shutil.copytree(finished, copy)
     (copy / FOLDED).write_bytes(b"no model")

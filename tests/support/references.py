@@ -13,7 +13,7 @@ from latentbit.runtime.bits import pack_signs
 __all__ = ["write_own_reference"]
 
 
-def write_own_reference(data: bytes, inputs: NDArray[np.float32], path: Path) -> None:
+def write_own_reference(data: bytes, inputs: NDArray[Any], path: Path) -> None:
     """Write the logits of stock onnxruntime, their best classes as labels, and the signs that each layer reads."""
     (logits,) = onnxruntime.InferenceSession(data).run(None, {"input": inputs})
     arrays: dict[str, Any] = {"inputs": inputs, "labels": logits.argmax(axis=1), "logits": logits}

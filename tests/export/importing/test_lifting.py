@@ -194,3 +194,20 @@ def test_constants_keep_their_names_where_only_their_shape_changes(tmp_path: Pat
     }
     assert arrays[slope].shape == (4, 1, 1)
     assert any(node.domain == DOMAIN for node in onnx.load(tmp_path / "packed.onnx").graph.node)
+
+
+def test_what_stands_before_the_first_sign_is_the_layers(tmp_path: Path) -> None:
+    """A float stem ends at its convolution: norm, activation and pool go into threshold and packing of the layer."""
+    rng = np.random.default_rng(4)
+    g = Source(["N", CHANNELS, 12])
+    y = g("Conv", "x", g.constant(rng.standard_normal((CHANNELS, CHANNELS, 3)).astype(np.float32)))
+    y = g("PRelu", y, g.constant(rng.uniform(0.1, 0.5, (CHANNELS, 1)).astype(np.float32)))
+    y = g("Add", y, g.constant(rng.standard_normal((CHANNELS, 1)).astype(np.float32)))
+    y = g("MaxPool", y, kernel_shape=[2], strides=[2])
+    y = g("Conv", sign_form(g, "where >=", y), g.constant(signs(rng, CHANNELS, CHANNELS, 3)))
+    convert(g.save(tmp_path / "source.onnx", y, 3), tmp_path / "packed.onnx")
+    session = InferenceSession(tmp_path / "packed.onnx")
+    left = [op for step in session.get_steps() if step.kernel == "onnxruntime" for op in step.ops]
+    assert left == ["Conv", "Unsqueeze", "Squeeze"]
+    x = rng.standard_normal((3, CHANNELS, 12)).astype(np.float32)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], run(tmp_path / "packed.onnx", x))

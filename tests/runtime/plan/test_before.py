@@ -22,7 +22,7 @@ from latentbit.runtime.steps import choose_kernels
 from ...support.graphs import GraphMaker
 
 Floats = NDArray[np.float32]
-OPS = [op for op in ChainOp if op not in (ChainOp.HARD_SWISH, ChainOp.SIGMOID)]
+OPS = [op for op in ChainOp if op not in (ChainOp.HARD_SWISH, ChainOp.SIGMOID, ChainOp.ERF)]
 NODES: dict[ChainOp, str] = {
     ChainOp.ADD: "Add",
     ChainOp.SUBTRACT: "Sub",
@@ -88,7 +88,7 @@ def test_a_threshold_gives_the_bit_of_every_number(
     np.testing.assert_array_equal(x * found.turn >= found.value, expected)
 
 
-@pytest.mark.parametrize("op", [ChainOp.HARD_SWISH, ChainOp.SIGMOID])
+@pytest.mark.parametrize("op", [ChainOp.HARD_SWISH, ChainOp.SIGMOID, ChainOp.ERF])
 def test_what_keeps_no_order_has_no_threshold(op: ChainOp) -> None:
     stage = Stage(op, "x", floats(1 / 6), floats(0.5))
     assert find_threshold(stage, Threshold.at(np.zeros(1, np.float32))) is None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from latentbit.runtime.__main__ import main
@@ -79,14 +80,65 @@ def test_the_float_original_stands_beside_its_model(tmp_path: Path) -> None:
 
 def test_an_original_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     data = chain().SerializeToString()
-    with pytest.raises(ModelError, match="does not run on the model's input"):
+    with pytest.raises(
+        ConfigError, match=r"takes tensor\(float\) .* 16, .* and the model is fed float32 \[1, 12, 8, 8\]"
+    ):
         bench(data, peers=[], runs=1, original=plain_form(chain(channels=16).SerializeToString()))
+    with pytest.raises(
+        ConfigError, match=r"answers \[1, 12, 8, 8\] and the model \[1, 10\]: the model was not made from"
+    ):
+        bench(data, peers=[], runs=1, original=_relu(12))
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(ModelError, match=r"text.onnx is not an ONNX model"):
+        bench(data, peers=[], runs=1, original=tmp_path / "text.onnx")
     write_own_reference(data, GraphMaker().floats(4, 12, 8, 8), tmp_path / "reference.npz")
     with np.load(tmp_path / "reference.npz") as file:
         arrays = {name: value for name, value in file.items() if name != "labels"}
     np.savez(tmp_path / "reference.npz", **arrays)
     with pytest.raises(DataError, match="no class numbers"):
         bench(data, peers=[], runs=1, reference=tmp_path / "reference.npz")
+
+
+def _relu(channels: int) -> bytes:
+    maker = GraphMaker()
+    maker.node("Relu", ["input"])
+    maker.nodes[-1].output[0] = "y"
+    return maker.model({"input": ["N", channels, "H", "W"]}, ["y"]).SerializeToString()
+
+
+def _classes(pixels: bool, batch: int | str = "N") -> onnx.ModelProto:
+    """Return a classifier of pixels uint8 ``[N, 8, 8, 3]``, or of the floats that they become in it."""
+    maker, value = GraphMaker(), "input"
+    if pixels:
+        value = maker.node("Transpose", [maker.node("Cast", [value], to=onnx.TensorProto.FLOAT)], perm=[0, 3, 1, 2])
+        for op, number in (("Div", 255), ("Sub", 0.5), ("Div", 0.25)):
+            value = maker.node(op, [value, maker.constant(np.float32(number))])
+    value = maker.conv(maker.binarize(value, 3), maker.signs(7, 3, 3, 3))
+    maker.node("Flatten", [maker.node("GlobalAveragePool", [value])])
+    maker.nodes[-1].output[0] = "y"
+    if pixels:
+        model = maker.model({"input": ["N", 8, 8, 3]}, ["y"])
+        model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+        return model
+    return maker.model({"input": [batch, 3, 8, 8]}, ["y"])
+
+
+@pytest.mark.parametrize("batch", ["N", 1])
+def test_the_original_of_a_model_of_pixels_is_fed_what_they_mean(batch: int | str, tmp_path: Path) -> None:
+    model = _classes(pixels=True)
+    original = plain_form(_classes(pixels=False, batch=batch).SerializeToString())
+    reference = tmp_path / "reference.npz"
+    images = np.random.default_rng(0).integers(0, 256, (70, 8, 8, 3), np.uint8)
+    write_own_reference(model.SerializeToString(), images, reference)
+    timed = bench(model.SerializeToString(), peers=[], runs=1, original=original)
+    assert [row.engine for row in timed.results] == ["latentbit", "original fp32", "original int8"]
+    with pytest.raises(ModelError, match=r"does not say what its pixels mean .* leave the reference out"):
+        bench(model.SerializeToString(), peers=[], runs=1, original=original, reference=reference)
+    means = {"channels": 3, "height": 8, "width": 8, "mean": [0.5] * 3, "std": [0.25] * 3, "range": 255}
+    model.metadata_props.add(key="latentbit.input", value=json.dumps(means))
+    rows = bench(model.SerializeToString(), peers=[], runs=1, original=original, reference=reference).results
+    assert [row.accuracy for row in rows[:2]] == [1, 1]
+    assert rows[2].accuracy is not None
 
 
 def test_engines_run_by_turns_and_the_warm_up_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:

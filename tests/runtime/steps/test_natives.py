@@ -1,5 +1,6 @@
 """Float operators between packed layers, run by our kernels: the very bits of the file's float32 steps."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def unit(maker: GraphMaker, value: str, channels: int, outputs: int) -> str:
     return maker.conv(maker.binarize(value, channels), maker.signs(outputs, channels, 1, 1))
 
 
-def append(maker: GraphMaker, stage: str, value: str, channels: int, beside: tuple[str, str]) -> str:
+def append(maker: GraphMaker, stage: str, value: str, channels: int, beside: tuple[str, str], rank: int = 4) -> str:
     """Put a stage behind a value; ``beside`` are another value of its shape and a gate."""
     op, *rest = stage.split()
     if rest == ["value"]:
@@ -39,7 +40,7 @@ def append(maker: GraphMaker, stage: str, value: str, channels: int, beside: tup
     if stage == "Clip below":
         return maker.node("Clip", [value, "", maker.constant(np.float32(0.5))])
     if op in ("Add", "Sub", "Mul", "Div", "PRelu"):
-        constant = maker.per_channel(channels, low=0.1, high=2.0)
+        constant = maker.per_channel(channels, rank, low=0.1, high=2.0)
         return maker.node(op, [constant, value] if rest else [value, constant])
     attributes: dict[str, Any] = {"HardSigmoid": {"alpha": 1 / 6, "beta": 0.5}, "LeakyRelu": {"alpha": 0.1}}.get(op, {})
     return maker.node(op, [value], **attributes)
@@ -80,6 +81,37 @@ def test_a_chain_has_the_bits_of_the_file(
         for found, wanted in zip(answers(model, x, threads), expected, strict=True):
             np.testing.assert_array_equal(found, wanted)
     assert set(float_steps(model)) <= {"GlobalMaxPool", "Transpose"}
+
+
+@given(
+    st.integers(0, 2**31),
+    st.lists(st.sampled_from([stage for stage in STAGES if "gate" not in stage]), min_size=1, max_size=5),
+    st.sampled_from([1, 7, 24, 130]),
+    st.integers(1, 3),
+    st.booleans(),
+)
+@settings(max_examples=25, deadline=None)
+def test_a_chain_of_rows_has_the_bits_of_the_file(
+    seed: int, stages: list[str], channels: int, batch: int, fixed: bool
+) -> None:
+    """Between dense layers; a value that the caller feeds, beside a stage or first in the chain, is read as well."""
+    maker = GraphMaker(seed)
+    value = maker.dense(maker.binarize("input", 8, 2), maker.signs(channels, 8))
+    other = maker.dense(maker.binarize("input", 8, 2), maker.signs(channels, 8))
+    beside = "side" if seed % 3 == 0 else other
+    for stage in stages:
+        value = append(maker, stage, value, channels, (beside, ""), rank=2)
+    last = maker.dense(maker.binarize(value, channels, 2), maker.signs(16, channels))
+    rows = batch if fixed else "N"
+    model = maker.model({"input": [rows, 8], "side": [rows, channels]}, [last, value])
+    session = InferenceSession(model.SerializeToString())
+    for _ in range(2):
+        feeds = {"input": maker.floats(batch, 8), "side": maker.floats(batch, channels)}
+        expected = ReferenceEvaluator(model).run(None, feeds)
+        for found, wanted in zip(session.run(None, feeds), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    if beside != "side":
+        assert not float_steps(model)
 
 
 def shuffled(maker: GraphMaker, value: str, channels: int, groups: int, size: tuple[int, int]) -> str:
@@ -154,6 +186,62 @@ def test_the_sigmoid_is_within_four_units_of_the_last_place() -> None:
     near = true > 1e-37
     assert np.abs(found[near] / true[near] - 1).max() < 4 * 2.0**-23
     assert np.abs(found[~near] - true[~near]).max() < 1e-37
+
+
+def test_the_error_function_is_within_four_units_of_the_last_place() -> None:
+    maker, shape = GraphMaker(), [1, 1, 64, 65]
+    value = maker.node("Add", [maker.node("Add", [unit(maker, "input", 1, 1), "shift"]), "more"])
+    summed, value = value, maker.node("Erf", [value])
+    model = maker.model(dict.fromkeys(("input", "shift", "more"), shape), [summed, value, unit(maker, value, 1, 1)])
+    assert "Erf" not in float_steps(model)
+    x = np.linspace(-5, 5, 64 * 65, dtype=np.float32)
+    x[:9] = np.inf, -np.inf, np.inf, 3e38, -3e38, 1e-6, -1e-6, 0.921875, -0.921875
+    feeds = {"input": np.ones(x.shape, np.float32), "shift": x, "more": np.where(np.arange(x.size) == 2, -np.inf, 0)}
+    feeds = {name: values.astype(np.float32).reshape(shape) for name, values in feeds.items()}
+    given, found = (values.reshape(-1) for values in InferenceSession(model.SerializeToString()).run(None, feeds)[:2])
+    true = np.array([math.erf(one) for one in given])
+    assert np.isnan(true[2])
+    assert np.isnan(found[2])
+    assert np.all(found[:2] == [1, -1])
+    near = np.arange(x.size) != 2
+    assert np.all(np.abs(found[near] - true[near]) <= 4 * np.spacing(np.abs(true[near]).astype(np.float32)))
+
+
+@given(
+    st.integers(0, 2**31),
+    st.lists(st.sampled_from([stage for stage in STAGES if "gate" not in stage]), min_size=1, max_size=5),
+    st.sampled_from([1, 7, 24, 130, 1030]),
+    st.sampled_from([1, 2, 33]),
+)
+@settings(max_examples=25, deadline=None)
+def test_a_chain_over_rows_has_the_bits_of_the_file(seed: int, stages: list[str], channels: int, rows: int) -> None:
+    maker = GraphMaker(seed)
+    value, other = (maker.dense(maker.binarize("input", 8, 2), maker.signs(channels, 8)) for _ in range(2))
+    for stage in stages:
+        value = append(maker, stage, value, channels, (other, ""), rank=2)
+    last = maker.dense(maker.binarize(value, channels, 2), maker.signs(16, channels))
+    model = maker.model({"input": ["N", 8]}, [last, value, maker.node("Mul", [last, maker.per_channel(16, 2)])])
+    x = maker.floats(rows, 8)
+    expected = ReferenceEvaluator(model).run(None, {"input": x})
+    for threads in (1, 2):
+        for found, wanted in zip(answers(model, x, threads), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    assert float_steps(model) == []
+
+
+def test_gelu_between_layers_over_rows_turns_few_signs() -> None:
+    """The layer behind it reads the signs of the file's own steps, but for those that lie at the threshold itself."""
+    maker = GraphMaker(7)
+    value = maker.dense(maker.binarize("input", 64, 2), maker.signs(256, 64))
+    inner = maker.node("Div", [value, maker.constant(np.float32(math.sqrt(2)))])
+    inner = maker.node("Add", [maker.node("Erf", [inner]), maker.constant(np.float32(1))])
+    value = maker.node("Mul", [value, maker.node("Mul", [maker.constant(np.float32(0.5)), inner])])
+    model = maker.model({"input": ["N", 64]}, [value, maker.dense(maker.binarize(value, 256, 2), maker.signs(8, 256))])
+    assert float_steps(model) == []
+    x = maker.floats(200, 64)
+    found, expected = answers(model, x), ReferenceEvaluator(model).run(None, {"input": x})
+    np.testing.assert_allclose(found[0], expected[0], rtol=2e-6, atol=1e-6)
+    assert np.count_nonzero(found[1] != expected[1]) <= 8  # a row is 8 numbers
 
 
 @pytest.mark.parametrize("reason", ["an odd constant", "a float reader", "a convolution before it"])
