@@ -45,7 +45,7 @@ def code_weights(layer: BinaryLayer) -> NDArray[np.uint8]:
 
 
 def _codes(packed: NDArray[np.uint8], chunks: int) -> NDArray[np.uint8]:
-    """Return packed signs ``[..., bytes]`` (bits.py) as codes of six bits ``[..., 4 · chunks]``, four of three bytes."""
+    """Return packed signs ``[..., bytes]`` as codes of six bits, ``[..., 4 · chunks]``: three bytes, four codes."""
     missing = 3 * chunks - packed.shape[-1]
     padded = np.pad(packed, [(0, 0)] * (packed.ndim - 1) + [(0, max(missing, 0))])[..., : 3 * chunks]
     one, two, three = (padded[..., byte::3] for byte in range(3))
