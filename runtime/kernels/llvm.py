@@ -191,7 +191,8 @@ def _scratch(typing_context: Any, size: Any) -> Any:
     """Return the address of ``size`` (a literal) bytes on the stack of the kernel, on a 64-byte border."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        room = cg.alloca_once(builder, ir.ArrayType(I8, size.literal_value))
+        with builder.goto_entry_block():  # not cg.alloca_once: it stores zeros, a large array's for minutes of LLVM
+            room = builder.alloca(ir.ArrayType(I8, size.literal_value))
         room.align = 64
         return builder.ptrtoint(room, I64)
 

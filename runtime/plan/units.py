@@ -197,8 +197,8 @@ def _before_pool(graph: Graph, name: str) -> tuple[str, Window | None]:
 def pool_before(graph: Graph, name: str) -> tuple[str, Window | None]:
     """Return what the max-pool that makes ``name`` reads and its window; ``name`` itself and None for no such pool."""
     maker = graph.producer.get(name)
-    if maker is None or graph.nodes[maker].op_type != "MaxPool":
-        return name, None
+    if maker is None or graph.nodes[maker].op_type != "MaxPool" or graph.nodes[maker].output[0] != name:
+        return name, None  # its second output says where the maximum lies
     window = pool_window(graph.nodes[maker])
     return (name, None) if window is None else (str(graph.nodes[maker].input[0]), window)
 
