@@ -13,7 +13,7 @@ from latentbit.pipeline import cli as commands
 from latentbit.pipeline import config as configuration
 from latentbit.pipeline.cli import cli, main
 from latentbit.pipeline.paths import REPORT
-from latentbit.pipeline.rundir import RunDir
+from latentbit.pipeline.rundir import RunDir, StageRecord
 from latentbit.pipeline.stages import STAGES
 from latentbit.runtime.errors import CheckFailed, LatentbitError
 from latentbit.runtime.proof.report import Accuracy, Agreement, CheckReport, Latency, Size, Times
