@@ -10,7 +10,7 @@ from latentbit.runtime.session import InferenceSession
 
 from .graphs import GraphMaker
 
-__all__ = ["STAGES", "answers", "append", "float_steps", "unit"]
+__all__ = ["STAGES", "answers", "append", "float_steps", "shuffled", "unit"]
 
 STAGES = (
     *("Add", "Sub", "Mul", "Div", "PRelu", "Sub from", "Relu", "Clip", "Clip below", "HardSigmoid", "HardSwish"),
@@ -52,3 +52,11 @@ def float_steps(model: onnx.ModelProto) -> list[str]:
     """Return the operators that onnxruntime runs."""
     session = InferenceSession(model.SerializeToString())
     return [op for step in session.get_steps() if step.kernel == "onnxruntime" for op in step.ops]
+
+
+def shuffled(maker: GraphMaker, value: str, channels: int, groups: int, size: tuple[int, int]) -> str:
+    """Shuffle channels as torchvision does."""
+    shape = np.array([-1, groups, channels // groups, *size])
+    value = maker.node("Reshape", [value, maker.constant(shape)])
+    value = maker.node("Transpose", [value], perm=[0, 2, 1, 3, 4])
+    return maker.node("Reshape", [value, maker.constant(np.array([-1, channels, *size]))])

@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 from latentbit.runtime.session import InferenceSession
 
 from ...support.graphs import GraphMaker
-from ...support.natives import STAGES, answers, append, float_steps, unit
+from ...support.natives import STAGES, answers, append, float_steps, shuffled, unit
 
 
 @given(
@@ -72,14 +72,6 @@ def test_a_chain_of_rows_has_the_bits_of_the_file(
             np.testing.assert_array_equal(found, wanted)
     if beside != "side":
         assert not float_steps(model)
-
-
-def shuffled(maker: GraphMaker, value: str, channels: int, groups: int, size: tuple[int, int]) -> str:
-    """Shuffle channels as torchvision does."""
-    shape = np.array([-1, groups, channels // groups, *size])
-    value = maker.node("Reshape", [value, maker.constant(shape)])
-    value = maker.node("Transpose", [value], perm=[0, 2, 1, 3, 4])
-    return maker.node("Reshape", [value, maker.constant(np.array([-1, channels, *size]))])
 
 
 @given(st.integers(0, 2**31), st.sampled_from([8, 24, 40]), st.sampled_from(["Split", "Slice", "SplitToSequence"]))
