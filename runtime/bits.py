@@ -32,6 +32,9 @@ __all__ = [
 DOMAIN = "ai.latentbit"
 OPSET_VERSION = 1
 
+_AT_ONCE = 2**18
+"""Bytes that are counted at once: what is made of them stays in the cache."""
+
 
 def sign(x: NDArray[Any]) -> NDArray[np.int8]:
     """Return int8 of the shape of ``x``: +1 where ``x >= 0``, else −1 (NaN included)."""
@@ -55,11 +58,16 @@ def clear_tail(packed: NDArray[np.uint8], length: int) -> NDArray[np.uint8]:
 
 def count_ones(packed: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return how many bits are 1 along the last axis, int64 ``packed.shape[:-1]``."""
-    # Neighbours are added in pairs, then the pairs, then the fours: numpy 1.26, which we promise, has no bitwise_count.
-    ones = packed - (packed >> 1 & 0x55)
-    ones = (ones & 0x33) + (ones >> 2 & 0x33)
-    counts: NDArray[np.int64] = ((ones + (ones >> 4)) & 0x0F).sum(axis=-1, dtype=np.int64)
-    return counts
+    rows = packed.reshape(-1, packed.shape[-1])
+    counts = np.empty(len(rows), np.int64)
+    step = max(1, _AT_ONCE // max(1, packed.shape[-1]))
+    for first in range(0, len(rows), step):
+        some = rows[first : first + step]
+        # Neighbours are added, then pairs, then fours: numpy 1.26, which we promise, has no bitwise_count.
+        ones = some - (some >> 1 & 0x55)
+        ones = (ones & 0x33) + (ones >> 2 & 0x33)
+        counts[first : first + step] = ((ones + (ones >> 4)) & 0x0F).sum(axis=-1, dtype=np.int64)
+    return counts.reshape(packed.shape[:-1])
 
 
 def unpack_signs(packed: NDArray[np.uint8], length: int, axis: int = -1) -> NDArray[np.int8]:

@@ -30,18 +30,23 @@ def code_weights(layer: BinaryLayer) -> NDArray[np.uint8]:
     """
     outputs, inputs, height, width = layer.shape
     blocks, codes = -(-outputs // _LANES), -(-inputs // _BITS)
-    chunks, left = divmod(codes, _CODES)
-    values = np.zeros((blocks * _LANES, height, width, (chunks + 1) * _CODES), np.uint8)
-    values[:outputs] = _codes(layer.packed, chunks + 1)
-    lanes = values.reshape(blocks, 2, _LANES // 2, height, width, chunks + 1, _CODES)
     result = aligned(blocks * height * width * codes * _LANES).reshape(blocks, -1)
-    whole = chunks * height * width * _CODES * _LANES
-    result[:, :whole] = _turns(lanes[..., :chunks, :], 2).reshape(blocks, whole)
+    for block in range(blocks):  # a layer may be most of the file: it is not copied as a whole
+        result[block] = _block(layer.packed[block * _LANES :][:_LANES], codes)
+    return result
+
+
+def _block(packed: NDArray[np.uint8], codes: int) -> NDArray[np.uint8]:
+    """Return a block of packed weights ``[outputs, kh, kw, bytes]`` in the order of counting, uint8 ``[bytes]``."""
+    outputs, height, width, _ = packed.shape
+    chunks, left = divmod(codes, _CODES)
+    values = np.zeros((_LANES, height, width, (chunks + 1) * _CODES), np.uint8)
+    values[:outputs] = _codes(packed, chunks + 1)
+    lanes = values.reshape(1, 2, _LANES // 2, height, width, chunks + 1, _CODES)
     tail, pair = lanes[:, :, :, :, :, chunks:, :left], left // 2 * 2
     steps = [_turns(tail[..., :pair], 2), _turns(tail[..., pair:], 1)]  # two codes, then the one that is left
-    rows = [step.reshape(blocks, height, step.size // (blocks * height)) for step in steps]
-    result[:, whole:] = np.concatenate(rows, axis=2).reshape(blocks, result.shape[1] - whole)
-    return result
+    rows = [step.reshape(height, step.size // height) for step in steps]
+    return np.concatenate([_turns(lanes[..., :chunks, :], 2).reshape(-1), np.concatenate(rows, axis=1).reshape(-1)])
 
 
 def _codes(packed: NDArray[np.uint8], chunks: int) -> NDArray[np.uint8]:

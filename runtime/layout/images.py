@@ -86,7 +86,9 @@ class ImageFormat:
         exact = channels // 4 * 4 if self.per_byte == 4 else 0
         if layer.pad_value != 0 or not any(layer.pads) or exact == channels:
             return np.zeros((layer.shape[0], *layer.shape[2:]), np.int64)
-        acting = layer.packed[..., exact // 8 :] & np.uint8(0xF0 if exact % 8 else 0xFF)
+        acting = layer.packed[..., exact // 8 :]
+        if exact % 8:
+            acting = acting & np.uint8(0xF0)
         return 2 * count_ones(acting) - (channels - exact)  # these channels act as −1
 
 

@@ -3,6 +3,7 @@
 A block has a fixed number of lanes, an output channel each. A turn is what a kernel reads of every lane at once.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,10 @@ from .words import Constant
 __all__ = ["interleaved", "pack_constants", "pack_weights"]
 
 
+_AT_ONCE = 2**18
+"""Bytes of weights, about, that are brought into order at once."""
+
+
 def interleaved(lanes: int) -> NDArray[np.int64]:
     """Return the output channel of each byte lane: when 32 bytes are widened, even ones are 0…15, odd ones 16…31."""
     return np.array([lane // 32 * 32 + lane % 32 // 2 + 16 * (lane % 2) for lane in range(lanes)])
@@ -29,15 +34,19 @@ def pack_weights(
 
     Lane i holds output channel ``order[i]`` of its block; absent output channels are zeros.
     """
-    outputs = layer.shape[0]
-    per_group = outputs // layer.group
-    packed = form.widen(layer.packed, layer.shape[1]).reshape(layer.group, per_group, -1)
+    per_group = layer.shape[0] // layer.group
     blocks = -(-per_group // lanes)
-    padded = np.zeros((layer.group, blocks * lanes, packed.shape[2]), np.uint8)
-    padded[:, :per_group] = packed
-    ordered = padded.reshape(layer.group * blocks, lanes, -1, turn_bytes)[:, order].transpose(0, 2, 1, 3)
-    result = aligned(ordered.size).reshape(ordered.shape)
-    result[:] = ordered
+    place = (np.arange(blocks)[:, None] * lanes + order).reshape(1, -1)
+    which = (np.arange(layer.group)[:, None] * per_group + place).reshape(-1, lanes)
+    absent = np.tile(place >= per_group, (layer.group, 1)).reshape(-1, lanes)
+    turns = math.prod(layer.shape[2:]) * form.group_bytes(layer.shape[1]) // turn_bytes
+    result = aligned(which.size * turns * turn_bytes).reshape(len(which), turns, lanes, turn_bytes)
+    step = max(1, _AT_ONCE * len(which) // result.size)  # a layer may be most of the file: it is not copied as a whole
+    for first in range(0, len(which), step):
+        some = slice(first, first + step)
+        rows = form.widen(layer.packed[np.where(absent[some], 0, which[some])], layer.shape[1])
+        rows[absent[some]] = 0
+        result[some] = rows.reshape(-1, lanes, turns, turn_bytes).swapaxes(1, 2)
     return result
 
 

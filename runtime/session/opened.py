@@ -61,18 +61,22 @@ def open_model(source: str | PathLike[str] | bytes, kernel: str | None, num_thre
     Raises as :class:`.session.InferenceSession`.
     """
     deadline = Deadline()
-    data = read_bytes(source)
-    # The same bytes may be refused under other limits, and are planned otherwise for other kernels.
-    key: tuple[Hashable, ...] = (hashlib.sha256(data).digest(), current_limits())
-    model = _shared(("model", *key), lambda: load(source, data))
+    model, key = _read(source)
     deadline.check("it is read")
-    choice = choose_kernels(model, kernel)
+    choice = choose_kernels(model, kernel)  # other kernels, another plan
     key = (*key, usable_features(), *choice.layers.items())
     opened = _shared(("opened", *key), lambda: _opened(model, choice, deadline))
     # Threads of onnxruntime serve one session alone: two would wait for each other's.
     if num_threads > 1:
         return opened, _floats(opened.plan, num_threads, deadline)
     return opened, _shared(("floats", *key), lambda: _floats(opened.plan, 1, deadline))
+
+
+def _read(source: str | PathLike[str] | bytes) -> tuple[Model, tuple[Hashable, ...]]:
+    """Return the model, and what tells it from others: its bytes, and the limits under which it is not refused."""
+    data = read_bytes(source)
+    key = hashlib.sha256(data).digest(), current_limits()
+    return _shared(("model", *key), lambda: load(source, data)), key
 
 
 def own_floats(opened: Opened) -> Floats:
