@@ -1,9 +1,10 @@
-"""Two-bit layers: what ``convert`` makes of them beside onnxruntime on the float file, in one process by turns.
+"""Two-bit layers: what ``convert`` makes of them beside onnxruntime on the float file and on its int8 form, by turns.
 
     python -m bench.kernels.two_bits [--runs 40] [--out bench/results]
 
 A 3×3 convolution of ``Round(Clip(x, 0, 3))`` with weights of one bit (±1) or two (−1, 0, +1), and one of one bit for
-comparison. Both answers are compared and have to be equal: all sums are integers. One thread each.
+comparison. The answers of the float file and of ours are compared and have to be equal: all sums are integers. The int8
+form is onnxruntime's static quantisation of the float file. One thread each.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from latentbit.export import convert
 from latentbit.runtime import InferenceSession
+from latentbit.runtime.proof.peers import PEERS
 
 from ..harness.report import RESULTS, Times, write_report
 from ..harness.timing import by_turns
@@ -57,6 +59,7 @@ def measure(channels: int, size: int, most: int, weights: tuple[int, ...], runs:
         calls = {
             "latentbit": lambda: ours.run(None, {"x": x}),
             "onnxruntime fp32": lambda: theirs.run(None, {"x": x}),
+            "onnxruntime int8": PEERS["onnxruntime-int8"](source.read_bytes(), {"x": x}, 1),
         }
         return {name: [1000 * one for one in times] for name, times in by_turns(calls, runs).items()}
 

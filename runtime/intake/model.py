@@ -21,6 +21,14 @@ class ValueType:
     elem: int
     shape: tuple[int | str | None, ...] | None
 
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width of a value of rank 4, where both are known."""
+        if self.shape is None or len(self.shape) != 4:
+            return None
+        height, width = self.shape[2:]
+        return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
 
 @dataclass(frozen=True)
 class BinarizeNode:
@@ -37,7 +45,8 @@ class BinaryLayer:
     """A convolution with packed weights, or a dense layer read as a 1×1 convolution over a 1×1 image.
 
     ``shape`` is that of the weight, ``[O, C/group, kh, kw]``; ``packed`` holds it as the file does, uint8
-    ``[O, kh, kw, ceil(C/group / 8)]``; ``scale``, ``bias`` float32 ``[O]``; ``pads`` top, left, bottom, right.
+    ``[O, kh, kw, ceil(C/group / 8)]``; ``scale``, ``bias`` float32 ``[O]``; ``pads`` top, left, bottom, right;
+    ``size`` height and width of the input where the file says them. What the layer is fed may have others.
     """
 
     name: str
@@ -53,6 +62,7 @@ class BinaryLayer:
     dilations: tuple[int, int] = (1, 1)
     group: int = 1
     pad_value: int = 0
+    size: tuple[int, int] | None = None
 
     @property
     def weight(self) -> NDArray[np.int8]:

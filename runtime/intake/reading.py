@@ -6,6 +6,7 @@ is one :class:`~.errors.ModelError` that names the node, so no later stage meets
 """
 
 from collections import Counter
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -60,8 +61,10 @@ def load(source: str | PathLike[str] | bytes, data: bytes | None = None) -> Mode
         else:
             layers[index] = _layer(node, label, signature.rank, attributes, constants)
     types = value_types(proto)
-    for layer in layers.values():
-        _check_channels(layer, types.get(layer.input))
+    for index, layer in layers.items():
+        known = types.get(layer.input)
+        _check_channels(layer, known)
+        layers[index] = replace(layer, size=None if known is None else known.image_size)
     return Model(without_constants(proto), len(data), constants, types, layers, binarizes)
 
 

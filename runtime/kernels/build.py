@@ -30,7 +30,7 @@ __all__ = ["build_libraries", "write_ir"]
 
 _X86, _ARM = ("x86_64-unknown-linux-gnu", "x86_64-linux-gnu"), ("aarch64-unknown-linux-gnu", "aarch64-linux-gnu")
 _TARGETS = {
-    "x86-64-v4": (*_X86, "x86-64-v4", "+avx512vpopcntdq,+avx512vnni"),
+    "x86-64-v4": (*_X86, "x86-64-v4", "+avx512vpopcntdq,+avx512vnni,+avx512vbmi"),
     "x86-64-v3": (*_X86, "x86-64-v3", ""),
     "x86-64-v2": (*_X86, "x86-64-v2", ""),
     "aarch64": (*_ARM, "generic", ""),

@@ -7,10 +7,13 @@ of the CPU hold as many::
     y = fl(fl(half · 2·scale) + bias)                              BinaryConv2d: doubling rounds nothing
     y = fl(y + residual)                                           RESIDUAL
     z = fl(y − shift_in); z = z < 0 ? fl(z · slope) : z; y = fl(z + shift_out)      ACTIVATION
+                          z = z < 0 ? 0 : z                                         RELU, instead of the slope
     out = y                                                        STORE
     bit = y · turn ≥ threshold                                     BITS: turn is 1 or −1
     bit = mismatches < limit[class, c]                             LIMITS: no float at all
 
+A Relu is a slope of −0, which makes 0 of what is below. It would make NaN of −∞, which only a residual can bring, so
+behind one a Relu is RELU. A NaN stays one in every stage, and reaches no threshold.
 Multiply and add stay two instructions: a fused one rounds once, and the result would not be the file's.
 The last channels of a block that are no whole vector go through masked loads and stores.
 """
@@ -44,9 +47,14 @@ __all__ = ["make_epilogue"]
 
 _VARIANTS = [
     *(
-        residual | activation | output
-        for residual in (Flag(0), Flag.RESIDUAL)
-        for activation in (Flag(0), Flag.ACTIVATION)
+        stages | output
+        for stages in (
+            Flag(0),
+            Flag.ACTIVATION,
+            Flag.RESIDUAL,
+            Flag.RESIDUAL | Flag.ACTIVATION,
+            Flag.RESIDUAL | Flag.ACTIVATION | Flag.RELU,
+        )
         for output in (Flag.STORE, Flag.BITS, Flag.STORE | Flag.BITS)
     ),
     Flag.LIMITS,
@@ -103,7 +111,8 @@ class _Emitter:
             return emit_load(b, b.add(row, const(4 * self.width * which)), floats, 4 * self.width)
 
         used = [Constant.SCALE, Constant.BIAS] if flags & (Flag.STORE | Flag.BITS) else []
-        used += [Constant.SHIFT_IN, Constant.SLOPE, Constant.SHIFT_OUT] if flags & Flag.ACTIVATION else []
+        used += [Constant.SHIFT_IN, Constant.SHIFT_OUT] if flags & Flag.ACTIVATION else []
+        used += [Constant.SLOPE] if flags & (Flag.ACTIVATION | Flag.RELU) == Flag.ACTIVATION else []
         used += [Constant.THRESHOLD, Constant.TURN] if flags & Flag.BITS else []
         constants = {which: constant(which) for which in used}
         for pixel in self.pixels:
@@ -120,8 +129,9 @@ class _Emitter:
                 y = b.fadd(y, self.load(self.at(pixel.residual, channel, 4), floats, mask))
             if flags & Flag.ACTIVATION:
                 z = b.fsub(y, constants[Constant.SHIFT_IN])
-                negative = b.fcmp_ordered("<", z, splat(floats, 0.0))
-                z = b.select(negative, b.fmul(z, constants[Constant.SLOPE]), z)
+                zero = splat(floats, 0.0)
+                below = zero if flags & Flag.RELU else b.fmul(z, constants[Constant.SLOPE])
+                z = b.select(b.fcmp_ordered("<", z, zero), below, z)
                 y = b.fadd(z, constants[Constant.SHIFT_OUT])
             if flags & Flag.STORE:
                 self.store(self.at(pixel.out, channel, 4), y, mask)

@@ -31,6 +31,7 @@ __all__ = [
     "emit_masked_store",
     "emit_store",
     "emit_word",
+    "keep_short",
     "kernel",
     "load_i64",
     "pointer",
@@ -130,6 +131,18 @@ def emit_word(builder: ir.IRBuilder, words: ir.Value, index: int, *, constant: b
     return word
 
 
+def keep_short(builder: ir.IRBuilder, loop: Any) -> None:
+    """Tell LLVM that a loop of :func:`cg.for_range` ends after few turns: unrolled, it would be all preparation.
+
+    Call it behind the loop.
+    """
+    module = builder.module
+    name = module.add_metadata([module.add_metadata(["llvm.loop.unroll.disable"])])
+    if name not in name.operands:
+        name.operands = (name, *name.operands)  # a loop is named by a node that begins with itself
+    loop.index.incomings[-1][1].terminator.set_metadata("llvm.loop", name)
+
+
 def routine(emit: Callable[..., None]) -> Any:
     """Return what a kernel calls to have the code of ``emit(builder, *addresses)`` in its place; all are int64."""
 
@@ -178,7 +191,8 @@ def _scratch(typing_context: Any, size: Any) -> Any:
     """Return the address of ``size`` (a literal) bytes on the stack of the kernel, on a 64-byte border."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        room = cg.alloca_once(builder, ir.ArrayType(I8, size.literal_value))
+        with builder.goto_entry_block():  # not cg.alloca_once: it stores zeros, a large array's for minutes of LLVM
+            room = builder.alloca(ir.ArrayType(I8, size.literal_value))
         room.align = 64
         return builder.ptrtoint(room, I64)
 

@@ -12,11 +12,27 @@ import llvmlite.ir as ir
 
 from ..layout.words import PackWord
 from .bit_store import emit_bits
-from .llvm import F32, I8, cg, const, emit_load, emit_mask, emit_masked_load, kernel, load_i64, routine
+from .llvm import (
+    F32,
+    I8,
+    cg,
+    const,
+    emit_load,
+    emit_mask,
+    emit_masked_load,
+    emit_store,
+    keep_short,
+    kernel,
+    load_i64,
+    routine,
+    splat,
+)
 
 __all__ = ["pack_floats", "pack_pooled"]
 
-_EIGHT = ir.VectorType(F32, 8)
+_EIGHT, _TRUTHS = ir.VectorType(F32, 8), ir.VectorType(ir.IntType(1), 8)
+_MANY = 4
+"""Vectors of eight channels that go over a window together: turns of its loops cost more than what is done there."""
 
 
 def _load(b: Any, address: Any, mask: Any) -> Any:
@@ -49,32 +65,56 @@ def _some(b: Any, source: Any, threshold: Any, turn: Any, target: Any, nibbles: 
     _emit_pack(b, source, (threshold, turn), target, nibbles, emit_mask(b, count, 8))
 
 
-def _emit_pool(b: Any, corner: Any, window: Any, limits: tuple[Any, Any], target: Any, nibbles: Any, mask: Any) -> None:
-    rows, columns, row, column = window
-    found = cg.alloca_once(b, I8)
-    b.store(ir.Constant(I8, 0), found)
+def _emit_pool(b: Any, corner: Any, window: Any, places: Any, nibbles: Any, nan: Any, mask: Any, vectors: int) -> None:
+    """Emit eight channels of a window for each of ``vectors``; of a part of eight, as ``mask`` says, for one.
+
+    Only one alone is turned by its factors.
+    """
+    (rows, columns, row, column), (threshold, turn, target) = window, places
+    factor = None
+    if vectors == 1:
+        turned = b.icmp_signed("!=", turn, const(0))
+        factor = b.select(turned, _load(b, b.add(threshold, turn), mask), splat(_EIGHT, 1.0))
+    largest, unordered = [cg.alloca_once(b, _EIGHT) for _ in range(vectors)], cg.alloca_once(b, _TRUTHS)
+    for each in largest:
+        b.store(splat(_EIGHT, float("-inf")), each)
+    b.store(splat(_TRUTHS, 0), unordered)
     with cg.for_range(b, rows) as outer, cg.for_range(b, columns) as inner:
         place = b.add(corner, b.add(b.mul(outer.index, row), b.mul(inner.index, column)))
-        b.store(b.or_(b.load(found), _emit_reached(b, place, limits, mask)), found)
-    emit_bits(b, target, b.load(found), nibbles)
+        values = [_load(b, b.add(place, const(32 * v)), mask) for v in range(vectors)]
+        for value, each in zip(values, largest, strict=True):
+            value, best = value if factor is None else b.fmul(value, factor), b.load(each)
+            b.store(b.select(b.fcmp_ordered(">", value, best), value, best), each)  # a NaN is never the largest
+        for v in range(0, vectors, 2):
+            either = b.fcmp_unordered("uno", values[v], values[min(v + 1, vectors - 1)])
+            b.store(b.or_(b.load(unordered), either), unordered)
+    for loop in (inner, outer):
+        keep_short(b, loop)
+    with b.if_then(b.icmp_signed("!=", b.bitcast(b.load(unordered), I8), ir.Constant(I8, 0)), likely=False):
+        emit_store(b, nan, const(1))
+    for v, each in enumerate(largest):
+        reached = b.fcmp_ordered(">=", b.load(each), _load(b, b.add(threshold, const(32 * v)), mask))
+        reached = reached if mask is None else b.and_(reached, mask)
+        place = b.add(target, b.mul(const(v), b.add(nibbles, const(1))))
+        emit_bits(b, place, b.bitcast(reached, I8), nibbles)
 
 
-@routine
-def _any_eight(
-    b: Any, corner: Any, rows: Any, columns: Any, row: Any, column: Any, threshold: Any, turn: Any, target: Any,
-    nibbles: Any,
-) -> None:  # fmt: skip
-    """Pack eight channels of a window of ``rows`` × ``columns`` pixels: bits of what reaches the threshold anywhere."""
-    _emit_pool(b, corner, (rows, columns, row, column), (threshold, turn), target, nibbles, None)
+def _make_pool(vectors: int) -> Any:
+    """Return the routine of eight channels for each of ``vectors``; of none it takes ``count``, less than eight."""
+
+    @routine
+    def pool(
+        b: Any, corner: Any, rows: Any, columns: Any, row: Any, column: Any, threshold: Any, turn: Any, target: Any,
+        nibbles: Any, nan: Any, count: Any,
+    ) -> None:  # fmt: skip
+        mask = None if vectors else emit_mask(b, count, 8)
+        places = threshold, turn, target
+        _emit_pool(b, corner, (rows, columns, row, column), places, nibbles, nan, mask, max(1, vectors))
+
+    return pool
 
 
-@routine
-def _any_some(
-    b: Any, corner: Any, rows: Any, columns: Any, row: Any, column: Any, threshold: Any, turn: Any, target: Any,
-    nibbles: Any, count: Any,
-) -> None:  # fmt: skip
-    """Pack ``count`` channels of a window, less than eight, in the same way."""
-    _emit_pool(b, corner, (rows, columns, row, column), (threshold, turn), target, nibbles, emit_mask(b, count, 8))
+_pool_many, _pool_eight, _pool_some = _make_pool(_MANY), _make_pool(1), _make_pool(0)
 
 
 @kernel
@@ -105,7 +145,11 @@ def pack_floats(words: int, image: int, begin: int, end: int) -> None:
 
 @kernel
 def pack_pooled(words: int, image: int, begin: int, end: int) -> None:
-    """Pack rows of the max-pool of one image: a bit is 1 where any of a window is, by the same comparison."""
+    """Pack rows of the max-pool of one image: a bit is 1 where any of the window is, by the same comparison.
+
+    That is the max-pool of the signs, NaN included. Of a NaN among floats engines make different maxima: it sets NAN.
+    """
+    nan = words + 8 * PackWord.NAN
     source = load_i64(words, PackWord.SOURCE) + image * load_i64(words, PackWord.SOURCE_STRIDE)
     target = load_i64(words, PackWord.TARGET) + image * load_i64(words, PackWord.TARGET_STRIDE)
     threshold, turn = load_i64(words, PackWord.THRESHOLD), load_i64(words, PackWord.TURN)
@@ -116,6 +160,7 @@ def pack_pooled(words: int, image: int, begin: int, end: int) -> None:
     group_stride = 4 * load_i64(words, PackWord.GROUP_STRIDE)
     height, width = load_i64(words, PackWord.SOURCE_HEIGHT), load_i64(words, PackWord.SOURCE_WIDTH)
     whole, left = channels // 8, channels % 8
+    many = 0 if turn != 0 else whole // _MANY
     for y in range(begin, end):
         start_y = y * load_i64(words, PackWord.POOL_STRIDE_Y) - load_i64(words, PackWord.POOL_TOP)
         top, bottom = max(0, start_y), min(height, start_y + load_i64(words, PackWord.POOL_HEIGHT))
@@ -129,8 +174,11 @@ def pack_pooled(words: int, image: int, begin: int, end: int) -> None:
             for group in range(groups):
                 corner, limits = pixel + group * group_stride, threshold + 4 * group * channels
                 put = place + group * group_bytes
-                for _ in range(whole):
-                    _any_eight(corner, rows, columns, row_stride, pixel_stride, limits, turn, put, nibbles)
+                for _ in range(many):
+                    _pool_many(corner, rows, columns, row_stride, pixel_stride, limits, turn, put, nibbles, nan, 0)
+                    corner, limits, put = corner + 32 * _MANY, limits + 32 * _MANY, put + _MANY * (1 + nibbles)
+                for _ in range(whole - _MANY * many):
+                    _pool_eight(corner, rows, columns, row_stride, pixel_stride, limits, turn, put, nibbles, nan, 0)
                     corner, limits, put = corner + 32, limits + 32, put + 1 + nibbles
                 if left:
-                    _any_some(corner, rows, columns, row_stride, pixel_stride, limits, turn, put, nibbles, left)
+                    _pool_some(corner, rows, columns, row_stride, pixel_stride, limits, turn, put, nibbles, nan, left)

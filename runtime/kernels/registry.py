@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..intake.model import BinaryLayer
+from ..layout.codes import code_table, code_weights
 from ..layout.images import BYTES, NIBBLES, SLICES, WORDS, ImageFormat, PackedImage
 from ..layout.lookup import pair_table, single_table
-from ..layout.slices import from_above, gathers, spread_copies, turned_copies
-from ..layout.tables import Order, pair_order, row_order
+from ..layout.slices import from_above, gathers, slice_weights, spread_copies, turned_copies
+from ..layout.tables import Order, half_order, pair_order, row_order
 from ..layout.weights import interleaved
 from ..machine.library import usable_features
-from .fits import any_layer, convolutions, eight_bits, even_groups, small_groups, whole_words
+from .fits import any_layer, convolutions, eight_bits, even_groups, few_pairs, small_groups, square_windows, whole_words
 
 __all__ = ["KERNELS", "SHORTCUT_LANES", "SUMS", "Kernel", "can_project", "find_kernel"]
 
@@ -53,6 +54,7 @@ class Kernel:
     module     module of ``kernels/``, and in it
     symbol     the kernel
     features   what the CPU must have
+    slow       layer -> why a later kernel counts it faster, or None; a caller who asks for the kernel gets it
     rival      name of a later kernel that is faster on some CPUs with the features: each machine tries both once
     format     how the packed input lies
     piece      bytes of a window that are counted, at most, before the counters are widened
@@ -65,6 +67,7 @@ class Kernel:
     before     the kernel that runs first
     turn_bytes bytes of a lane's weights that lie together (:mod:`..layout.weights`)
     width      channels that the epilogue finishes at once
+    pack       makes its weights, uint8 [blocks, bytes]; None: :func:`..layout.weights.pack_weights`
     ========== ==========================================================================================
     """
 
@@ -83,6 +86,8 @@ class Kernel:
     before: Before | None = None
     turn_bytes: int = 1
     width: int = 8
+    pack: Callable[[BinaryLayer], NDArray[np.uint8]] | None = None
+    slow: Callable[[BinaryLayer], str | None] = any_layer
     rival: str = ""
 
     @property
@@ -147,6 +152,24 @@ _CSA = Kernel(
     turn_bytes=4,
     width=16,
 )
+_PERM = Kernel(
+    name="perm",
+    module="perm",
+    symbol="conv_perm",
+    features=frozenset({"avx512bw", "avx512f", "avx512vbmi"}),
+    format=WORDS,
+    piece=_WHOLE,
+    grain=4,
+    pixels=14,
+    lanes=64,
+    order=half_order(7),
+    takes=square_windows,
+    table=code_table,
+    pack=code_weights,
+    width=16,
+    slow=few_pairs,
+    rival="csa",
+)
 _SLICE = Kernel(
     name="slice",
     module="slice",
@@ -159,6 +182,7 @@ _SLICE = Kernel(
     lanes=512,
     order=row_order(8),
     takes=even_groups,
+    pack=slice_weights,
     before=Before("copies", "turned_image", turned_copies, from_above),
     width=16,
 )
@@ -209,7 +233,7 @@ _CTP = Kernel(
     order=row_order(4),
     takes=any_layer,
 )
-KERNELS = (_CSA, _SLICE, _SPREAD, _LUT2, _LUT, _TBL, _CTP)
+KERNELS = (_PERM, _CSA, _SLICE, _SPREAD, _LUT2, _LUT, _TBL, _CTP)
 """The kernels of convolutions; the first that fits CPU and layer is taken."""
 
 _QUADS = SumsKernel(

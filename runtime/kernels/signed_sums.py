@@ -9,9 +9,9 @@ is made: a sum of four inputs with four signs is one of sixteen numbers, which a
     total += ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]))
 
 A step takes 32 inputs through a block of up to 512 outputs, whose totals lie in the first cache, so the weights are
-read once, one behind the other. How v is found is the only difference between the kernels: :mod:`.sixteens`,
-:mod:`.eights`, :mod:`.bytes`. All of them add in the order above and round each addition once, so they give the same
-bits on every CPU.
+read once, one behind the other; further rows of a batch find those of a block in the second cache. How v is found is
+the only difference between the kernels: :mod:`.sixteens`, :mod:`.eights`, :mod:`.bytes`. All of them add in the order
+above and round each addition once, so they give the same bits on every CPU.
 
 Of K inputs each passes at most 4 + ⌈K/32⌉ roundings. So, to first order, a sum is within (4 + ⌈K/32⌉) · 2⁻²⁴ · Σ|x| of
 the exact one; added up one by one it would be within K · 2⁻²⁴ · Σ|x|.
@@ -74,26 +74,30 @@ def make_signed_sums(lanes: int, prepare: Callable[[Any, Any], Any], find: Calla
 
     @kernel
     def signed_sums(words: int, image: int, begin: int, end: int) -> None:
-        """Do blocks ``begin … end − 1`` of the outputs of one image."""
-        source = load_i64(words, SignedWord.SOURCE) + image * load_i64(words, SignedWord.SOURCE_STRIDE)
-        out = load_i64(words, SignedWord.OUT) + image * load_i64(words, SignedWord.OUT_STRIDE)
-        inputs, outputs = load_i64(words, SignedWord.INPUTS), load_i64(words, SignedWord.OUTPUTS)
+        """Do work ``begin … end − 1``: a block of outputs of a row each, the rows of a block one behind the other."""
+        rows, inputs, outputs = (
+            load_i64(words, SignedWord.ROWS),
+            load_i64(words, SignedWord.INPUTS),
+            load_i64(words, SignedWord.OUTPUTS),
+        )
         whole, left = inputs // 32, inputs % 32
         steps = whole + (left > 0)
         rest, totals = scratch(_STEP_BYTES), scratch(_BLOCK_BYTES)
         _clear(rest, 32)
-        _copy(source + _STEP_BYTES * whole, rest, left)
-        for block in range(begin, end):
+        for work in range(begin, end):
+            block, row = work // rows, work % rows
             first = block * SIGNED_BLOCK
             count = min(SIGNED_BLOCK, outputs - first)
             width = (count + SIGNED_LANES - 1) // SIGNED_LANES * SIGNED_LANES
+            source = load_i64(words, SignedWord.SOURCE) + 4 * row * inputs
             weights = load_i64(words, SignedWord.WEIGHT) + block * steps * _BLOCK_BYTES
+            _copy(source + _STEP_BYTES * whole, rest, left)
             _clear(totals, width)
             for index in range(steps):
                 step(source + _STEP_BYTES * index if index < whole else rest, weights, totals, width)
                 weights += 4 * width
-            scale = load_i64(words, SignedWord.SCALE) + 4 * first
-            _finish(totals, scale, load_i64(words, SignedWord.BIAS) + 4 * first, out + 4 * first, count)
+            scale, bias = load_i64(words, SignedWord.SCALE) + 4 * first, load_i64(words, SignedWord.BIAS) + 4 * first
+            _finish(totals, scale, bias, load_i64(words, SignedWord.OUT) + 4 * (row * outputs + first), count)
 
     return signed_sums
 

@@ -134,15 +134,14 @@ class RunWord(IntEnum):
 
 
 class SignedWord(IntEnum):
-    """Words of signed sums (kernels/signed_sums.py). Work is counted in blocks of outputs."""
+    """Words of signed sums (kernels/signed_sums.py). Work is counted in blocks of outputs × rows, rows the fastest."""
 
     SOURCE = 0  # float32 [N, K]
-    SOURCE_STRIDE = 1
-    OUT = 2  # float32 [N, O]
-    OUT_STRIDE = 3
-    INPUTS = 4  # K
-    OUTPUTS = 5  # O
-    WEIGHT = 6  # uint32: block after block [K / 32, outputs of the block], as the kernel reads them (layout/signed.py)
-    SCALE = 7  # float32 [O]
-    BIAS = 8
-    SIZE = 9
+    OUT = 1  # float32 [N, O]
+    ROWS = 2  # N
+    INPUTS = 3  # K
+    OUTPUTS = 4  # O
+    WEIGHT = 5  # uint32: block after block [K / 32, outputs of the block], as the kernel reads them (layout/signed.py)
+    SCALE = 6  # float32 [O]
+    BIAS = 7
+    SIZE = 8

@@ -95,6 +95,8 @@ WORDS = ImageFormat(per_byte=8, granule=4)
 NIBBLES = ImageFormat(per_byte=4, granule=2)
 SLICES = ImageFormat(per_byte=8, granule=8, sliced=True)
 VECTOR = 64  # bytes
+_BEYOND = 8
+"""Pixels behind an image that a tile with empty places may read."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,9 @@ def new_image(layer: BinaryLayer, form: ImageFormat, height: int, width: int, co
     top, left, bottom, right = layer.pads
     pixels = (height + top + bottom) * (width + left + right)
     size = pixels * pattern.size
-    data = aligned(count * size + layer.strides[1] * pattern.size + 64)[: count * size].reshape(count, size)
+    data = aligned(count * size + max(layer.strides[1], _BEYOND) * pattern.size + 64)[: count * size].reshape(
+        count, size
+    )
     data[:] = np.tile(pattern, pixels)
     return PackedImage(layer, form, height, width, data)
 

@@ -10,7 +10,17 @@ from ..intake.model import BinaryLayer
 from .images import VECTOR, ImageFormat, PackedImage
 from .words import PixelWord
 
-__all__ = ["Order", "block_table", "border_bases", "pair_order", "pieces", "pixel_table", "row_order"]
+__all__ = [
+    "Order",
+    "block_table",
+    "border_bases",
+    "half_fill",
+    "half_order",
+    "pair_order",
+    "pieces",
+    "pixel_table",
+    "row_order",
+]
 
 Order = Callable[[int, int], NDArray[np.int64]]
 """Height and width of an output -> its pixels in the order in which tiles hold them, −1 for an empty place."""
@@ -35,6 +45,43 @@ def pair_order(tile: int) -> Order:
         return np.concatenate([index.reshape(-1), np.full(-index.size % tile, -1)])
 
     return order
+
+
+def half_order(pairs: int) -> Order:
+    """Return the order in tiles of ``pairs`` pairs: neighbours of a row, each beside its partner half an image away.
+
+    Tiles lie in strips, one tile under the other. The halves are left and right, or upper and lower (the middle row of
+    an odd height is paired in itself): what takes fewer tiles.
+    """
+
+    def strips(rows: NDArray[np.int64], down: int, right: int, width: int) -> NDArray[np.int64]:
+        wide = right or width
+        x = np.arange(-(-wide // pairs) * pairs).reshape(-1, 1, pairs)
+        pixel = rows[:, None] * width + x
+        here = np.where(x < wide, pixel, -1)
+        there = np.where((x < wide) & (x + right < width), pixel + down * width + right, -1)
+        return np.stack([here, there], axis=-1).reshape(-1)
+
+    def order(height: int, width: int) -> NDArray[np.int64]:
+        half, right = height // 2, -(-width // 2)
+        beside, above = _half_tiles(height, width, pairs)
+        if beside <= above:
+            return strips(np.arange(height), 0, right, width)
+        upper = strips(np.arange(half), height - half, 0, width)
+        return np.concatenate([upper, strips(np.arange(half, height - half), 0, right, width)])
+
+    return order
+
+
+def half_fill(height: int, width: int, pairs: int) -> float:
+    """Return the part of the places of :func:`half_order` that holds pixels."""
+    return height * width / (2 * pairs * min(_half_tiles(height, width, pairs)))
+
+
+def _half_tiles(height: int, width: int, pairs: int) -> tuple[int, int]:
+    """Return the tiles of left and right halves, and those of upper and lower ones."""
+    narrow = -(-((width + 1) // 2) // pairs)
+    return height * narrow, height // 2 * -(-width // pairs) + height % 2 * narrow
 
 
 def pieces(image: PackedImage, limit: int, grain: int) -> NDArray[np.int64]:

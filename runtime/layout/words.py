@@ -120,7 +120,8 @@ class PackWord(IntEnum):
     SOURCE_HEIGHT = 21
     SOURCE_WIDTH = 22
     TURN = 23  # bytes from a threshold to the factor of what is compared with it, 1 or −1; 0 where all are 1
-    SIZE = 24
+    NAN = 24  # written by the kernel: 1 once there was a NaN in a window, whose maximum is then no definite number
+    SIZE = 25
 
 
 class StemWord(IntEnum):
@@ -177,6 +178,7 @@ class Flag(IntFlag):
     STORE = 4
     BITS = 8
     LIMITS = 16
+    RELU = 32
 
 
 FEW_TAPS = 14

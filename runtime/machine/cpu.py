@@ -15,6 +15,7 @@ _NAMES = {
     "AVX512CD": "avx512cd",
     "AVX512DQ": "avx512dq",
     "AVX512F": "avx512f",
+    "AVX512VBMI": "avx512vbmi",
     "AVX512VL": "avx512vl",
     "AVX512VNNI": "avx512_vnni",
     "AVX512VPOPCNTDQ": "avx512_vpopcntdq",

@@ -40,7 +40,7 @@ _V2 = frozenset({"popcnt", "sse4_1", "sse4_2", "ssse3"})
 _V3 = _V2 | {"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
 _V4 = _V3 | {"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"}
 CLASSES = {
-    "x86-64-v4": ("x86_64", _V4 | {"avx512_vnni", "avx512_vpopcntdq"}),
+    "x86-64-v4": ("x86_64", _V4 | {"avx512_vnni", "avx512_vpopcntdq", "avx512vbmi"}),
     "x86-64-v3": ("x86_64", _V3),
     "x86-64-v2": ("x86_64", _V2),
     "aarch64": ("aarch64", frozenset({"asimd"})),
@@ -48,7 +48,7 @@ CLASSES = {
 """Class -> machine and the features a CPU of it has, the best first: a CPU belongs to the first that fits.
 
 They are all that the compiler may use for it: the levels of the x86-64 psABI. x86-64-v4 is its level with the
-population counts and dot products that came after it.
+population counts, dot products and byte permutes that came after it: Intel's since Ice Lake, AMD's since Zen 4.
 """
 
 VARIABLE = "LATENTBIT_KERNELS"

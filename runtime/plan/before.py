@@ -16,6 +16,7 @@ import onnx
 
 from ..bits import DOMAIN
 from ..intake.model import Model
+from ..layout.float_words import ChainOp
 from .chain import Stage, match_stage
 from .graph import Graph
 from .monotone import find_threshold
@@ -60,8 +61,12 @@ def _before_stage(model: Model, node: onnx.NodeProto, unit: Unit) -> Unit | None
     stage = match_stage(model, node, channels, unit.rank)
     if stage is None or {channels_of(model, name, unit.rank) for name in (stage.source, unit.source)} != {channels}:
         return None
+    if unit.pools_floats and stage.op is ChainOp.PRELU and stage.first is not None and not stage.first.all():
+        return None  # it makes a NaN of −∞, and the pool would not see that
     threshold = find_threshold(_repeated(stage, unit.copies), unit.threshold)
-    return None if threshold is None else replace(unit, source=stage.source, threshold=threshold)
+    if threshold is None or (unit.pool is not None and not unit.pools_floats and np.isneginf(threshold.value).any()):
+        return None  # a threshold that all but NaN reach, see _before in units.py
+    return replace(unit, source=stage.source, threshold=threshold)
 
 
 def _before_pool(graph: Graph, unit: Unit) -> Unit | None:
@@ -69,7 +74,7 @@ def _before_pool(graph: Graph, unit: Unit) -> Unit | None:
     source, pool = pool_before(graph, unit.source)
     if pool is None or unit.pool is not None or unit.copies > 1 or unit.threshold.falling.any():
         return None
-    return replace(unit, source=source, pool=pool)
+    return replace(unit, source=source, pool=pool, pools_floats=True)
 
 
 def _repeated(stage: Stage, copies: int) -> Stage:

@@ -136,8 +136,8 @@ def _numbers(op: ChainOp, node: onnx.NodeProto, size: tuple[int, int], *values: 
 
 
 def _clip(model: Model, node: onnx.NodeProto, size: tuple[int, int], given: Mapping[str, Any]) -> Stage | None:
-    bounds = []
-    for place, missing in enumerate((-np.inf, np.inf), start=1):
+    bounds, largest = [], float(np.finfo(np.float32).max)
+    for place, missing in enumerate((-largest, largest), start=1):  # as ONNX has it: an infinity does not pass
         name = str(node.input[place]) if len(node.input) > place else ""
         constant = model.constants.get(name)
         if name and (constant is None or constant.size != 1 or constant.dtype != np.float32):

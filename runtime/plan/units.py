@@ -39,7 +39,8 @@ class Unit:
 
     The kernel packs the bits of ``threshold`` (the bit of a pool is 1 where any under its window is), convolves, and
     applies the stages; ``output`` is the last value reached. Constants of stages are ``[O]``.
-    The C channels are those of the source, ``copies`` times one behind the other.
+    The C channels are those of the source, ``copies`` times one behind the other. ``pools_floats`` says that the pool
+    stands before the Binarize in the file: what is largest where there is a NaN differs from engine to engine.
     """
 
     kind: ClassVar[str] = "binary"
@@ -51,6 +52,7 @@ class Unit:
     nodes: tuple[int, ...]
     ops: tuple[str, ...]
     pool: Window | None = None
+    pools_floats: bool = False
     copies: int = 1
     residual: str | None = None
     shift_in: NDArray[np.float32] | None = None
@@ -66,6 +68,11 @@ class Unit:
     def reads(self) -> tuple[str, ...]:
         """The source, and the residual if there is one."""
         return (self.source,) if self.residual is None else (self.source, self.residual)
+
+    @property
+    def relu(self) -> bool:
+        """Whether the slope is that of a Relu, −0, and not of a PRelu."""
+        return "Relu" in self.ops
 
     @property
     def rank(self) -> int:
@@ -119,7 +126,7 @@ def _unit(model: Model, graph: Graph, index: int, layer: BinaryLayer, taken: Col
     ``taken`` are the nodes of other units: where two layers are added, the first takes the sum and the other is its
     residual.
     """
-    source, threshold, pool, copies = _before(model, graph, layer)
+    before = _before(model, graph, layer)
     nodes, output, stages = [index], layer.output, dict[str, Any]()
     possible = list(_STAGES)
     while (node := graph.only_reader(output)) is not None and node not in taken:
@@ -130,12 +137,12 @@ def _unit(model: Model, graph: Graph, index: int, layer: BinaryLayer, taken: Col
         stages[stage] = value
         nodes.append(node)
         output = str(graph.nodes[node].output[0])
-    ops = [*([] if pool is None else ["MaxPool"]), *(graph.nodes[node].op_type for node in nodes)]
-    return Unit(layer, source, Threshold.at(threshold), output, tuple(nodes), tuple(ops), pool, copies, **stages)
+    ops = [*(["MaxPool"] if "pool" in before else []), *(graph.nodes[node].op_type for node in nodes)]
+    return Unit(layer=layer, output=output, nodes=tuple(nodes), ops=tuple(ops), **before, **stages)
 
 
-def _before(model: Model, graph: Graph, layer: BinaryLayer) -> tuple[str, NDArray[np.float32], Window | None, int]:
-    """Return the value that the kernel packs, the threshold, the pool before it, and how many copies are packed.
+def _before(model: Model, graph: Graph, layer: BinaryLayer) -> dict[str, Any]:
+    """Return the fields of a unit that say what its kernel packs: the value, the threshold, a pool, copies.
 
     A pool may stand on either side of the Binarize. Without a Binarize that can be fused the layer's own input is
     packed: it is ±1, and its sign its bit.
@@ -145,12 +152,19 @@ def _before(model: Model, graph: Graph, layer: BinaryLayer) -> tuple[str, NDArra
     threshold = None
     if found is not None and found.threshold is not None:
         threshold = channel_vector(found.threshold, layer.rank, layer.channels)
+        # What all but NaN reach cannot be asked of a maximum: without any number it is −∞ as well.
+        threshold = None if pool is not None and threshold is not None and np.isneginf(threshold).any() else threshold
     if found is None or threshold is None or not _readable(model, found.input, layer):
-        return layer.input, np.zeros(layer.channels, np.float32), None, 1
+        return {"source": layer.input, "threshold": Threshold.at(np.zeros(layer.channels, np.float32))}
     source, copies = _copied(model, graph, found.input, layer)
-    if pool is None and copies == 1:
+    fields: dict[str, Any] = {"threshold": Threshold.at(threshold), "copies": copies, "source": source}
+    if pool is not None:
+        fields["pool"] = pool
+    elif copies == 1:
         source, pool = _before_pool(graph, found.input)
-    return source, threshold, pool, copies
+        if pool is not None:
+            fields |= {"source": source, "pool": pool, "pools_floats": True}
+    return fields
 
 
 def _copied(model: Model, graph: Graph, name: str, layer: BinaryLayer) -> tuple[str, int]:
@@ -183,8 +197,8 @@ def _before_pool(graph: Graph, name: str) -> tuple[str, Window | None]:
 def pool_before(graph: Graph, name: str) -> tuple[str, Window | None]:
     """Return what the max-pool that makes ``name`` reads and its window; ``name`` itself and None for no such pool."""
     maker = graph.producer.get(name)
-    if maker is None or graph.nodes[maker].op_type != "MaxPool":
-        return name, None
+    if maker is None or graph.nodes[maker].op_type != "MaxPool" or graph.nodes[maker].output[0] != name:
+        return name, None  # its second output says where the maximum lies
     window = pool_window(graph.nodes[maker])
     return (name, None) if window is None else (str(graph.nodes[maker].input[0]), window)
 
@@ -195,7 +209,7 @@ def _stage(model: Model, layer: BinaryLayer, value: str, node: onnx.NodeProto) -
     if node.domain not in STANDARD_DOMAINS or len(node.input) > 2:
         return none
     if node.op_type == "Relu":
-        return "slope", np.zeros(channels, np.float32)
+        return "slope", np.full(channels, -0.0, np.float32)  # which makes +0 of a number below zero, and not −0
     if node.op_type not in ("Add", "Sub", "PRelu") or list(node.input).count(value) != 1:
         return none
     other = str(node.input[0] if node.input[1] == value else node.input[1])

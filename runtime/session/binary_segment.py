@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError
+from ..errors import InputError, ModelError
 from ..layout.images import encode_image
 from ..plan.parts import Planned
 from ..plan.segments import BinarySegment
@@ -51,17 +51,20 @@ class BoundBinarySegment:
             self._batch = bound.batch
             self._steps += bound.steps
         self._fed = [(step.words, *step.fed) for step in self._steps if step.fed is not None]
+        self._watching = [step for step in self._steps if step.nan is not None]
         self._program = Program(self._steps, self._batch, 1 if helpers is None else helpers.count + 1)
 
     def run(self) -> None:
         """Do all steps on all images."""
         self._take_feeds()
         self._program.run(self._helpers)
+        self._refuse_nan()
 
     def profile(self, watch: Stopwatch) -> None:
         """Do the same step by step, each timed."""
         self._take_feeds()
         self._time(self._steps, watch)
+        self._refuse_nan()
 
     def count(self, watch: Stopwatch) -> None:
         """Time the counting of the binary layers alone, on what lies in their inputs; no result changes."""
@@ -83,6 +86,7 @@ class BoundBinarySegment:
                 if isinstance(step, ConvStep):
                     signs.setdefault(step.packed.unit, []).append(step.signs(image))
                     sums.setdefault(step.packed.unit, []).append(step.accumulators(image))
+        self._refuse_nan()
         return {unit: (np.stack(signs[unit]), np.stack(sums[unit])) for unit in signs}
 
     def layer_sums(self, signs_of: SignsOf) -> dict[Unit, NDArray[np.int32]]:
@@ -103,6 +107,15 @@ class BoundBinarySegment:
                 sums = step.accumulators(0)[None]
                 found[step.packed.unit] = sums[:, :, :1] if layer.dense else sums
         return found
+
+    def _refuse_nan(self) -> None:
+        """Raise InputError where a NaN left a step no answer; the session does not use these buffers again."""
+        for step in self._watching:
+            if step.words[step.nan]:
+                raise InputError(
+                    f"node {step.name.rpartition(':')[0]}: the max-pool before it reads NaN, of which engines make "
+                    "different maxima; feed smaller values, or look for weights that are no numbers"
+                )
 
     def _take_feeds(self) -> None:
         """Put the addresses of fed arrays into the descriptors."""

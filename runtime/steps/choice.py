@@ -127,7 +127,7 @@ def _choose(layer: BinaryLayer, wanted: Kernel | None) -> Chosen:
         return Chosen(wanted, "as asked")
     refusals = [] if wanted is None else [f"not {wanted.name}: {_refusal(wanted, layer)}"]
     for kernel in KERNELS:
-        refusal = _refusal(kernel, layer)
+        refusal = _refusal(kernel, layer) or kernel.slow(layer)
         won: list[str] = []
         if refusal is None and kernel.rival and _refusal(rival := find_kernel(kernel.rival), layer) is None:
             ratio = speed_ratio(kernel, rival)

@@ -99,6 +99,8 @@ def conv_steps(
     values: dict[ConvWord, int | NDArray[Any] | None] = {
         ConvWord.ACT: image.data,
         ConvWord.ACT_STRIDE: image_stride(image.data),
+        ConvWord.ACT_ROW: image.row_bytes,
+        ConvWord.ACT_PIXEL: image.pixel_bytes,
         ConvWord.PIXELS: pixels,
         ConvWord.TILES: tiles,
         ConvWord.PIECES: window.pieces,
@@ -166,6 +168,7 @@ def _flags(packed: PackedLayer) -> int:
     needed = {
         Flag.RESIDUAL: unit.residual is not None,
         Flag.ACTIVATION: any(stage is not None for stage in (unit.shift_in, unit.slope, unit.shift_out)),
+        Flag.RELU: unit.relu and unit.residual is not None,
         Flag.STORE: planned.stored,
         Flag.BITS: planned.bits_for is not None,
     }
@@ -201,8 +204,6 @@ def _copy_words(packed: PackedLayer, image: PackedImage, window: _Window, size: 
         ConvWord.SCRATCH: aligned(size),
         ConvWord.SCRATCH_STRIDE: stride,
         ConvWord.SCRATCH_PIXEL: window.image.pixel_bytes,
-        ConvWord.ACT_ROW: image.row_bytes,
-        ConvWord.ACT_PIXEL: image.pixel_bytes,
     }
     if before.table is not None:
         table = before.table(image, stride)

@@ -13,7 +13,7 @@ from ..layout.signed import pack_signed
 from ..plan.dense import Dense
 from ..plan.parts import Planned
 from .buffers import Buffers
-from .step import Bound, Step, descriptor, image_stride
+from .step import Bound, Step, descriptor
 
 __all__ = ["PreparedDense"]
 
@@ -36,21 +36,19 @@ class PreparedDense:
         layer = dense.layer
         outputs, inputs = layer.shape[:2]
         source = buffers.floats(layer.input, dense.rank, inputs, dense.name)
-        out = buffers.new_floats(self.planned, (len(source), 1, 1, outputs))
+        rows = source.shape[1]  # the pixels of one image
+        out = buffers.new_floats(self.planned, (1, rows, 1, outputs))
         scale, bias = (np.ascontiguousarray(constant) for constant in (layer.scale, layer.bias))
         values: dict[SignedWord, int | NDArray[Any]] = {
             SignedWord.SOURCE: source,
-            SignedWord.SOURCE_STRIDE: image_stride(source),
             SignedWord.OUT: out,
-            SignedWord.OUT_STRIDE: image_stride(out),
+            SignedWord.ROWS: rows,
             SignedWord.INPUTS: inputs,
             SignedWord.OUTPUTS: outputs,
             SignedWord.WEIGHT: self.weight,
             SignedWord.SCALE: scale,
             SignedWord.BIAS: bias,
         }
-        words, work = descriptor(SignedWord, values), math.ceil(outputs / SIGNED_BLOCK)
+        words, work = descriptor(SignedWord, values), rows * math.ceil(outputs / SIGNED_BLOCK)
         fed = (int(SignedWord.SOURCE), layer.input) if buffers.fed(layer.input, dense.rank) else None
-        return Bound(
-            [Step(dense.name, entry_point(kernel.module, kernel.symbol), words, work, [values], fed)], len(source)
-        )
+        return Bound([Step(dense.name, entry_point(kernel.module, kernel.symbol), words, work, [values], fed)], 1)

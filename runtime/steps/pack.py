@@ -61,4 +61,5 @@ def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
     call = entry_point("pack", "pack_floats" if pool is None else "pack_pooled")
     words = descriptor(PackWord, values)
     fed = (int(PackWord.SOURCE), unit.source) if buffers.fed(unit.source, unit.rank) else None
-    return Step(f"{unit.name}:pack", call, words, image.height, [values, image], fed)
+    nan = int(PackWord.NAN) if unit.pools_floats else None
+    return Step(f"{unit.name}:pack", call, words, image.height, [values, image], fed, nan)

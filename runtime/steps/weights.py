@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from ..bits import clear_tail
 from ..intake.model import BinaryLayer
 from ..kernels.registry import Kernel
-from ..layout.slices import slice_weights
 from ..layout.tables import block_table
 from ..layout.weights import pack_constants, pack_weights
 from ..layout.words import Constant
@@ -56,8 +55,8 @@ def pack_layer(planned: Planned[Unit]) -> PackedLayer:
     unit, kernel, layer = planned.part, planned.kernel, planned.part.layer
     if planned.thresholds is not None:
         layer = _negated(layer, planned.thresholds.falling)
-    if kernel.format.sliced:
-        weights = slice_weights(layer)
+    if kernel.pack is not None:
+        weights = kernel.pack(layer)
     else:
         weights = pack_weights(layer, kernel.format, kernel.lanes, kernel.lane_order, kernel.turn_bytes)
     values = {

@@ -128,6 +128,7 @@ CASES: dict[str, Callable[[Twin], Value]] = {
     "exact/conv_5x5_depthwise": conv_case((1, 130, 6, 7), 130, kernel=(5, 5), pads=(2, 2, 2, 2), group=130),
     "exact/chain_separable": separable_chain,
     "exact/conv_3x3_groups_of_twelve": conv_case((1, 132, 5, 6), 132, pads=(1, 1, 1, 1), group=11),
+    "float/weight_gemm_large": lambda t: t.gemm(t.input(2, 521), 1024, real=True),
 }
 """Name -> what builds it. A case's seed is its place in the list: append, and the others keep their values."""
 

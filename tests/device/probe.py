@@ -23,21 +23,25 @@ __all__ = ["answers", "conformance"]
 
 
 def conformance(folder: Path, kernel: str | None = None) -> dict[str, Any]:
-    """Run the conformance suite, with a kernel preferred: how many cases, the kernels that ran, what came out wrong."""
-    wrong, count, kernels = [], 0, set()
+    """Run the conformance suite, with a kernel preferred: how many cases, what ran them, what came out wrong.
+
+    ``kernels`` are those of binary layers, ``others`` all else.
+    """
+    wrong, count, kernels, others = [], 0, set(), set()
     for model in sorted(folder.glob("*/*/model.onnx")):
         data = model.parent / "test_data_set_0"
         inputs = [numpy_helper.to_array(onnx.load_tensor(file)) for file in sorted(data.glob("input_*.pb"))]
         expected = numpy_helper.to_array(onnx.load_tensor(data / "output_0.pb"))
         session = InferenceSession(model, kernel=kernel)
-        kernels |= {step.kernel for step in session.get_steps() if step.kind == "binary"}
+        for step in session.get_steps():
+            (kernels if step.kind == "binary" else others).add(step.kernel)
         feeds = dict(zip((entry.name for entry in session.get_inputs()), inputs, strict=True))
         result = session.run(None, feeds)[0]
         tolerance = 0.0 if "exact" in model.parts else 1e-5
         if not np.allclose(result, expected, rtol=tolerance, atol=tolerance):
             wrong.append(model.parent.name)
         count += 1
-    return {"cases": count, "kernels": sorted(kernels), "wrong": wrong}
+    return {"cases": count, "kernels": sorted(kernels), "others": sorted(others), "wrong": wrong}
 
 
 def answers(path: Path) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def test_it_has_no_avx2_and_runs_the_kernels_of_neon_or_the_portable_ones(probe:
     assert set(probe["conformance"]["kernels"]) - neon == {"ctp", "slice", "spread"}
     assert neon <= set(probe["look-ups"]["kernels"])
     assert "tbl" not in probe["portable"]["kernels"]
+    assert "bytes" in probe["conformance"]["others"]
 
 
 @pytest.mark.parametrize("suite", ["conformance", "look-ups", "portable"])

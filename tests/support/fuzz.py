@@ -20,18 +20,21 @@ from onnx import helper, numpy_helper
 from latentbit.runtime.errors import LatentbitError
 from latentbit.runtime.session import InferenceSession
 
-from .fuzz_bases import BASES, EXACT, FIRST_BASES
+from .fuzz_bases import BASES, EXACT, FIRST_BASES, LAST_BASES
 from .graphs import USABLE
 from .guarded import guard_buffers, guarded_copy
 from .hunt import hunt, say
 
-__all__ = ["LATER", "mutant"]
+__all__ = ["EDGES", "LATER", "mutant"]
 
 _NUMBERS = (-(2**31), -1, 0, 1, 2, 3, 5, 8, 12, 64, 255, 65_536, 2**31, 2**40, 2**62)
 
 
 LATER = 2**40
 """From this number on there are more models and more ways to alter them; a number below stays what it was."""
+
+EDGES = 2**41
+"""From this number on inputs hold infinities and numbers close to the ends, and there is a model of two inputs."""
 
 MEMORY = 12 * 2**30
 """Bytes of address space that a process of this program has."""
@@ -63,7 +66,7 @@ def mutant(number: int) -> bytes:
 
 
 def _base(number: int) -> Callable[[], onnx.ModelProto]:
-    bases = FIRST_BASES if number < LATER else BASES
+    bases = FIRST_BASES if number < LATER else BASES if number < EDGES else LAST_BASES
     return bases[number % len(bases)]
 
 
@@ -216,6 +219,18 @@ def _other_feeds(feeds: dict[str, NDArray[Any]], rng: np.random.Generator) -> di
     return other
 
 
+def _special_feeds(feeds: dict[str, NDArray[Any]], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """Return inputs of the same sizes of which a fifth of the floats are special, and none is NaN."""
+    special = {}
+    for name, array in feeds.items():
+        values = array.copy()
+        if values.dtype.kind == "f":
+            places = rng.random(values.shape) < 0.2
+            values[places] = rng.choice(np.array(_SPECIAL[:-1], values.dtype), int(places.sum()))
+        special[name] = guarded_copy(values)
+    return special
+
+
 def _try(number: int) -> str | None:
     data, rng = mutant(number), np.random.default_rng(number)
     say(number, "latentbit")
@@ -225,6 +240,8 @@ def _try(number: int) -> str | None:
         session = InferenceSession(data, **options)
         feeds = _feeds(session, rng)
         several = [feeds, feeds] if number < LATER else [feeds, _other_feeds(feeds, rng), feeds]
+        if number >= EDGES:
+            several[1:1] = [_special_feeds(feeds, rng)]
         for fed in several:
             with contextlib.suppress(LatentbitError) if fed is not feeds else contextlib.nullcontext():
                 answers.append((fed, session.run(None, fed)))
@@ -250,7 +267,7 @@ def _compare(number: int, data: bytes, feeds: dict[str, NDArray[Any]], found: li
     same = _base(number) not in EXACT or all(
         np.array_equal(one, other, equal_nan=True) for one, other in zip(found, wanted, strict=True)
     )
-    return None if same or (number >= LATER and not _all_finite(data, feeds)) else "other answers than onnxruntime"
+    return None if same or _nan_in_a_pool(data, feeds) else "other answers than onnxruntime"
 
 
 def _stock(data: bytes, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -262,14 +279,17 @@ def _stock(data: bytes, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
     return answers
 
 
-def _all_finite(data: bytes, feeds: dict[str, NDArray[Any]]) -> bool:
-    """Tell whether every value in a model is finite: a NaN in a pool of onnxruntime counts or not, by its place."""
+def _nan_in_a_pool(data: bytes, feeds: dict[str, NDArray[Any]]) -> bool:
+    """Tell whether a maximum is taken where there is a NaN: in onnxruntime its place says whether it counts."""
     model = onnx.load_from_string(data)
-    known = {info.name for info in model.graph.output}
-    names = {name for node in model.graph.node for name in node.output if name} - known
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names))
-    values = [value for value in _stock(model.SerializeToString(), feeds) if value.dtype.kind == "f"]
-    return all(np.isfinite(value).all() for value in values)
+    wanted = {name for node in model.graph.node if "Max" in node.op_type for name in node.input[:1]}
+    given = {value.name for value in (*model.graph.input, *model.graph.initializer)}
+    names = sorted(wanted - given - {""})
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    return bool(names) and any(
+        np.isnan(value).any() for value in _stock(model.SerializeToString(), feeds) if value.dtype.kind == "f"
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import onnx
 
 from .graphs import GraphMaker, chain
 
-__all__ = ["BASES", "EXACT", "FIRST_BASES", "plain"]
+__all__ = ["BASES", "EXACT", "FIRST_BASES", "LAST_BASES", "plain"]
 
 
 def plain() -> onnx.ModelProto:
@@ -97,10 +97,35 @@ def natives() -> onnx.ModelProto:
     return maker.model({"input": ["N", 8, 6, 7]}, ["logits"])
 
 
+def edges() -> onnx.ModelProto:
+    """Return two inputs that meet in residuals, in fused and native steps and in front of a pool."""
+    maker = GraphMaker(6)
+    one, two = (
+        maker.node("Add", [maker.conv(maker.binarize("input", 8), maker.signs(8, 8, 1, 1), unit=True), beside])
+        for beside in ("input", "residual")
+    )
+    one = maker.node("Relu", [one])
+    value = maker.node("Sub", [maker.node("Clip", [one, maker.constant(np.float32(-1))]), two])
+    value = maker.node("LeakyRelu", [maker.node("Mul", [maker.node("HardSwish", [value]), one])])
+    head = maker.conv(maker.binarize(value, 8), maker.signs(16, 8, 3, 3), pads=(1, 1, 1, 1), pad_value=1, unit=True)
+    signs = maker.node("MaxPool", [maker.binarize(value, 8)], kernel_shape=[2, 2])
+    tail = maker.rprelu(maker.conv(signs, maker.signs(8, 8, 1, 1), unit=True), 8)
+    pooled = maker.node("MaxPool", [two], kernel_shape=[3, 3], strides=[2, 2])
+    small = maker.conv(maker.binarize(pooled, 8), maker.signs(8, 8, 1, 1), unit=True)
+    names = ["value", "head", "tail", "small"]
+    for given, name in zip((value, head, tail, small), names, strict=True):
+        maker.nodes.append(onnx.helper.make_node("Identity", [given], [name], f"last {name}"))
+    return maker.model({"input": ["N", 8, 6, 7], "residual": ["N", 8, 6, 7]}, names)
+
+
 FIRST_BASES = (plain, pixels, chain)
 """What was altered at first, by turns."""
 
 BASES = (*FIRST_BASES, movers, levels, natives)
+"""What was altered then."""
 
-EXACT = (plain, pixels, movers, levels, natives)
+LAST_BASES = (*BASES, edges)
+"""What is altered with special values in its inputs."""
+
+EXACT = (plain, pixels, movers, levels, natives, edges)
 """Those whose answers are exact on every engine; ``chain`` has a float shortcut, whose sums are not onnxruntime's."""

@@ -124,7 +124,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("program", choices=("fuzz", "fuzz_files"))
     parser.add_argument("minutes", type=float)
-    parser.add_argument("--first", type=int, default=secrets.randbelow(2**41))
+    parser.add_argument("--first", type=int, default=secrets.randbelow(2**42))
     parser.add_argument("--log", type=Path, help="add each fault to this file")
     options = parser.parse_args()
     module = f"{__name__.rpartition('.')[0] if __name__ != '__main__' else __package__}.{options.program}"

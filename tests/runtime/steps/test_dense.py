@@ -117,15 +117,21 @@ def test_infinite_and_tiny_inputs(choose: Chooses, kernel: SignedKernel) -> None
 
 
 @pytest.mark.parametrize("threads", [2, 3])
-def test_threads_change_no_bit(choose: Chooses, threads: int) -> None:
+@pytest.mark.parametrize(("rows", "outputs"), [(1, 2100), (5, 1100), (7, 60)])
+def test_threads_and_rows_change_no_bit(choose: Chooses, threads: int, rows: int, outputs: int) -> None:
+    """Helpers share rows and blocks of outputs; a row has the bits that it has alone."""
     choose(USABLE[0])
     maker = GraphMaker(4)
-    data = layer_model(maker, 2100, 300)[0].SerializeToString()
-    x = maker.floats(3, 300)
-    alone = answer(data, x, USABLE[0])
+    model, _ = layer_model(maker, outputs, 300)
+    data, x = model.SerializeToString(), maker.floats(rows, 300)
+    together = answer(data, x, USABLE[0])
+    reference = next(iter(ReferenceEvaluator(model).run(None, {"input": x})))
+    np.testing.assert_allclose(together, reference, rtol=0, atol=1e-3)
+    for row in range(rows):
+        np.testing.assert_array_equal(answer(data, x[row : row + 1], USABLE[0])[0], together[row])
     for _ in range(5):
         shared = answer(data, x, USABLE[0], num_threads=threads, share="always")
-        np.testing.assert_array_equal(shared, alone)
+        np.testing.assert_array_equal(shared, together)
 
 
 def test_what_stands_around_it(choose: Chooses) -> None:
