@@ -27,7 +27,7 @@ def conformance(folder: Path, kernel: str | None = None) -> dict[str, Any]:
 
     ``kernels`` are those of binary layers, ``others`` all else.
     """
-    wrong, count, kernels, others = [], 0, set(), set()
+    wrong, count, kernels, others = [], 0, set[str](), set[str]()
     for model in sorted(folder.glob("*/*/model.onnx")):
         data = model.parent / "test_data_set_0"
         inputs = [numpy_helper.to_array(onnx.load_tensor(file)) for file in sorted(data.glob("input_*.pb"))]
