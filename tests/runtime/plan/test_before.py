@@ -19,6 +19,7 @@ from latentbit.runtime.plan.monotone import Threshold, find_threshold
 from latentbit.runtime.session import InferenceSession
 from latentbit.runtime.steps import choose_kernels
 
+from ...support.early import needs_sound_infinities
 from ...support.graphs import GraphMaker
 
 Floats = NDArray[np.float32]
@@ -68,6 +69,7 @@ def around(point: float) -> list[float]:
         return [float(np.nextafter(middle, np.float32(side))) for side in (-np.inf, np.inf)] + [float(middle)]
 
 
+@needs_sound_infinities
 @given(st.sampled_from(OPS), numbers, numbers, numbers, st.booleans(), st.lists(st.floats(width=32), max_size=20))
 @settings(max_examples=150, deadline=None)
 def test_a_threshold_gives_the_bit_of_every_number(
@@ -128,6 +130,7 @@ def float_ops(session: InferenceSession) -> set[str]:
     return {op for step in session.get_steps() if step.kind == "float" for op in step.ops}
 
 
+@needs_sound_infinities
 @given(
     st.integers(0, 2**31),
     CHAIN,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from latentbit.runtime.errors import InputError
 from latentbit.runtime.session import InferenceSession
 
+from ...support.early import needs_sound_infinities
 from ...support.graphs import USABLE, GraphMaker
 
 SPECIAL = np.array([0, -0.0, 1e-45, -1e-45, 1, -1, 2.5, -2.5, 3.4e38, -3.4e38, np.inf, -np.inf], np.float32)
@@ -58,6 +59,7 @@ def fused(maker: GraphMaker, value: str, activation: str, channels: int) -> str:
     return maker.node(activation, [value, *([] if activation == "Relu" else [maker.per_channel(channels)])])
 
 
+@needs_sound_infinities
 @pytest.mark.parametrize("kernel", USABLE)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_residual_of_any_value_goes_through_the_epilogue_of_every_kernel(kernel: str, activation: str) -> None:
@@ -95,6 +97,7 @@ def append(maker: GraphMaker, stage: str, value: str, channels: int, beside: str
     return maker.node(op, [value])
 
 
+@needs_sound_infinities
 @given(
     st.integers(0, 2**31),
     st.lists(st.sampled_from(STAGES), min_size=1, max_size=4),
@@ -155,6 +158,7 @@ def test_a_float_shortcut_takes_any_value() -> None:
     assert "AveragePool" not in float_ops(session)
 
 
+@needs_sound_infinities
 @pytest.mark.parametrize("op", ["Sigmoid", "Erf"])
 def test_functions_of_our_own_of_what_is_infinite(op: str) -> None:
     maker = GraphMaker(5)
