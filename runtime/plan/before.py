@@ -43,7 +43,7 @@ def take_chains(
 def _reaching_back(model: Model, graph: Graph, unit: Unit, covered: Collection[int], made: Collection[str]) -> Unit:
     best, alone = unit, True
     while (maker := graph.producer.get(unit.source)) is not None and maker not in covered:
-        alone = alone and _only_for_signs(graph, unit.source)
+        alone = alone and _only_for_signs(graph, unit.source, covered)
         before = _before_stage(model, graph.nodes[maker], unit)
         if before is None and alone:
             before = _before_pool(graph, unit)
@@ -82,8 +82,11 @@ def _repeated(stage: Stage, copies: int) -> Stage:
     return replace(stage, first=first, second=second)
 
 
-def _only_for_signs(graph: Graph, name: str) -> bool:
-    """Tell whether all that is made of a value, by pools and operators on each element, ends at a Binarize."""
+def _only_for_signs(graph: Graph, name: str, covered: Collection[int]) -> bool:
+    """Tell whether all that is made of a value, by pools and operators on each element, ends at a Binarize.
+
+    A part that reads it, as its residual, needs its floats.
+    """
     waiting, seen = [name], set[str]()
     while waiting:
         value = waiting.pop()
@@ -93,7 +96,7 @@ def _only_for_signs(graph: Graph, name: str) -> bool:
         for reader in graph.consumers.get(value, []):
             node = graph.nodes[reader]
             if node.domain != DOMAIN:
-                if node.op_type not in _PASSED:
+                if reader in covered or node.op_type not in _PASSED:
                     return False
                 waiting += [output for output in node.output if output not in seen]
     return True
