@@ -18,7 +18,7 @@ from typing import Any
 import llvmlite.ir as ir
 
 from ..layout.words import GATHER_WORDS, ConvWord
-from .llvm import I1, I8, I64, broadcast, cg, const, emit_load, emit_store, kernel, load_i64, routine
+from .llvm import I1, I8, I64, broadcast, const, emit_intrinsic, emit_load, emit_store, kernel, load_i64, routine
 from .planes import CELLS
 
 __all__ = ["spread_image", "turned_image"]
@@ -26,8 +26,7 @@ __all__ = ["spread_image", "turned_image"]
 
 def _funnel(b: Any, name: str, high: Any, low: Any, places: Any) -> Any:
     """Emit cells shifted by ``places`` (below 64), the bits of the cell above or below following."""
-    shift = cg.get_or_insert_function(b.module, ir.FunctionType(CELLS, [CELLS] * 3), f"llvm.{name}.v8i64")
-    return b.call(shift, [high, low, places])
+    return emit_intrinsic(b, f"llvm.{name}.v8i64", CELLS, high, low, places)
 
 
 @routine

@@ -25,7 +25,7 @@ import llvmlite.ir as ir
 
 from .counting import emit_corners, emit_window
 from .epilogue import make_epilogue
-from .llvm import I32, I64, broadcast, cg, const, emit_load, emit_store, emit_word, splat
+from .llvm import I32, I64, broadcast, cg, const, emit_intrinsic, emit_load, emit_store, emit_word, splat
 from .tiles import make_convolution
 
 __all__ = ["conv_csa"]
@@ -36,17 +36,12 @@ _XOR3, _CHOOSE = 0x96, 0x3A
 """Truth tables of vpternlog(a, b, c), bit 4a + 2b + c: a xor b xor c, and (a ? not b : c)."""
 
 
-def _call(b: Any, name: str, result: Any, *arguments: Any) -> Any:
-    kinds = [argument.type for argument in arguments]
-    return b.call(cg.get_or_insert_function(b.module, ir.FunctionType(result, kinds), name), arguments)
-
-
 def _ternary(b: Any, one: Any, two: Any, three: Any, truth: int) -> Any:
-    return _call(b, "llvm.x86.avx512.pternlog.d.512", _LANES, one, two, three, ir.Constant(I32, truth))
+    return emit_intrinsic(b, "llvm.x86.avx512.pternlog.d.512", _LANES, one, two, three, ir.Constant(I32, truth))
 
 
 def _ones(b: Any, value: Any) -> Any:
-    return _call(b, "llvm.ctpop.v16i32", _LANES, value)
+    return emit_intrinsic(b, "llvm.ctpop.v16i32", _LANES, value)
 
 
 def _spread(b: Any, address: Any) -> Any:

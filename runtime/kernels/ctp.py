@@ -14,11 +14,9 @@ A padded position is a stored bit, so it acts as −1 or +1; zero padding is rep
 
 from typing import Any
 
-import llvmlite.ir as ir
-
 from .counting import BYTES, emit_corners, emit_count, emit_widen, emit_window
 from .epilogue import make_epilogue
-from .llvm import I8, broadcast, cg, const, emit_load
+from .llvm import I8, broadcast, const, emit_intrinsic, emit_load
 from .tiles import make_convolution
 
 __all__ = ["conv_ctp"]
@@ -27,13 +25,13 @@ _PIXELS, _VECTORS = 4, 2
 
 
 def _body(b: Any, sources: list[Any], weights: Any, counters: list[Any], steps: int) -> list[Any]:
-    ctpop = cg.get_or_insert_function(b.module, ir.FunctionType(BYTES, [BYTES]), "llvm.ctpop.v32i8")
     lanes = [emit_load(b, b.add(weights, const(32 * v)), BYTES) for v in range(_VECTORS)]
     sums = []
     for p in range(_PIXELS):
         spread = broadcast(b, emit_load(b, sources[p], I8), BYTES.count)
         for v in range(_VECTORS):
-            sums.append(b.add(counters[p * _VECTORS + v], b.call(ctpop, [b.xor(spread, lanes[v])])))
+            ones = emit_intrinsic(b, "llvm.ctpop.v32i8", BYTES, b.xor(spread, lanes[v]))
+            sums.append(b.add(counters[p * _VECTORS + v], ones))
     return sums
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from .llvm import F32, I32, cg, const, splat
+from .llvm import F32, I32, const, emit_intrinsic, splat
 from .signed_sums import FOURS, emit_flip, emit_pairs, emit_table, make_signed_sums
 
 __all__ = ["sums_eights"]
@@ -26,11 +26,9 @@ def _prepare(b: Any, inputs: Any) -> list[Any]:
 
 
 def _sum(b: Any, tables: list[Any], words: Any) -> Any:
-    of_permute = ir.FunctionType(_SUMS, [_SUMS, _WORDS])
-    permute = cg.get_or_insert_function(b.module, of_permute, "llvm.x86.avx2.permps")
-
     def found(four: int) -> Any:
-        value = b.call(permute, [tables[four], b.lshr(words, splat(_WORDS, 3 * four)) if four else words])
+        lanes = b.lshr(words, splat(_WORDS, 3 * four)) if four else words
+        value = emit_intrinsic(b, "llvm.x86.avx2.permps", _SUMS, tables[four], lanes)
         sign = b.and_(b.shl(words, splat(_WORDS, four)) if four else words, splat(_WORDS, 1 << 31))
         return emit_flip(b, value, sign)
 

@@ -25,6 +25,7 @@ __all__ = [
     "call_kernel",
     "cg",
     "const",
+    "emit_intrinsic",
     "emit_load",
     "emit_mask",
     "emit_masked_load",
@@ -97,6 +98,12 @@ def emit_store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value, align:
     builder.store(value, pointer(builder, address, value.type)).align = align
 
 
+def emit_intrinsic(builder: ir.IRBuilder, name: str, result: ir.Type, *arguments: ir.Value) -> ir.Value:
+    """Emit a call of a function that LLVM knows by name, most often one instruction."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cg.get_or_insert_function(builder.module, kind, name), arguments)
+
+
 def emit_mask(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
     """Emit the mask of the first ``count`` of ``lanes`` lanes."""
     numbers = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
@@ -106,17 +113,15 @@ def emit_mask(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
 def emit_masked_load(builder: ir.IRBuilder, address: ir.Value, kind: ir.VectorType, mask: ir.Value) -> ir.Value:
     """Emit the load of the lanes of a mask, the others zeros, whose memory is not touched."""
     place = pointer(builder, address, kind)
-    of_load = ir.FunctionType(kind, [place.type, I32, mask.type, kind])
-    load = cg.get_or_insert_function(builder.module, of_load, f"llvm.masked.load.{_suffix(kind)}")
-    return builder.call(load, [place, ir.Constant(I32, 1), mask, splat(kind, 0)])
+    name = f"llvm.masked.load.{_suffix(kind)}"
+    return emit_intrinsic(builder, name, kind, place, ir.Constant(I32, 1), mask, splat(kind, 0))
 
 
 def emit_masked_store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value, mask: ir.Value) -> None:
     """Emit the store of the lanes of a mask."""
     place = pointer(builder, address, value.type)
-    of_store = ir.FunctionType(ir.VoidType(), [value.type, place.type, I32, mask.type])
-    store = cg.get_or_insert_function(builder.module, of_store, f"llvm.masked.store.{_suffix(value.type)}")
-    builder.call(store, [value, place, ir.Constant(I32, 1), mask])
+    name = f"llvm.masked.store.{_suffix(value.type)}"
+    emit_intrinsic(builder, name, ir.VoidType(), value, place, ir.Constant(I32, 1), mask)
 
 
 def _suffix(kind: ir.VectorType) -> str:
@@ -172,12 +177,10 @@ load_i64: Any = intrinsic(_load_i64)
 @routine
 def prefetch(b: Any, address: Any, size: Any) -> None:
     """Ask for the cache lines of ``size`` bytes at an address; what lies there is not touched, right or wrong."""
-    place = I8.as_pointer()
-    of_prefetch = ir.FunctionType(ir.VoidType(), [place, I32, I32, I32])
-    fetch = cg.get_or_insert_function(b.module, of_prefetch, "llvm.prefetch.p0")
     read, keep, data = (ir.Constant(I32, value) for value in (0, 2, 1))
     with cg.for_range_slice(b, const(0), size, const(64), I64, inc=True) as (offset, _):
-        b.call(fetch, [b.inttoptr(b.add(address, offset), place), read, keep, data])
+        place = b.inttoptr(b.add(address, offset), I8.as_pointer())
+        emit_intrinsic(b, "llvm.prefetch.p0", ir.VoidType(), place, read, keep, data)
 
 
 @routine

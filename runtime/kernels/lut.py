@@ -17,10 +17,10 @@ import llvmlite.ir as ir
 from ..layout.words import ConvWord
 from .counting import BYTES, emit_corners, emit_count, emit_widen, emit_window
 from .epilogue import make_epilogue
-from .llvm import I8, I32, I64, cg, const, emit_load, emit_word
+from .llvm import I8, I32, I64, const, emit_intrinsic, emit_load, emit_word
 from .tiles import make_convolution
 
-__all__ = ["conv_lut", "emit_row"]
+__all__ = ["conv_lut", "emit_row", "emit_shuffle"]
 
 _PIXELS, _VECTORS = 5, 2
 _HALF = ir.VectorType(I8, 16)
@@ -33,10 +33,14 @@ def emit_row(b: Any, table: Any, entry: Any) -> Any:
     return b.shuffle_vector(row, row, _BOTH)
 
 
+def emit_shuffle(b: Any, row: Any, lanes: Any) -> Any:
+    """Emit the look-up of each lane in its half of a table row."""
+    return emit_intrinsic(b, "llvm.x86.avx2.pshuf.b", BYTES, row, lanes)
+
+
 def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
     """Emit the mismatches of five pixels × 64 channels to ``tile``, uint16 [5, 64]."""
     table = emit_word(b, words, ConvWord.TABLE, constant=True)
-    shuffle = cg.get_or_insert_function(b.module, ir.FunctionType(BYTES, [BYTES, BYTES]), "llvm.x86.avx2.pshuf.b")
 
     def body(b: Any, sources: list[Any], weights: Any, counters: list[Any], steps: int) -> list[Any]:
         for step in range(steps):
@@ -46,7 +50,7 @@ def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, t
             for p in range(_PIXELS):
                 row = emit_row(b, table, emit_load(b, b.add(sources[p], const(step)), I8))
                 for v in range(_VECTORS):
-                    sums.append(b.add(counters[p * _VECTORS + v], b.call(shuffle, [row, lanes[v]])))
+                    sums.append(b.add(counters[p * _VECTORS + v], emit_shuffle(b, row, lanes[v])))
             counters = sums
         return counters
 

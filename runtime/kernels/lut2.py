@@ -6,11 +6,9 @@ sixteen, and none spills.
 
 from typing import Any
 
-import llvmlite.ir as ir
-
 from .counting import BYTES
-from .llvm import I16, cg, const, emit_load, splat
-from .lut import emit_row
+from .llvm import I16, const, emit_load, splat
+from .lut import emit_row, emit_shuffle
 from .pairs import LOOKUPS, PAIRS, VECTORS, make_pair_convolution, make_pair_image
 
 __all__ = ["conv_lut2", "pair_image"]
@@ -19,7 +17,6 @@ __all__ = ["conv_lut2", "pair_image"]
 def _body(
     b: Any, table: Any, sources: list[Any], weights: Any, low: list[Any], high: list[Any], steps: int
 ) -> tuple[list[Any], list[Any]]:
-    shuffle = cg.get_or_insert_function(b.module, ir.FunctionType(BYTES, [BYTES, BYTES]), "llvm.x86.avx2.pshuf.b")
     for first in range(0, steps, LOOKUPS):
         sums: list[Any] = [None] * len(low)
         for step in range(first, min(first + LOOKUPS, steps)):
@@ -27,7 +24,7 @@ def _body(
             for p in range(PAIRS):
                 row = emit_row(b, table, emit_load(b, b.add(sources[p], const(2 * step)), I16))
                 for v in range(VECTORS):
-                    found, t = b.call(shuffle, [row, lanes[v]]), p * VECTORS + v
+                    found, t = emit_shuffle(b, row, lanes[v]), p * VECTORS + v
                     sums[t] = found if sums[t] is None else b.add(sums[t], found)
         low = [b.add(one, other) for one, other in zip(low, sums, strict=True)]
         high = [b.add(one, b.lshr(other, splat(BYTES, 4))) for one, other in zip(high, sums, strict=True)]

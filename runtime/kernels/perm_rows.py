@@ -14,7 +14,7 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from .llvm import I8, I16, I32, I64, cg, const, emit_load, emit_store, emit_word, splat
+from .llvm import I8, I16, I32, I64, cg, const, emit_intrinsic, emit_load, emit_store, emit_word, splat
 
 __all__ = ["CODES", "PAIRS", "RING_BYTES", "SUMS_BYTES", "Plan", "count_tiles"]
 
@@ -185,18 +185,15 @@ class _Counter:
             b.store(value, variable)
 
     def look_up(self, lanes: Any, row: Any) -> Any:
-        of_permute = ir.FunctionType(_BYTES, [_BYTES, _BYTES])
-        permute = cg.get_or_insert_function(self.b.module, of_permute, "llvm.x86.avx512.permvar.qi.512")
-        return self.b.call(permute, [row, lanes])
+        return emit_intrinsic(self.b, "llvm.x86.avx512.permvar.qi.512", _BYTES, row, lanes)
 
     def upper(self, x: Any, pair: int) -> Any:
         """Emit x >> 4 of words: of half of the pairs by a shift, of the others by a multiplication."""
         b, words = self.b, self.b.bitcast(x, _WORDS)
         if pair % 2:
             return b.bitcast(b.lshr(words, splat(_WORDS, 4)), _BYTES)
-        of_multiply = ir.FunctionType(_WORDS, [_WORDS, _WORDS])
-        multiply = cg.get_or_insert_function(b.module, of_multiply, "llvm.x86.avx512.pmulhu.w.512")
-        return b.bitcast(b.call(multiply, [words, splat(_WORDS, 4096)]), _BYTES)
+        upper = emit_intrinsic(b, "llvm.x86.avx512.pmulhu.w.512", _WORDS, words, splat(_WORDS, 4096))
+        return b.bitcast(upper, _BYTES)
 
     def widen(self) -> None:
         """Emit sums = before + counts: words of which the upper byte is an odd lane, and the odd lanes alone."""

@@ -16,7 +16,20 @@ from typing import Any
 import llvmlite.ir as ir
 
 from ..layout.float_words import ShortcutWord
-from .llvm import F32, I64, broadcast, cg, const, emit_load, emit_store, kernel, load_i64, routine, splat
+from .llvm import (
+    F32,
+    I64,
+    broadcast,
+    cg,
+    const,
+    emit_intrinsic,
+    emit_load,
+    emit_store,
+    kernel,
+    load_i64,
+    routine,
+    splat,
+)
 
 __all__ = ["mean_rows", "project_blocks", "project_blocks_wide"]
 
@@ -56,7 +69,6 @@ def _make_tile(vectors: int) -> Any:
     def tile(
         b: Any, means: Any, pixel: Any, last: Any, channels: Any, weights: Any, bias: Any, out: Any, stride: Any
     ) -> None:
-        fma = cg.get_or_insert_function(b.module, ir.FunctionType(_SUMS, [_SUMS] * 3), "llvm.fma.v16f32")
         numbers = [b.select(b.icmp_signed("<", const(p), last), const(p), last) for p in range(_PIXELS)]
         sources = [b.add(means, b.mul(number, pixel)) for number in numbers]
         blocks = [b.add(weights, b.mul(const(_LANES * v), pixel)) for v in range(vectors)]
@@ -69,7 +81,7 @@ def _make_tile(vectors: int) -> Any:
             for source, row in zip(sources, sums, strict=True):
                 spread = broadcast(b, emit_load(b, b.add(source, offset), F32), _LANES)
                 for weight, total in zip(lanes, row, strict=True):
-                    b.store(b.call(fma, [spread, weight, b.load(total)]), total)
+                    b.store(emit_intrinsic(b, "llvm.fma.v16f32", _SUMS, spread, weight, b.load(total)), total)
         for v in range(vectors):
             offset = const(4 * _LANES * v)
             shift = emit_load(b, b.add(bias, offset), _SUMS)

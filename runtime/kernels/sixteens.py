@@ -8,7 +8,7 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from .llvm import F32, I32, cg, const, splat
+from .llvm import F32, I32, const, emit_intrinsic, splat
 from .signed_sums import FOURS, emit_pairs, emit_table, make_signed_sums
 
 __all__ = ["sums_sixteens"]
@@ -21,11 +21,9 @@ def _prepare(b: Any, inputs: Any) -> list[Any]:
 
 
 def _sum(b: Any, tables: list[Any], words: Any) -> Any:
-    of_permute = ir.FunctionType(_SUMS, [_SUMS, _WORDS])
-    permute = cg.get_or_insert_function(b.module, of_permute, "llvm.x86.avx512.permvar.sf.512")
-
     def found(four: int) -> Any:
-        return b.call(permute, [tables[four], b.lshr(words, splat(_WORDS, 4 * four)) if four else words])
+        lanes = b.lshr(words, splat(_WORDS, 4 * four)) if four else words
+        return emit_intrinsic(b, "llvm.x86.avx512.permvar.sf.512", _SUMS, tables[four], lanes)
 
     return emit_pairs(b, [found(four) for four in range(FOURS)])
 

@@ -15,7 +15,21 @@ from typing import Any
 import llvmlite.ir as ir
 
 from ..layout.words import StemWord
-from .llvm import I8, I32, I64, broadcast, cg, const, emit_load, emit_store, emit_word, kernel, load_i64, routine
+from .llvm import (
+    I8,
+    I32,
+    I64,
+    broadcast,
+    cg,
+    const,
+    emit_intrinsic,
+    emit_load,
+    emit_store,
+    emit_word,
+    kernel,
+    load_i64,
+    routine,
+)
 
 __all__ = ["place_pixels", "sums_quads"]
 
@@ -41,8 +55,6 @@ def _tile(b: Any, words: Any, one: Any, two: Any, three: Any, four: Any, weights
         emit_word(b, words, which)
         for which in (StemWord.ROW, StemWord.KERNEL_HEIGHT, StemWord.KERNEL_STEPS, StemWord.SUMS_PIXEL)
     )
-    of_product = ir.FunctionType(_SUMS, [_SUMS] * 3)
-    product = cg.get_or_insert_function(b.module, of_product, "llvm.x86.avx512.vpdpbusd.512")
     sums = [cg.alloca_once(b, _SUMS) for _ in range(_PIXELS * _VECTORS)]  # variables that become registers
     for v in range(_VECTORS):
         start = emit_load(b, b.add(weights, const(64 * v)), _SUMS, 64)
@@ -59,7 +71,7 @@ def _tile(b: Any, words: Any, one: Any, two: Any, three: Any, four: Any, weights
                 spread = broadcast(b, emit_load(b, b.add(source, offset), I32), _SUMS.count)
                 for v in range(_VECTORS):
                     t = sums[p * _VECTORS + v]
-                    b.store(b.call(product, [b.load(t), spread, lanes[v]]), t)
+                    b.store(emit_intrinsic(b, "llvm.x86.avx512.vpdpbusd.512", _SUMS, b.load(t), spread, lanes[v]), t)
             b.store(b.add(at, const(4 * _LANES)), place)
     for p in range(_PIXELS):
         for v in range(_VECTORS):
