@@ -119,6 +119,21 @@ def _around(entries: Mapping[str, Mapping[str, Any]]) -> str:
         f"{key} {entry[key]}" for entry in entries.values() for key in ("torch", "torchvision", "timm") if key in entry
     }
     days = {entry["date"] for entry in entries.values() if "date" in entry}
-    timed = {f"{entry['cpu']}, {entry['timed']}" for entry in entries.values() if "times" in entry}
     told = f"Measured {', '.join(sorted(days))} with {', '.join(sorted(versions))}."
-    return f"{told} Times: {'; '.join(sorted(timed))}." if timed else told
+    return f"{told} {_timed(entries)}"
+
+
+def _timed(entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """Tell where and when times were taken: the most rows last, without their names."""
+    rows: dict[str, list[str]] = {}
+    for name, entry in entries.items():
+        if "times" in entry:
+            rows.setdefault(f"{entry['cpu']}, {entry['timed']}", []).append(name.removeprefix("timm "))
+    told = sorted(rows.items(), key=lambda row: len(row[1]))
+    few, most = told[:-1], told[-1:]
+    return " ".join(
+        [
+            *(f"Times of {', '.join(names)}: {when}." for when, names in few),
+            *(f"Times of all {'others' if few else 'networks'}: {when}." for when, _ in most),
+        ]
+    )

@@ -72,7 +72,7 @@ def check_feeds(
                 f"input {name!r} has dtype {array.dtype}, the model needs {spec.dtype}; "
                 f"convert it with .astype(np.{spec.dtype.name})"
             )
-        arrays[name] = np.ascontiguousarray(array)
+        arrays[name] = np.asarray(array, order="C")  # np.ascontiguousarray gives a single number an axis
     if tuple([array.shape for array in arrays.values()]) not in right:
         symbols: dict[str, tuple[int, str]] = {}
         for spec in specs:

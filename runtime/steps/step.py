@@ -20,8 +20,8 @@ class Step:
 
     ``words`` are its descriptor, int64. ``work`` is how much there is to do on an image; what is counted is said of
     each kernel in layout/words.py. ``keep`` holds what the descriptor points to. Where the step reads an array that the
-    caller feeds, ``fed`` is the word for its address, and its name. Where a NaN
-    in what the step reads leaves no answer, ``nan`` is the word that the kernel then sets.
+    caller feeds, ``fed`` is the word for its address, and its name. Where a NaN in what the step reads leaves no
+    answer, ``nan`` is the word that the kernel then sets.
     """
 
     name: str

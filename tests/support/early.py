@@ -3,9 +3,11 @@
 import onnxruntime as ort
 import pytest
 
-__all__ = ["needs_sound_infinities"]
+__all__ = ["EARLY", "needs_sound_infinities"]
+
+EARLY = ort.__version__.startswith("1.19.")
 
 needs_sound_infinities = pytest.mark.skipif(
-    ort.__version__.startswith("1.19."),
+    EARLY,
     reason="onnxruntime 1.19 makes NaN of an infinity in PRelu, and a number of a NaN in Erf",
 )

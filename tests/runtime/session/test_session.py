@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentbit.runtime.errors import LatentbitError
+from latentbit.runtime.errors import InputError, LatentbitError
 from latentbit.runtime.session import InferenceSession
 from latentbit.runtime.session.binary_segment import BoundBinarySegment
 from latentbit.runtime.session.float_segment import BoundFloatSegment
@@ -248,3 +248,16 @@ def test_strings_and_scores_pass_through() -> None:
     for seed in range(3):
         logits, label = session.run(None, {"input": GraphMaker(seed).floats(2, 12, 8, 8)})
         assert label.tolist() == [str(index) for index in logits.argmax(axis=1)]
+
+
+def test_a_single_number_and_an_array_of_one_are_told_apart_after_a_run_too() -> None:
+    """Shapes that were right before are not looked at again: those of one must not stand for those of the other."""
+    maker = GraphMaker()
+    value = maker.conv(maker.binarize("input", 8), maker.signs(8, 8, 1, 1), unit=True)
+    model = maker.model({"input": ["N", 8, 3, 3], "factor": []}, [maker.node("Mul", [value, "factor"])])
+    session, x = InferenceSession(model.SerializeToString()), maker.floats(1, 8, 3, 3)
+    for _ in range(2):
+        (found,) = session.run(None, {"input": x, "factor": np.array(2, np.float32)})
+        assert found.shape == x.shape
+        with pytest.raises(InputError, match="has rank 1"):
+            session.run(None, {"input": x, "factor": np.array([2], np.float32)})
