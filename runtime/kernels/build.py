@@ -25,6 +25,7 @@ from ..machine.objects import emit_object, kernel_ir
 from ..terminal import Step, no_progress
 from .dense import SIGNED
 from .registry import KERNELS, SUMS, can_project
+from .two_planes import PLANES
 
 __all__ = ["build_libraries", "write_ir"]
 
@@ -90,7 +91,7 @@ def _emit(folder: str, *modules: str) -> None:
 def _modules_beyond(name: str) -> set[str]:
     """Return the kernel modules that need more than this class of CPU has."""
     features = CLASSES[name][1]
-    beyond = {kernel.module for kernel in (*KERNELS, *SUMS, *SIGNED) if not kernel.features <= features}
+    beyond = {kernel.module for kernel in (*KERNELS, *PLANES, *SUMS, *SIGNED) if not kernel.features <= features}
     return beyond if can_project(features) else beyond | {"shortcut"}
 
 

@@ -28,9 +28,10 @@ from .epilogue import make_epilogue
 from .llvm import I32, I64, broadcast, cg, const, emit_intrinsic, emit_load, emit_store, emit_word, splat
 from .tiles import make_convolution
 
-__all__ = ["conv_csa"]
+__all__ = ["TILE_BYTES", "conv_csa", "count_csa"]
 
 _PIXELS, _VECTORS = 4, 2
+TILE_BYTES = _PIXELS * _VECTORS * 64
 _LANES = ir.VectorType(I32, 16)
 _XOR3, _CHOOSE = 0x96, 0x3A
 """Truth tables of vpternlog(a, b, c), bit 4a + 2b + c: a xor b xor c, and (a ? not b : c)."""
@@ -48,7 +49,7 @@ def _spread(b: Any, address: Any) -> Any:
     return broadcast(b, emit_load(b, address, I32), _LANES.count)
 
 
-def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
+def count_csa(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
     """Emit the mismatches of four pixels × 32 channels to ``tile``, int32 [4, 32]."""
     weights, pieces, count = emit_window(b, words, block)
     # Variables of the function, which LLVM turns into registers.
@@ -107,4 +108,4 @@ def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, t
 
 
 _epilogue = make_epilogue(_PIXELS, 16 * _VECTORS, width=16, counts=I32)
-conv_csa = make_convolution(_count, _epilogue, _PIXELS, _PIXELS * _VECTORS * 64)
+conv_csa = make_convolution(count_csa, _epilogue, _PIXELS, TILE_BYTES)

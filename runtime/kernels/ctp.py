@@ -19,9 +19,10 @@ from .epilogue import make_epilogue
 from .llvm import I8, broadcast, const, emit_intrinsic, emit_load
 from .tiles import make_convolution
 
-__all__ = ["conv_ctp"]
+__all__ = ["TILE_BYTES", "conv_ctp", "count_ctp"]
 
 _PIXELS, _VECTORS = 4, 2
+TILE_BYTES = _PIXELS * _VECTORS * 64
 
 
 def _body(b: Any, sources: list[Any], weights: Any, counters: list[Any], steps: int) -> list[Any]:
@@ -35,7 +36,7 @@ def _body(b: Any, sources: list[Any], weights: Any, counters: list[Any], steps: 
     return sums
 
 
-def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
+def count_ctp(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, tile: Any) -> None:
     """Emit the mismatches of four pixels × 64 channels to ``tile``, uint16 [4, 64]."""
 
     def widen(b: Any, counters: list[Any], first: bool) -> None:
@@ -47,4 +48,4 @@ def _count(b: Any, words: Any, image: Any, source: Any, block: Any, rows: Any, t
 
 
 _epilogue = make_epilogue(_PIXELS, 32 * _VECTORS)
-conv_ctp = make_convolution(_count, _epilogue, _PIXELS, _PIXELS * _VECTORS * 64)
+conv_ctp = make_convolution(count_ctp, _epilogue, _PIXELS, TILE_BYTES)

@@ -63,9 +63,10 @@ _VARIANTS = [
 
 @dataclass(frozen=True)
 class _Pixel:
-    """Addresses of one pixel: its counts, its outputs, and its row of a table by border class."""
+    """Addresses of one pixel: its counts, those that count twice or None, its outputs, its row of a table by class."""
 
     counts: Any
+    twice: Any
     residual: Any
     out: Any
     bits: Any
@@ -116,9 +117,9 @@ class _Emitter:
         used += [Constant.THRESHOLD, Constant.TURN] if flags & Flag.BITS else []
         constants = {which: constant(which) for which in used}
         for pixel in self.pixels:
-            count = emit_load(b, self.at(pixel.counts, i, self.counts.element.width // 8), self.counts)
-            if self.counts != self.integers:
-                count = b.zext(count, self.integers)
+            count = self.count(pixel.counts, i)
+            if pixel.twice is not None:
+                count = b.add(count, b.shl(self.count(pixel.twice, i), splat(self.integers, 1)))
             by_class = self.at(pixel.in_class, channel, 4)
             if flags & Flag.LIMITS:
                 self.write(pixel, channel, b.icmp_signed("<", count, self.load(by_class, self.integers, mask)), mask)
@@ -139,6 +140,10 @@ class _Emitter:
                 y = b.fmul(y, constants[Constant.TURN])
                 self.write(pixel, channel, b.fcmp_ordered(">=", y, constants[Constant.THRESHOLD]), mask)
 
+    def count(self, row: Any, i: Any) -> Any:
+        count = emit_load(self.b, self.at(row, i, self.counts.element.width // 8), self.counts)
+        return count if self.counts == self.integers else self.b.zext(count, self.integers)
+
     def load(self, address: Any, kind: Any, mask: Any) -> Any:
         return emit_load(self.b, address, kind) if mask is None else emit_masked_load(self.b, address, kind, mask)
 
@@ -155,11 +160,14 @@ class _Emitter:
         emit_bits(b, b.add(pixel.bits, bit_place(b, channel, self.nibbles)), bits, self.nibbles)
 
 
-def make_epilogue(pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = I16, row: int | None = None) -> Any:
+def make_epilogue(
+    pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = I16, row: int | None = None, planes: int = 1
+) -> Any:
     """Return the ``epilogue(builder, words, image, block, rows, tile)`` that emits it for tiles of rows of ``counts``.
 
     It finishes ``pixels`` rows of the pixel table for the block of channels at ``block``, ``width`` channels at a time.
     A pixel of the tile takes ``lanes`` lanes; with ``row`` it takes rows of so many, as few as the layer needs.
+    With two ``planes`` an output pixel has two rows of the pixel table, and what the second counts counts twice.
     """
     row_bytes = counts.width // 8 * (lanes if row is None else row)
 
@@ -184,8 +192,11 @@ def make_epilogue(pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = 
         nibbles = value[ConvWord.NIBBLES]
         bits_aside = b.sub(b.ptrtoint(aside, I64), bit_place(b, first, nibbles))
         places = []
-        for p in range(pixels):
+        for p in range(0, pixels, planes):
             entry = b.add(rows, const(4 * PixelWord.SIZE * p))
+            second = None
+            if planes == 2:
+                second = b.sext(emit_load(b, b.add(entry, const(4 * (PixelWord.SIZE + PixelWord.COUNTS))), I32), I64)
             index, target, in_class, lane = (
                 b.sext(emit_load(b, b.add(entry, const(4 * word)), I32), I64)
                 for word in (PixelWord.OUTPUT, PixelWord.TARGET, PixelWord.CLASS, PixelWord.COUNTS)
@@ -195,6 +206,7 @@ def make_epilogue(pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = 
             places.append(
                 _Pixel(
                     counts=b.add(tile, b.mul(lane, const(row_bytes))),
+                    twice=None if second is None else b.add(tile, b.mul(second, const(row_bytes))),
                     residual=b.add(residual, b.select(live, offset, const(0))),
                     out=b.select(live, b.add(out, offset), floats_aside),
                     bits=b.select(live, b.add(bits, target), bits_aside),

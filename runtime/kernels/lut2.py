@@ -11,12 +11,13 @@ from .llvm import I16, const, emit_load, splat
 from .lut import emit_row, emit_shuffle
 from .pairs import LOOKUPS, PAIRS, VECTORS, make_pair_convolution, make_pair_image
 
-__all__ = ["conv_lut2", "pair_image"]
+__all__ = ["body_lut2", "conv_lut2", "pair_image"]
 
 
-def _body(
+def body_lut2(
     b: Any, table: Any, sources: list[Any], weights: Any, low: list[Any], high: list[Any], steps: int
 ) -> tuple[list[Any], list[Any]]:
+    """Emit sums of up to three look-ups, step after step."""
     for first in range(0, steps, LOOKUPS):
         sums: list[Any] = [None] * len(low)
         for step in range(first, min(first + LOOKUPS, steps)):
@@ -32,5 +33,5 @@ def _body(
 
 
 pair_image = make_pair_image(1)
-conv_lut2 = make_pair_convolution(_body, [6, 2])
+conv_lut2 = make_pair_convolution(body_lut2, [6, 2])
 """The convolution over the pair image that :func:`pair_image` made before."""

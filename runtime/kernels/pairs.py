@@ -34,11 +34,11 @@ LOOKUPS = 3
 _Body = Callable[[Any, Any, list[Any], Any, list[Any], list[Any], int], tuple[list[Any], list[Any]]]
 
 
-def make_pair_convolution(body: _Body, steps: Sequence[int], kind: ir.VectorType = BYTES) -> Any:
+def make_pair_convolution(body: _Body, steps: Sequence[int], kind: ir.VectorType = BYTES, planes: int = 1) -> Any:
     """Return the convolution over a pair image that a kernel before it made; its counters are vectors of ``kind``.
 
     ``body(builder, table, sources, weights, low, high, turn)`` adds ``turn`` steps, one of ``steps``, to the counters S
-    and H, pair by pair, and returns them (:func:`.counting.emit_count`).
+    and H, pair by pair, and returns them (:func:`.counting.emit_count`). Of two ``planes`` a pair is one pixel in both.
     """
     pixels, lanes = 2 * PAIRS, BYTES.count * VECTORS
     size = PAIRS * lanes // kind.count
@@ -63,7 +63,7 @@ def make_pair_convolution(body: _Body, steps: Sequence[int], kind: ir.VectorType
         corners, window = emit_corners(b, source, block, rows, PAIRS, 2, 2), emit_window(b, words, block)
         emit_count(b, corners, window, 2 * size, steps, 2, VECTORS, turn, widen, kind)
 
-    return make_convolution(count, make_epilogue(pixels, lanes), pixels, 2 * pixels * lanes)
+    return make_convolution(count, make_epilogue(pixels, lanes, planes=planes), pixels, 2 * pixels * lanes)
 
 
 def _wide(b: Any, counters: list[Any]) -> list[Any]:

@@ -36,7 +36,7 @@ from .epilogue import make_epilogue
 from .llvm import I16, I32, I64, cg, const, emit_load, emit_store, emit_word, kernel, load_i64, routine, scratch, splat
 from .perm_rows import CODES, PAIRS, RING_BYTES, SUMS_BYTES, Plan, count_tiles
 
-__all__ = ["conv_perm"]
+__all__ = ["conv_perm", "make_perm"]
 
 _LANES, _TILES = 64, 16
 _PIXEL, _BLOCK = 4 * PixelWord.SIZE, 8 * BlockWord.SIZE
@@ -140,30 +140,36 @@ def _unfold(b: Any, tile: Any) -> None:
         emit_store(b, place, b.sub(both, b.shl(odd, splat(_WORDS, 8))), 64)
 
 
-_epilogue = routine(make_epilogue(2, _LANES, width=16, counts=I16))
+def make_perm(planes: int) -> Any:
+    """Return the kernel; of two ``planes`` a pair is one pixel in both."""
+    epilogue = routine(make_epilogue(2, _LANES, width=16, counts=I16, planes=planes))
+
+    @kernel
+    def conv(words: int, image: int, begin: int, end: int) -> None:
+        """Do work ``begin … end − 1`` of a convolution: tiles × blocks of channels, blocks running fastest."""
+        source = load_i64(words, ConvWord.ACT) + image * load_i64(words, ConvWord.ACT_STRIDE)
+        blocks = (load_i64(words, ConvWord.CHANNELS) + _LANES - 1) // _LANES
+        room, sums, below = scratch(_ROOM), scratch(_SUMS), scratch(64)
+        work = begin
+        while work < end:
+            first = work % blocks
+            block = load_i64(words, ConvWord.BLOCKS) + first * _BLOCK
+            rows = load_i64(words, ConvWord.PIXELS) + work // blocks * _TILE
+            some = min(min(blocks - first, end - work), _TILES)
+            tiles = 1
+            if some == blocks:
+                _fit(words, rows, min((end - work) // blocks, _TILES // blocks), below)
+                tiles = load_i64(below, 0)
+            _count(words, source, block, rows, tiles, some, sums, room)
+            for index in range(tiles * some):
+                tile = sums + index * SUMS_BYTES
+                of_tile, of_block = rows + index // some * _TILE, block + index % some * _BLOCK
+                _unfold(tile)
+                for pair in range(PAIRS):
+                    epilogue(words, image, of_block, of_tile + pair * (2 * _PIXEL), tile)
+            work += tiles * some
+
+    return conv
 
 
-@kernel
-def conv_perm(words: int, image: int, begin: int, end: int) -> None:
-    """Do work ``begin … end − 1`` of a convolution: tiles × blocks of channels, blocks running fastest."""
-    source = load_i64(words, ConvWord.ACT) + image * load_i64(words, ConvWord.ACT_STRIDE)
-    blocks = (load_i64(words, ConvWord.CHANNELS) + _LANES - 1) // _LANES
-    room, sums, below = scratch(_ROOM), scratch(_SUMS), scratch(64)
-    work = begin
-    while work < end:
-        first = work % blocks
-        block = load_i64(words, ConvWord.BLOCKS) + first * _BLOCK
-        rows = load_i64(words, ConvWord.PIXELS) + work // blocks * _TILE
-        some = min(min(blocks - first, end - work), _TILES)
-        tiles = 1
-        if some == blocks:
-            _fit(words, rows, min((end - work) // blocks, _TILES // blocks), below)
-            tiles = load_i64(below, 0)
-        _count(words, source, block, rows, tiles, some, sums, room)
-        for index in range(tiles * some):
-            tile = sums + index * SUMS_BYTES
-            of_tile, of_block = rows + index // some * _TILE, block + index % some * _BLOCK
-            _unfold(tile)
-            for pair in range(PAIRS):
-                _epilogue(words, image, of_block, of_tile + pair * (2 * _PIXEL), tile)
-        work += tiles * some
+conv_perm = make_perm(1)

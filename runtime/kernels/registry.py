@@ -68,6 +68,7 @@ class Kernel:
     turn_bytes bytes of a lane's weights that lie together (:mod:`..layout.weights`)
     width      channels that the epilogue finishes at once
     pack       makes its weights, uint8 [blocks, bytes]; None: :func:`..layout.weights.pack_weights`
+    planes     planes of bits that it reads: 1, or 2, of which the second counts twice; a pixel is one in both
     ========== ==========================================================================================
     """
 
@@ -89,6 +90,7 @@ class Kernel:
     pack: Callable[[BinaryLayer], NDArray[np.uint8]] | None = None
     slow: Callable[[BinaryLayer], str | None] = any_layer
     rival: str = ""
+    planes: int = 1
 
     @property
     def lane_order(self) -> NDArray[np.int64]:
@@ -132,8 +134,9 @@ class SumsKernel:
 
 
 def _pair_image(image: PackedImage) -> tuple[int, int]:
-    """An entry of two bytes for each byte of the image and those behind it."""
-    return 2 * (image.data.shape[1] + image.slack), image.layer.strides[1] * image.pixel_bytes
+    """An entry of two bytes for each byte of the image, or of its first plane, and those behind it."""
+    apart = image.layer.strides[1] * image.pixel_bytes if image.planes == 1 else image.plane_bytes
+    return 2 * (image.plane_bytes + image.slack), apart
 
 
 _WHOLE = 1 << 30  # bytes of a piece: counters of 32 bits, and bit planes, need no widening

@@ -18,13 +18,13 @@ from ..machine.objects import LOOK_UP
 from .llvm import I8, I16, I32, I64, const, emit_load, splat
 from .pairs import PAIRS, make_pair_convolution, make_pair_image
 
-__all__ = ["conv_tbl", "offset_image"]
+__all__ = ["LANES", "body_tbl", "conv_tbl", "offset_image"]
 
 _LANES, _VECTORS, _ROW_BYTES = 16, 4, 16
-_KIND = ir.VectorType(I8, _LANES)
+LANES = ir.VectorType(I8, _LANES)
 
 
-def _body(
+def body_tbl(
     b: Any, table: Any, sources: list[Any], weights: Any, low: list[Any], high: list[Any], steps: int
 ) -> tuple[list[Any], list[Any]]:
     """Emit a sum of up to three look-ups for vector after vector of channels.
@@ -34,7 +34,7 @@ def _body(
     look_up, low, high = _portable(b.module), list(low), list(high)
     rows = [[_row(b, table, b.add(source, const(2 * step))) for step in range(steps)] for source in sources]
     for v in range(_VECTORS):
-        lanes = [emit_load(b, b.add(weights, const(_LANES * (step * _VECTORS + v))), _KIND) for step in range(steps)]
+        lanes = [emit_load(b, b.add(weights, const(_LANES * (step * _VECTORS + v))), LANES) for step in range(steps)]
         sums: list[Any] = [None] * PAIRS
         for step in range(steps):
             for p in range(PAIRS):
@@ -42,25 +42,25 @@ def _body(
                 sums[p] = found if sums[p] is None else b.add(sums[p], found)
         for p, found in enumerate(sums):
             t = p * _VECTORS + v
-            low[t], high[t] = b.add(low[t], found), b.add(high[t], b.lshr(found, splat(_KIND, 4)))
+            low[t], high[t] = b.add(low[t], found), b.add(high[t], b.lshr(found, splat(LANES, 4)))
     return low, high
 
 
 def _row(b: Any, table: Any, entry: Any) -> Any:
-    return emit_load(b, b.add(table, b.zext(emit_load(b, entry, I16), I64)), _KIND, 16)
+    return emit_load(b, b.add(table, b.zext(emit_load(b, entry, I16), I64)), LANES, 16)
 
 
 def _portable(module: Any) -> Any:
     """Return the function that looks up 16 bytes in a row, in plain LLVM; another definition may take its place."""
     if LOOK_UP in module.globals:
         return module.globals[LOOK_UP]
-    function = ir.Function(module, ir.FunctionType(_KIND, [_KIND, _KIND]), LOOK_UP)
+    function = ir.Function(module, ir.FunctionType(LANES, [LANES, LANES]), LOOK_UP)
     function.linkage = "weak"
     for attribute in ("noinline", "nounwind", "readnone"):
         function.attributes.add(attribute)
     row, lanes = function.args
     b = ir.IRBuilder(function.append_basic_block())
-    found = ir.Constant(_KIND, ir.Undefined)
+    found = ir.Constant(LANES, ir.Undefined)
     for lane in (ir.Constant(I32, number) for number in range(_LANES)):
         place = b.zext(b.extract_element(lanes, lane), I32)
         found = b.insert_element(found, b.extract_element(row, place), lane)
@@ -70,5 +70,5 @@ def _portable(module: Any) -> Any:
 
 offset_image = make_pair_image(_ROW_BYTES // 2)
 """The pair image in offsets: bytes of a packed image are two times a nibble, so a + 17·b is two times a row."""
-conv_tbl = make_pair_convolution(_body, [3, 1], _KIND)
+conv_tbl = make_pair_convolution(body_tbl, [3, 1], LANES)
 """The convolution over the pair image that :func:`offset_image` made before."""

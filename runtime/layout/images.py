@@ -103,13 +103,22 @@ _BEYOND = 8
 
 @dataclass(frozen=True)
 class PackedImage:
-    """The packed input of a layer for ``count`` images: ``data`` uint8 ``[count, image bytes]``."""
+    """The packed input of a layer for ``count`` images: ``data`` uint8 ``[count, planes · image bytes]``.
+
+    With two ``planes`` the value of a channel is a level from 0 to 3, of which plane p holds bit p.
+    """
 
     layer: BinaryLayer
     format: ImageFormat
     height: int
     width: int
     data: NDArray[np.uint8]
+    planes: int = 1
+
+    @property
+    def plane_bytes(self) -> int:
+        """Bytes of one image, or of one plane of it where it has several: they lie one behind the other."""
+        return int(self.data.shape[1]) // self.planes
 
     @property
     def pixel_bytes(self) -> int:
@@ -132,24 +141,26 @@ class PackedImage:
         return self.layer.pads[0] * self.row_bytes + self.layer.pads[1] * self.pixel_bytes
 
 
-def new_image(layer: BinaryLayer, form: ImageFormat, height: int, width: int, count: int) -> PackedImage:
+def new_image(
+    layer: BinaryLayer, form: ImageFormat, height: int, width: int, count: int, planes: int = 1
+) -> PackedImage:
     """Return an image of pad positions; packing overwrites the inside, the border stays."""
     groups, channels = form.groups(layer)
     pattern = np.tile(form.pad_bytes(channels, layer.pad_value), groups)
     top, left, bottom, right = layer.pads
-    pixels = (height + top + bottom) * (width + left + right)
+    pixels = planes * (height + top + bottom) * (width + left + right)
     size = pixels * pattern.size
     data = aligned(count * size + max(layer.strides[1], _BEYOND) * pattern.size + 64)[: count * size].reshape(
         count, size
     )
     data[:] = np.tile(pattern, pixels)
-    return PackedImage(layer, form, height, width, data)
+    return PackedImage(layer, form, height, width, data, planes)
 
 
-def decode_image(image: PackedImage, index: int) -> NDArray[np.int8]:
-    """Return the signs ``[C, H, W]`` of one image without its border."""
+def decode_image(image: PackedImage, index: int, plane: int = 0) -> NDArray[np.int8]:
+    """Return the signs ``[C, H, W]`` of one plane of one image without its border."""
     _, group_channels = image.format.groups(image.layer)
-    pixels = _inside(image, index)
+    pixels = _inside(image, index, plane)
     shift = 1 if image.format.per_byte == 4 else 0
     bits = pixels[..., None] >> (np.arange(image.format.per_byte, dtype=np.uint8) + shift) & 1
     signs = bits.reshape(*bits.shape[:3], -1)[..., :group_channels].reshape(image.height, image.width, -1)
@@ -157,17 +168,27 @@ def decode_image(image: PackedImage, index: int) -> NDArray[np.int8]:
 
 
 def encode_image(image: PackedImage, index: int, signs: NDArray[np.int8]) -> None:
-    """Put signs ``[C, H, W]`` into one image, as packing does; its border stays."""
+    """Put signs ``[C, H, W]`` into one image, as packing does; its border stays. Into planes go ``[3 · C, H, W]``."""
+    if image.planes == 1:
+        _put(image, index, 0, signs)
+        return
+    levels = np.count_nonzero(signs.reshape(3, -1, *signs.shape[1:]) > 0, axis=0)
+    for plane in range(image.planes):
+        _put(image, index, plane, np.where(levels >> plane & 1, 1, -1).astype(np.int8))
+
+
+def _put(image: PackedImage, index: int, plane: int, signs: NDArray[np.int8]) -> None:
     groups, group_channels = image.format.groups(image.layer)
     last = np.moveaxis(signs, 0, -1).reshape(image.height, image.width, groups, group_channels)
     packed = image.format.encode(last)
-    _inside(image, index)[:] = packed * np.uint8(2) if image.format.per_byte == 4 else packed
+    _inside(image, index, plane)[:] = packed * np.uint8(2) if image.format.per_byte == 4 else packed
 
 
-def _inside(image: PackedImage, index: int) -> NDArray[np.uint8]:
-    """Return the bytes of one image without its border, ``[H, W, groups, group bytes]``, as a view."""
+def _inside(image: PackedImage, index: int, plane: int) -> NDArray[np.uint8]:
+    """Return the bytes of one plane of one image without its border, ``[H, W, groups, group bytes]``, as a view."""
     layer, (groups, channels) = image.layer, image.format.groups(image.layer)
-    rows = image.data[index].reshape(-1, image.row_bytes)[layer.pads[0] : layer.pads[0] + image.height]
+    rows = image.data[index].reshape(image.planes, -1, image.row_bytes)[plane]
+    rows = rows[layer.pads[0] : layer.pads[0] + image.height]
     pixels = rows.reshape(image.height, -1, groups, image.format.group_bytes(channels))
     inside: NDArray[np.uint8] = pixels[:, layer.pads[1] : layer.pads[1] + image.width]
     return inside

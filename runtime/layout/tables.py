@@ -19,7 +19,9 @@ __all__ = [
     "pair_order",
     "pieces",
     "pixel_table",
+    "plane_rows",
     "row_order",
+    "strip_order",
 ]
 
 Order = Callable[[int, int], NDArray[np.int64]]
@@ -69,6 +71,16 @@ def half_order(pairs: int) -> Order:
             return strips(np.arange(height), 0, right, width)
         upper = strips(np.arange(half), height - half, 0, width)
         return np.concatenate([upper, strips(np.arange(half, height - half), 0, right, width)])
+
+    return order
+
+
+def strip_order(pixels: int) -> Order:
+    """Return the order in tiles of neighbours of a row, ``pixels`` of them, one tile under the other."""
+
+    def order(height: int, width: int) -> NDArray[np.int64]:
+        x = np.arange(-(-width // pixels) * pixels).reshape(-1, 1, pixels)
+        return np.where(x < width, np.arange(height)[:, None] * width + x, -1).reshape(-1)
 
     return order
 
@@ -195,3 +207,12 @@ def pixel_table(
     table[:, PixelWord.CLASS] = classes[y, x] * layer.shape[0]
     table[:, PixelWord.COUNTS] = place.reshape(-1) * rows
     return table
+
+
+def plane_rows(table: NDArray[np.int32], stride: int) -> NDArray[np.int32]:
+    """Return a pixel table with two rows for each one: of its pixel in plane 0, and in plane 1, ``stride`` bytes on."""
+    both = np.repeat(table, 2, axis=0)
+    both[:, PixelWord.COUNTS] *= 2
+    both[1::2, PixelWord.COUNTS] += 1
+    both[1::2, PixelWord.INPUT] += stride
+    return both

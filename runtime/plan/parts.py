@@ -66,6 +66,9 @@ class Choice(Protocol):
     def unit(self, layer: BinaryLayer) -> Chosen:
         """Return the kernel of a binary layer."""
 
+    def planes(self, layer: BinaryLayer) -> Chosen | None:
+        """Return the kernel of a layer that reads levels of two bits; None where three copies are as fast."""
+
     def stem(self, weight: NDArray[np.int16]) -> Chosen:
         """Return the kernel of an exact stem with this weight ``[O, C, kh, kw]``."""
 

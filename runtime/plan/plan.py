@@ -51,7 +51,9 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     firsts: list[Part] = [*units, *([] if stem is None else [stem])]
     covered, made = {node for part in firsts for node in part.nodes}, {part.output for part in firsts}
     units = take_chains(model, graph, units, covered, made)
-    chosen: dict[Part, Chosen] = {unit: choice.unit(unit.layer) for unit in units}
+    chosen: dict[Part, Chosen] = {
+        unit: (None if unit.copy is None else choice.planes(unit.copy)) or choice.unit(unit.layer) for unit in units
+    }
     if stem is not None:
         chosen[stem] = choice.stem(stem.weight)
     for shortcut in find_shortcuts(model, graph, units, stem):

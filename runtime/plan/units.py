@@ -11,7 +11,8 @@ kernel computes exactly the float32 steps of the file in the file's order. What 
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +30,9 @@ __all__ = ["Unit", "find_units", "pool_before"]
 
 _LARGEST = 1e38
 """No result of a kernel is past it but for a residual, so that none is infinite, nor 0 times infinity."""
+
+_COPIES = 3
+"""Copies of a value that are a level of two bits."""
 
 _STAGES = ("residual", "shift_in", "slope", "shift_out")
 
@@ -88,6 +92,31 @@ class Unit:
     def channels_out(self) -> int:
         """Output channels O."""
         return int(self.layer.shape[0])
+
+    @cached_property
+    def copy(self) -> BinaryLayer | None:
+        """The layer over one copy, where a level from 0 to 3 says which bits of all three are 1; None elsewhere.
+
+        All copies then have the same weights w, and Σ w · (s₁ + s₂ + s₃) = Σ w · (b₀ + 2 · b₁) with the level's bits b
+        as ±1. Their bits rise or fall together.
+        """
+        layer, turn = self.layer, self.threshold.turn
+        if self.copies != _COPIES or self.pool is not None:
+            return None
+        size = layer.packed.shape[3] // _COPIES
+        copies = [layer.packed[..., start : start + size] for start in range(0, _COPIES * size, size)]
+        turns = turn.reshape(_COPIES, -1)
+        if not all(np.array_equal(copies[0], copy) for copy in copies[1:]) or np.any(turns != turns[0]):
+            return None
+        outputs, channels, height, width = layer.shape
+        shape = outputs, channels // _COPIES, height, width
+        return replace(layer, shape=shape, packed=np.ascontiguousarray(copies[0]))
+
+    def counted(self, planes: int) -> BinaryLayer:
+        """Return the layer as a kernel counts it that reads so many planes: :attr:`copy` for two."""
+        layer = self.layer if planes == 1 else self.copy
+        assert layer is not None
+        return layer
 
 
 def find_units(model: Model, graph: Graph) -> tuple[list[Unit], dict[int, str]]:

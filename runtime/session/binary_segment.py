@@ -98,7 +98,7 @@ class BoundBinarySegment:
         found = {}
         for place, step in enumerate(self._steps):
             if isinstance(step, ConvStep):
-                layer, image = step.packed.layer, step.image
+                layer, image = step.packed.unit.layer, step.image
                 size = image.height, image.width
                 signs = signs_of(step.packed.unit, (1, layer.channels, *((1, 1) if layer.dense else size)))
                 encode_image(image, 0, np.broadcast_to(signs[0], (layer.channels, *size)))

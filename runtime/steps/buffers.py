@@ -164,12 +164,13 @@ class Buffers:
 
         Raises InputError for an image whose offsets do not fit in the pixel table (layout/tables.py).
         """
-        layer, form, name = planned.part.layer, planned.kernel.format, planned.part.name
+        form, name, planes = planned.kernel.format, planned.part.name, planned.kernel.planes
+        layer = planned.part.counted(planes)
         top, left, bottom, right = layer.pads
         pixel = form.pixel_bytes(layer)
-        size = (height + top + bottom) * (width + left + right) * pixel
+        size = planes * (height + top + bottom) * (width + left + right) * pixel
         check_offsets(size, name)
         self.reserve(2 * count * size + layer.strides[1] * pixel, name)  # twice: its border is laid out beside it
-        image = new_image(layer, form, height, width, count)
+        image = new_image(layer, form, height, width, count, planes)
         self.images[planned] = image, batch
         return image

@@ -11,6 +11,7 @@ from ..errors import ModelError
 from ..intake.model import BinaryLayer, Model
 from ..kernels.dense import SIGNED
 from ..kernels.registry import KERNELS, SHORTCUT_LANES, SUMS, Kernel, can_project, find_kernel
+from ..kernels.two_planes import PLANES
 from ..machine.library import usable_features
 from ..plan.parts import Chosen
 from .trial import speed_ratio
@@ -19,6 +20,8 @@ __all__ = ["KernelChoice", "choose_kernels"]
 
 _VARIABLE = "LATENTBIT_PREFER"
 """Environment variable: a kernel to prefer where the caller names none."""
+
+_ASKED = "as asked"
 
 _NOTEWORTHY = 0.97
 """A rival that takes more than this part of the time is not chosen: a trial is no more exact than that."""
@@ -45,10 +48,20 @@ class KernelChoice:
     """The kernel of each binary layer, by the name of its output, and rules for what is not in the file as a layer."""
 
     layers: Mapping[str, Chosen]
+    asked: Kernel | None = None
 
     def unit(self, layer: BinaryLayer) -> Chosen:
         """Return the kernel of a binary layer."""
         return self.layers[layer.output]
+
+    def planes(self, layer: BinaryLayer) -> Chosen | None:
+        """Return the kernel of a layer over levels of two bits; None where none does it, or another is asked for."""
+        if self.asked is None:
+            chosen = _first(PLANES, layer)
+        else:
+            fit = (kernel for kernel in PLANES if kernel.name == self.asked.name and _refusal(kernel, layer) is None)
+            chosen = next((Chosen(kernel, _ASKED) for kernel in fit), [])
+        return Chosen(chosen.kernel, f"{chosen.reason}; two planes") if isinstance(chosen, Chosen) else None
 
     def stem(self, weight: NDArray[np.int16]) -> Chosen:
         """Return the kernel of the sums of an exact stem with this weight ``[O, C, kh, kw]``."""
@@ -118,26 +131,34 @@ def choose_kernels(model: Model, wanted: str | None = None) -> KernelChoice:
     wanted = os.environ.get(_VARIABLE) or None if wanted is None else wanted
     asked = None if wanted is None else find_kernel(wanted)
     packed = [layer for layer in model.layers.values() if not layer.real_input]
-    return KernelChoice({layer.output: _choose(layer, asked) for layer in packed})
+    return KernelChoice({layer.output: _choose(layer, asked) for layer in packed}, asked)
 
 
 def _choose(layer: BinaryLayer, wanted: Kernel | None) -> Chosen:
     """Return the first kernel of the list that fits CPU and layer and loses no trial; ``wanted``, if it fits at all."""
     if wanted is not None and _refusal(wanted, layer) is None:
-        return Chosen(wanted, "as asked")
+        return Chosen(wanted, _ASKED)
     refusals = [] if wanted is None else [f"not {wanted.name}: {_refusal(wanted, layer)}"]
-    for kernel in KERNELS:
+    chosen = _first([kernel for kernel in KERNELS if kernel is not wanted], layer, refusals)
+    if isinstance(chosen, Chosen):
+        return chosen
+    raise ModelError(f"node {layer.name}: no kernel takes it ({'; '.join(chosen)})")
+
+
+def _first(kernels: Sequence[Kernel], layer: BinaryLayer, refusals: Sequence[str] = ()) -> Chosen | list[str]:
+    """Return the first of these kernels that fits and loses no trial, or ``refusals`` and why each of them does not."""
+    found = list(refusals)
+    for kernel in kernels:
         refusal = _refusal(kernel, layer) or kernel.slow(layer)
         won: list[str] = []
         if refusal is None and kernel.rival and _refusal(rival := find_kernel(kernel.rival), layer) is None:
-            ratio = speed_ratio(kernel, rival)
+            ratio = speed_ratio(find_kernel(kernel.name), rival)
             outcome = f"{rival.name} takes {ratio:.2f} times as long on this machine"
             refusal, won = (outcome, []) if ratio < _NOTEWORTHY else (None, [outcome])
         if refusal is None:
-            return Chosen(kernel, "; ".join([*refusals, *won]) or "first choice")
-        if kernel is not wanted:
-            refusals.append(f"not {kernel.name}: {refusal}")
-    raise ModelError(f"node {layer.name}: no kernel takes it ({'; '.join(refusals)})")
+            return Chosen(kernel, "; ".join([*found, *won]) or "first choice")
+        found.append(f"not {kernel.name}: {refusal}")
+    return found
 
 
 def _refusal(kernel: Kernel, layer: BinaryLayer) -> str | None:

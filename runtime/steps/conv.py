@@ -12,7 +12,7 @@ from ..kernels.entry import entry_point
 from ..layout.images import PackedImage, decode_image
 from ..layout.memory import aligned
 from ..layout.slices import cells, limit_planes, one_bit_an_output, taps
-from ..layout.tables import border_bases, pieces, pixel_table
+from ..layout.tables import border_bases, pieces, pixel_table, plane_rows
 from ..layout.words import Constant, ConvWord, Flag
 from .buffers import Buffers, check_offsets, shared
 from .step import Step, descriptor, image_stride
@@ -44,7 +44,15 @@ class ConvStep(Step):
 
     def signs(self, image: int) -> NDArray[np.int8]:
         """Return the signs ``[C, H, W]`` that lie in the input."""
-        return decode_image(self.image, image if len(self.image.data) > 1 else 0)
+        index, planes = image if len(self.image.data) > 1 else 0, range(self.image.planes)
+        if len(planes) == 1:
+            return decode_image(self.image, index)
+        bits = [decode_image(self.image, index, plane) > 0 for plane in planes]
+        level = bits[0] + 2 * bits[1].astype(np.int8)
+        limits = self.packed.unit.threshold.value.reshape(self.packed.unit.copies, -1)
+        rank = np.argsort(np.argsort(limits, axis=0, kind="stable"), axis=0)  # the lowest is reached first; NaN never
+        reached = level > rank[..., None, None]
+        return np.where(reached, 1, -1).astype(np.int8).reshape(-1, *level.shape[1:])
 
     def accumulators(self, image: int) -> NDArray[np.int32]:
         """Count once more with an epilogue that stores the accumulators as float32 (exact); return them, ``[O, H, W]``.
@@ -89,13 +97,16 @@ def conv_steps(
     fed = unit.residual if unit.residual is not None and buffers.fed(unit.residual, unit.rank) else None
     copy_bytes, copy_stride = (0, 0) if kernel.before is None else kernel.before.scratch(image)
     height, width = packed.layer.output_size(image.height, image.width)
-    buffers.reserve(copy_bytes + _PIXEL_TABLE * height * width + _class_bytes(packed, height, width), unit.name)
+    buffers.reserve(
+        copy_bytes + _PIXEL_TABLE * kernel.planes * height * width + _class_bytes(packed, height, width), unit.name
+    )
     window = _window(packed, image, copy_stride)
     check_offsets(window.image.row_bytes * (image.height + sum(packed.layer.pads[::2])), unit.name)
     base, classes = border_bases(image, packed.layer, packed.pad_error)
+    base *= 2**kernel.planes - 1  # what the bits of a number count, together
     pixels = pixel_table(window.image, classes, target, kernel.order, kernel.pixels, window.rows)
-    pixels = shared(pixels)
     tiles = len(pixels) // kernel.pixels
+    pixels = shared(pixels if image.planes == 1 else plane_rows(pixels, image.plane_bytes))
     values: dict[ConvWord, int | NDArray[Any] | None] = {
         ConvWord.ACT: image.data,
         ConvWord.ACT_STRIDE: image_stride(image.data),
@@ -114,7 +125,7 @@ def conv_steps(
         ConvWord.CHANNELS: unit.channels_out,
         ConvWord.FLAGS: _flags(packed),
         ConvWord.TABLE: None if kernel.table is None else kernel.table(),
-        ConvWord.INPUTS: unit.layer.shape[1],
+        ConvWord.INPUTS: packed.layer.shape[1],
         ConvWord.CELLS: int(math.log2(window.rows)),
     }
     values |= _bits_words(target)
@@ -125,7 +136,7 @@ def conv_steps(
     steps = []
     if kernel.before is not None and copy_bytes:
         call = entry_point(kernel.before.module, kernel.before.symbol)
-        rows = image.data.shape[1] // image.row_bytes
+        rows = image.plane_bytes // image.row_bytes
         steps.append(Step(f"{unit.name}:{kernel.before.symbol}", call, words, rows, keep))
     conv = ConvStep(
         name=unit.name,

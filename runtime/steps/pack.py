@@ -24,9 +24,11 @@ def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
     image = buffers.new_image(planned, height, width, 1, len(source))
     thresholds = np.stack([unit.threshold.value, unit.threshold.turn])
     row, pixel = (stride // 4 for stride in source.strides[1:3])
-    groups, channels = image.format.groups(unit.layer)
+    groups, channels = image.format.groups(image.layer)
     group_bytes, group_stride = image.format.group_bytes(channels), channels
-    if unit.copies > 1:  # one group of the image, filled copy by copy: whole bytes of the same channels
+    if image.planes > 1:
+        group_bytes = image.plane_bytes
+    elif unit.copies > 1:  # one group of the image, filled copy by copy: whole bytes of the same channels
         groups, channels, group_stride = unit.copies, channels // unit.copies, 0
         group_bytes = channels // image.format.per_byte
     values: dict[PackWord, int | NDArray[np.float32]] = {
@@ -58,7 +60,10 @@ def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
             PackWord.POOL_TOP: pool.pads[0],
             PackWord.POOL_LEFT: pool.pads[1],
         }
-    call = entry_point("pack", "pack_floats" if pool is None else "pack_pooled")
+    if image.planes > 1:
+        call = entry_point("pack_planes", "pack_planes")
+    else:
+        call = entry_point("pack", "pack_floats" if pool is None else "pack_pooled")
     words = descriptor(PackWord, values)
     fed = (int(PackWord.SOURCE), unit.source) if buffers.fed(unit.source, unit.rank) else None
     nan = int(PackWord.NAN) if unit.pools_floats else None

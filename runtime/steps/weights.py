@@ -21,7 +21,8 @@ __all__ = ["PackedLayer", "pack_layer"]
 class PackedLayer:
     """What a unit needs for any input size.
 
-    ``layer`` is that of the unit, with negated weights where a bit falls with the accumulator (plan/thresholds.py).
+    ``layer`` is that of the unit, or one copy of it where the kernel reads planes, with negated weights where a bit
+    falls with the accumulator (plan/thresholds.py).
     """
 
     planned: Planned[Unit]
@@ -52,7 +53,7 @@ class PackedLayer:
 
 def pack_layer(planned: Planned[Unit]) -> PackedLayer:
     """Pack weights and constants. One that the file does not have is such that no bit changes: x − 0, 1 · x, x + −0."""
-    unit, kernel, layer = planned.part, planned.kernel, planned.part.layer
+    unit, kernel, layer = planned.part, planned.kernel, planned.part.counted(planned.kernel.planes)
     if planned.thresholds is not None:
         layer = _negated(layer, planned.thresholds.falling)
     if kernel.pack is not None:

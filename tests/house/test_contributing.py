@@ -85,7 +85,14 @@ def operators() -> None:
 def kernels() -> None:
     found = exported("runtime/kernels/*.py")
     symbols = {(stem, name) for stem, names in found.items() for name in names if name.startswith("conv_")}
+    symbols = {(stem, name) for stem, name in symbols if not stem.endswith("_planes")}
     assert {(kernel.module, kernel.symbol) for kernel in listed("kernel", "KERNELS")} == symbols
+
+
+def planes() -> None:
+    found = exported("runtime/kernels/*_planes.py")
+    symbols = {(stem, name) for stem, names in found.items() for name in names if name.startswith("conv_")}
+    assert {(row.module, row.symbol) for row in listed("kernel over two planes of bits", "PLANES")} == symbols
 
 
 def sums() -> None:
@@ -190,6 +197,7 @@ def pages() -> None:
 CHECKS: dict[str, Callable[[], None]] = {
     "operator": operators,
     "kernel": kernels,
+    "kernel over two planes of bits": planes,
     "kernel of the exact stem's sums": sums,
     "kernel of dense layers with real inputs": signed,
     "layer of ours that is an operator in the file": laws,

@@ -23,6 +23,7 @@ from pathlib import Path
 from latentbit.runtime.kernels.dense import SIGNED
 from latentbit.runtime.kernels.entry import entry_point
 from latentbit.runtime.kernels.registry import KERNELS, SUMS
+from latentbit.runtime.kernels.two_planes import PLANES
 from latentbit.runtime.machine.library import usable_features
 
 __all__ = ["Found", "hunt", "say", "watch"]
@@ -113,7 +114,7 @@ def _compile_kernels() -> None:
     Four seconds of a core for one of them were five minutes among eighteen processes, and were taken for a hang.
     """
     usable = usable_features()
-    for kernel in (*KERNELS, *SUMS, *SIGNED):
+    for kernel in (*KERNELS, *PLANES, *SUMS, *SIGNED):
         if kernel.features <= usable:
             entry_point(kernel.module, kernel.symbol)
     for module, symbol in (("pack", "pack_floats"), ("copies", "turned_image"), ("shortcut", "project_blocks")):
