@@ -127,7 +127,7 @@ class PackWord(IntEnum):
 class StemWord(IntEnum):
     """Words of the exact stem (kernels/stem.py). Work is counted in rows: first of the source, then of the output."""
 
-    SOURCE = 0  # uint8 NHWC
+    SOURCE = 0  # uint8 NHWC, or float32 of which a kernel makes bytes
     SOURCE_STRIDE = 1
     SOURCE_ROW = 2  # numbers in a row: W · C
     ZERO = 3  # int16, the zero points of a row
@@ -167,7 +167,9 @@ class StemWord(IntEnum):
     SUMS_PIXEL = 37  # bytes from one pixel of sums to the next
     SUMS_ROW = 38  # bytes of a row of sums
     TURN = 39  # factors of what is compared with THRESHOLD
-    SIZE = 40
+    INVERSE = 40  # float32, for floats that become bytes: the reciprocal of their scale
+    NAN = 41  # written by the kernel that makes bytes of floats: 1 once there was a NaN
+    SIZE = 42
 
 
 class Flag(IntFlag):

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .integers import IntegerConv
 from .levels import Levels
 from .parts import Choice, Chosen, Part, Planned
 from .stem import Stem
@@ -13,14 +14,14 @@ from .units import Unit
 __all__ = ["find_bit_readers", "plan_outputs"]
 
 
-def find_bit_readers(units: Sequence[Unit], stem: Stem | None, choice: Choice) -> dict[str, Unit]:
+def find_bit_readers(units: Sequence[Unit], stems: Sequence[IntegerConv | Stem], choice: Choice) -> dict[str, Unit]:
     """Return by value the unit that gets it as bits from the kernel that makes it: the first whose kernel fits.
 
     A unit with a pool packs floats in a step of its own, and so does every further reader of the same value.
     """
     makers = {unit.output: unit.layer for unit in units}
     made = {unit.output: (unit.rank, unit.channels_out) for unit in units}
-    if stem is not None:
+    for stem in stems:
         made[stem.output] = stem.rank, stem.channels_out
     readers: dict[str, Unit] = {}
     for unit in sorted(units, key=lambda unit: max(unit.nodes)):

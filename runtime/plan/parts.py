@@ -72,6 +72,9 @@ class Choice(Protocol):
     def stem(self, weight: NDArray[np.int16]) -> Chosen:
         """Return the kernel of an exact stem with this weight ``[O, C, kh, kw]``."""
 
+    def integers(self, weight: NDArray[np.int16]) -> Chosen | None:
+        """Return the kernel of a convolution of bytes with this weight ``[O, C, kh, kw]``; None for onnxruntime."""
+
     def shortcut(self, weight: NDArray[np.float32]) -> Chosen | None:
         """Return the kernel of a float shortcut with this weight ``[O, C]``; None leaves it to onnxruntime."""
 

@@ -14,13 +14,14 @@ from ..intake.model import Model
 from .before import take_chains
 from .dense import find_dense
 from .graph import Graph
+from .integers import IntegerConv, find_integer_layers
 from .levels import Levels
 from .natives import find_natives
 from .outputs import find_bit_readers, plan_outputs
 from .parts import Choice, Chosen, Part, Planned
 from .segments import BinarySegment, FloatSegment, float_segments
 from .shortcut import find_shortcuts
-from .stem import find_stem
+from .stem import Stem, find_stem
 from .units import find_units
 
 __all__ = ["Plan", "make_plan"]
@@ -47,8 +48,14 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     """
     graph = Graph(model)
     units, reasons = find_units(model, graph)
-    stem = find_stem(model, graph, {unit.source for unit in units})
-    firsts: list[Part] = [*units, *([] if stem is None else [stem])]
+    packed = {unit.source for unit in units}
+    stem = find_stem(model, graph, packed)
+    of_bytes: dict[IntegerConv, Chosen] = {}
+    for layer in find_integer_layers(model, graph, packed):
+        if (kernel := choice.integers(layer.weight)) is not None:
+            of_bytes[layer] = kernel
+    stems: list[IntegerConv | Stem] = [*([] if stem is None else [stem]), *of_bytes]
+    firsts: list[Part] = [*units, *stems]
     covered, made = {node for part in firsts for node in part.nodes}, {part.output for part in firsts}
     units = take_chains(model, graph, units, covered, made)
     chosen: dict[Part, Chosen] = {
@@ -56,6 +63,7 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     }
     if stem is not None:
         chosen[stem] = choice.stem(stem.weight)
+    chosen |= {layer: kernel for layer, kernel in of_bytes.items()}
     for shortcut in find_shortcuts(model, graph, units, stem):
         if (kernel := choice.shortcut(shortcut.weight)) is not None:
             chosen[shortcut] = kernel
@@ -65,7 +73,7 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     chosen |= {native: choice.native(native.ops) for native in find_natives(model, graph, list(chosen))}
     parts = sorted(chosen, key=lambda part: max(part.nodes))  # ready once its last node is
     levels = Levels(model, graph, parts)
-    planned = plan_outputs(parts, chosen, levels, find_bit_readers(units, stem, choice))
+    planned = plan_outputs(parts, chosen, levels, find_bit_readers(units, stems, choice))
     floats = float_segments(model, graph, parts, levels)
     segments: list[FloatSegment | BinarySegment] = []
     for level in sorted({*floats, *levels.of_part.values()}):

@@ -111,10 +111,10 @@ class BoundBinarySegment:
     def _refuse_nan(self) -> None:
         """Raise InputError where a NaN left a step no answer; the session does not use these buffers again."""
         for step in self._watching:
-            if step.words[step.nan]:
+            if step.nan is not None and step.words[step.nan[0]]:
                 raise InputError(
-                    f"node {step.name.rpartition(':')[0]}: the max-pool before it reads NaN, of which engines make "
-                    "different maxima; feed smaller values, or look for weights that are no numbers"
+                    f"node {step.name.rpartition(':')[0]}: {step.nan[1]}; "
+                    "feed smaller values, or look for weights that are no numbers"
                 )
 
     def _take_feeds(self) -> None:

@@ -69,6 +69,14 @@ class KernelChoice:
         kernel = next(kernel for kernel in SUMS if kernel.features <= features and kernel.takes(weight))
         return Chosen(kernel, "int8 weights over pixels")
 
+    def integers(self, weight: NDArray[np.int16]) -> Chosen | None:
+        """Return the kernel of a convolution of bytes with this weight ``[O, C, kh, kw]``.
+
+        None where the CPU has no dot products of bytes: in pairs of 16 bits integers are no faster than floats.
+        """
+        chosen = self.stem(weight)
+        return Chosen(chosen.kernel, "signs over integers of eight bits") if chosen.kernel.raw else None
+
     def shortcut(self, weight: NDArray[np.float32]) -> Chosen | None:
         """Return the kernel of a float shortcut with this weight ``[O, C]``.
 

@@ -13,6 +13,8 @@ from .step import Step, descriptor, image_stride
 
 __all__ = ["pack_step"]
 
+_NAN = "the max-pool before it reads NaN, of which engines make different maxima"
+
 
 def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
     """Bind the packing of a unit's source to a new image, the unit's input."""
@@ -66,5 +68,5 @@ def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
         call = entry_point("pack", "pack_floats" if pool is None else "pack_pooled")
     words = descriptor(PackWord, values)
     fed = (int(PackWord.SOURCE), unit.source) if buffers.fed(unit.source, unit.rank) else None
-    nan = int(PackWord.NAN) if unit.pools_floats else None
+    nan = (int(PackWord.NAN), _NAN) if unit.pools_floats else None
     return Step(f"{unit.name}:pack", call, words, image.height, [values, image], fed, nan)

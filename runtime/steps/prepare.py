@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ..plan.chain import Chain
 from ..plan.dense import Dense
+from ..plan.integers import IntegerConv
 from ..plan.mean import Mean
 from ..plan.parts import Planned
 from ..plan.plan import Plan
@@ -41,6 +42,7 @@ _PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
     {
         Unit: PreparedUnit.of,
         Stem: PreparedStem.of,
+        IntegerConv: PreparedStem.of,
         Shortcut: PreparedShortcut.of,
         Dense: PreparedDense.of,
         Chain: PreparedChain.of,

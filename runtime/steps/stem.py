@@ -12,6 +12,7 @@ from ..kernels.entry import entry_address, entry_point
 from ..layout.images import PackedImage
 from ..layout.memory import aligned
 from ..layout.words import StemWord
+from ..plan.integers import IntegerConv
 from ..plan.parts import Planned
 from ..plan.stem import Stem
 from .buffers import Buffers
@@ -20,6 +21,7 @@ from .step import Bound, Step, descriptor, image_stride
 __all__ = ["PreparedStem"]
 
 _NO_POOL = Window((1, 1), (1, 1), (0, 0, 0, 0))
+_NAN = "it reads NaN, which is no integer of eight bits"
 _Words = dict[StemWord, int | NDArray[Any] | None]
 
 
@@ -30,13 +32,13 @@ class PreparedStem:
     ``run_steps`` is how often a kernel takes its run of neighbours from a window row.
     """
 
-    planned: Planned[Stem]
+    planned: Planned[Stem] | Planned[IntegerConv]
     weights: NDArray[np.uint8]
     run_steps: int
     constants: _Words
 
     @classmethod
-    def of(cls, planned: Planned[Stem]) -> "PreparedStem":
+    def of(cls, planned: Planned[Stem] | Planned[IntegerConv]) -> "PreparedStem":
         """Lay out the weights: runs of neighbours in a window row, zeros at an odd end, absent channels zero."""
         stem, kernel = planned.part, planned.kernel
         outputs, channels, height, width = stem.weight.shape
@@ -63,7 +65,10 @@ class PreparedStem:
     def bind(self, buffers: Buffers) -> Bound:
         """Return the two steps. Raises ModelError for images that are smaller than the window."""
         planned, stem = self.planned, self.planned.part
-        pixels = buffers.pixels(stem.source, stem.weight.shape[1], stem.name)
+        if isinstance(stem, Stem):
+            pixels: NDArray[Any] = buffers.pixels(stem.source, stem.weight.shape[1], stem.name)
+        else:
+            pixels = buffers.floats(stem.source, stem.rank, stem.weight.shape[1], stem.name)
         batch = len(pixels)
         sums = stem.window.output_size(*pixels.shape[1:3])
         height, width = (stem.pool or _NO_POOL).output_size(*sums)
@@ -74,7 +79,7 @@ class PreparedStem:
         out = buffers.new_floats(planned, (batch, height, width, stem.channels_out)) if planned.stored else None
         return Bound(self._steps(pixels, height, width, target, out), batch)
 
-    def _scratch_bytes(self, pixels: NDArray[np.uint8], rings: int) -> int:
+    def _scratch_bytes(self, pixels: NDArray[Any], rings: int) -> int:
         """Return the bytes of the image with its border, twice as it is made, and of the rings of sums."""
         stem, kernel, pool = self.planned.part, self.planned.kernel, self.planned.part.pool or _NO_POOL
         _, height, width, channels = pixels.shape
@@ -85,25 +90,28 @@ class PreparedStem:
 
     def _steps(
         self,
-        pixels: NDArray[np.uint8],
+        pixels: NDArray[Any],
         height: int,
         width: int,
         target: PackedImage | None,
         out: NDArray[np.float32] | None,
     ) -> list[Step]:
-        """Return the steps over ``pixels`` uint8 ``[N, H, W, C]`` for an output of this height and width."""
+        """Return the steps over ``pixels`` ``[N, H, W, C]``, uint8 or floats, for an output of this size."""
         stem, kernel = self.planned.part, self.planned.kernel
         values = {**self._image_words(pixels), **self._sum_words(pixels, height), **self._output_words(target, out)}
         values |= {StemWord.CHANNELS: stem.channels_out, StemWord.OUT_WIDTH: width, **self.constants}
         words, keep = descriptor(StemWord, values), [values, self, target]
-        fed = (int(StemWord.SOURCE), stem.source)
-        before, rows = entry_point(kernel.module, kernel.before), entry_point("stem", "stem_rows")
+        if isinstance(stem, Stem):
+            module, symbol, fed, nan = kernel.module, kernel.before, (int(StemWord.SOURCE), stem.source), None
+        else:
+            module, symbol, fed, nan = "place_floats", "place_floats", None, (int(StemWord.NAN), _NAN)
+        before, rows = entry_point(module, symbol), entry_point("stem", "stem_rows")
         return [
-            Step(f"{stem.name}:{kernel.before}", before, words, pixels.shape[1], keep, fed),
+            Step(f"{stem.name}:{symbol}", before, words, pixels.shape[1], keep, fed, nan),
             Step(stem.name, rows, words, height, keep, fed),
         ]
 
-    def _image_words(self, pixels: NDArray[np.uint8]) -> _Words:
+    def _image_words(self, pixels: NDArray[Any]) -> _Words:
         """Return the words of the image with its border, which stays as it is made here."""
         stem, kernel = self.planned.part, self.planned.kernel
         _, height, width, channels = pixels.shape
@@ -116,6 +124,7 @@ class PreparedStem:
         return {
             StemWord.SOURCE: pixels,
             StemWord.SOURCE_STRIDE: pixels.strides[0],
+            StemWord.INVERSE: None if isinstance(stem, Stem) else np.full(1, stem.inverse),
             StemWord.SOURCE_ROW: width * channels,
             StemWord.ZERO: np.tile(stem.zero_point, width),
             StemWord.IMAGE: image,
@@ -125,7 +134,7 @@ class PreparedStem:
             StemWord.STRIDE_Y: stem.window.strides[0],
         }
 
-    def _sum_words(self, pixels: NDArray[np.uint8], rings: int) -> _Words:
+    def _sum_words(self, pixels: NDArray[Any], rings: int) -> _Words:
         """Return the words of the sums: of their kernel, and of a ring of rows of sums for each row of the output."""
         stem, kernel, pool = self.planned.part, self.planned.kernel, self.planned.part.pool or _NO_POOL
         height, width = stem.window.output_size(*pixels.shape[1:3])

@@ -21,7 +21,7 @@ class Step:
     ``words`` are its descriptor, int64. ``work`` is how much there is to do on an image; what is counted is said of
     each kernel in layout/words.py. ``keep`` holds what the descriptor points to. Where the step reads an array that the
     caller feeds, ``fed`` is the word for its address, and its name. Where a NaN in what the step reads leaves no
-    answer, ``nan`` is the word that the kernel then sets.
+    answer, ``nan`` is the word that the kernel then sets, and what is said of it.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Step:
     work: int
     keep: Sequence[Any]
     fed: tuple[int, str] | None = None
-    nan: int | None = None
+    nan: tuple[int, str] | None = None
 
     @property
     def address(self) -> int:
