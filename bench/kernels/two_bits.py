@@ -52,7 +52,7 @@ def measure(channels: int, size: int, most: int, weights: tuple[int, ...], runs:
         source, target = Path(folder) / "source.onnx", Path(folder) / "target.onnx"
         onnx.save(layer(channels, size, most, weights, rng), source)
         (outcome,) = convert(source, target).layers
-        assert outcome.form == "binary", outcome
+        assert outcome.form == ("binary" if most <= 3 else "weight-only"), outcome
         ours = InferenceSession(target)
         theirs = onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
         np.testing.assert_array_equal(ours.run(None, {"x": x})[0], theirs.run(None, {"x": x})[0])
