@@ -52,7 +52,8 @@ class ConvWord(IntEnum):
     ACT_PIXEL = 25  # bytes of a pixel of the packed image
     SCRATCH_PIXEL = 26  # bytes of a pixel of a copy
     GATHERS = 27  # bytes that are gathered for a pixel, all copies
-    SIZE = 28
+    WIDTHS = 28  # bytes from a number of LIMITS to the width of its interval (layout/intervals.py)
+    SIZE = 29
 
 
 class BlockWord(IntEnum):
@@ -179,6 +180,7 @@ class Flag(IntFlag):
     BITS = 8
     LIMITS = 16
     RELU = 32
+    INTERVALS = 64  # besides LIMITS: bit = mismatches − limit < width
 
 
 FEW_TAPS = 14

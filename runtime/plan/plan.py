@@ -12,6 +12,7 @@ from typing import Any
 
 from ..intake.model import Model
 from .before import take_chains
+from .curves import find_curves
 from .dense import find_dense
 from .graph import Graph
 from .levels import Levels
@@ -21,7 +22,7 @@ from .parts import Choice, Chosen, Part, Planned
 from .segments import BinarySegment, FloatSegment, float_segments
 from .shortcut import find_shortcuts
 from .stem import find_stem
-from .units import find_units
+from .units import Unit, find_units
 
 __all__ = ["Plan", "make_plan"]
 
@@ -63,7 +64,17 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     chosen |= {native: choice.native(native.ops) for native in find_natives(model, graph, list(chosen))}
     parts = sorted(chosen, key=lambda part: max(part.nodes))  # ready once its last node is
     levels = Levels(model, graph, parts)
-    planned = plan_outputs(parts, chosen, levels, find_bit_readers(units, stem, choice))
+    if curves := find_curves(parts, levels, choice):
+        for curve in curves:
+            chosen[curve.shortened] = chosen[curve.reader]
+            gone: tuple[Part, ...] = (curve.reader, *curve.chains)
+            for part in gone:
+                del chosen[part]
+        parts = sorted(chosen, key=lambda part: max(part.nodes))
+        levels = Levels(model, graph, parts)
+    units = [part for part in parts if isinstance(part, Unit)]
+    readers, intervals = find_bit_readers(units, stem, choice), {curve.of: curve.intervals for curve in curves}
+    planned = plan_outputs(parts, chosen, levels, readers, intervals)
     floats = float_segments(model, graph, parts, levels)
     segments: list[FloatSegment | BinarySegment] = []
     for level in sorted({*floats, *levels.of_part.values()}):

@@ -1,6 +1,7 @@
 """Chains, means and routes, prepared and bound: the float work between packed layers."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +14,10 @@ from ..plan.chain import Chain, Stage
 from ..plan.mean import Mean
 from ..plan.parts import Planned
 from ..plan.route import Route, runs
-from .buffers import Buffers
+from .buffers import Buffers, port
 from .step import Bound, Step, descriptor, image_stride
 
-__all__ = ["PreparedChain", "PreparedMean", "PreparedRoute"]
+__all__ = ["PreparedChain", "PreparedMean", "PreparedRoute", "follow"]
 
 _BLOCK = 1024
 """Floats of a block of pixels, about: with a stage's operands it fits in the first cache."""
@@ -86,6 +87,17 @@ class PreparedChain:
             StageWord.OTHER_PIXEL: 0 if stage.gate else 4 * chain.channels,
             StageWord.GATE: int(stage.gate),
         }
+
+
+def follow(chains: Sequence[Chain], source: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what chains, in order, make of ``values`` ``[rows, C]`` of ``source``, the one value they begin with."""
+    rank = chains[0].rank
+    buffers = Buffers(values={port(source, rank): values[None, :, None] if rank == 4 else values})
+    for chain in chains:
+        for step in PreparedChain.of(Planned(chain, None, "", stored=True)).bind(buffers).steps:
+            step.run(0)
+    result: NDArray[np.float32] = buffers.take(port(chains[-1].output, rank)).reshape(values.shape)
+    return result
 
 
 @dataclass(frozen=True, eq=False)
