@@ -120,9 +120,10 @@ class PackWord(IntEnum):
     POOL_LEFT = 20
     SOURCE_HEIGHT = 21
     SOURCE_WIDTH = 22
-    TURN = 23  # bytes from a threshold to the factor of what is compared with it, 1 or −1; 0 where all are 1
+    TURN = 23  # bytes from a threshold to the factor of what is compared with it: 1 or −1, or a gate; 0 where all are 1
     NAN = 24  # written by the kernel: 1 once there was a NaN in a window, whose maximum is then no definite number
-    SIZE = 25
+    TURN_STRIDE = 25  # of the factors; those of pack_pooled are the same for all images
+    SIZE = 26
 
 
 class StemWord(IntEnum):

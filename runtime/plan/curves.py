@@ -8,77 +8,53 @@ That needs a chain of one value alone, a unit whose floats nobody else reads, an
 the bits are, :mod:`.intervals` finds; where they change too often, everything stays as it is.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 from .chain import Chain
 from .intervals import Intervals, find_intervals
-from .levels import Levels
-from .parts import Choice, Part
+from .parts import Choice
 from .units import Unit
+from .wiring import Replacements, Wiring
 
-__all__ = ["Curve", "find_curves"]
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """The ``chains`` that vanish, and their ``reader``, which becomes ``shortened``: it takes the bits of ``of``.
-
-    ``intervals`` are what the unit that makes the value ``of`` writes.
-    """
-
-    chains: tuple[Chain, ...]
-    reader: Unit
-    shortened: Unit
-    of: str
-    intervals: Intervals
+__all__ = ["find_curves"]
 
 
-def find_curves(parts: Sequence[Part], levels: Levels, choice: Choice) -> list[Curve]:
-    """Return what vanishes between units among ``parts``."""
-    made = {part.output: part for part in parts}
-    readers: dict[str, list[Part]] = {}
-    for part in parts:
-        for name in part.reads:
-            readers.setdefault(name, []).append(part)
-    outside = {*levels.outputs, *(name for names in levels.reads.values() for name in names)}
-    found = (_curve(unit, made, readers, outside, choice) for unit in parts if isinstance(unit, Unit))
-    return [curve for curve in found if curve is not None]
+def find_curves(wiring: Wiring, choice: Choice) -> tuple[Replacements, dict[str, Intervals]]:
+    """Return units that take bits where they read a chain, in the place of both; and by value the bits they take."""
+    replaced: Replacements = {}
+    found: dict[str, Intervals] = {}
+    for unit in wiring.made.values():
+        if not isinstance(unit, Unit) or (span := _span(wiring, unit)) is None:
+            continue
+        maker, chains = span
+        if not choice.bits_fit(maker.layer, unit.layer):
+            continue
+        intervals = find_intervals(maker, partial(choice.follow, chains, maker.output), unit.threshold)
+        if intervals is not None:
+            found[maker.output] = intervals
+            replaced[unit] = replace(unit, source=maker.output, curve=chains)
+            replaced.update((chain, None) for chain in chains)
+    return replaced, found
 
 
-def _curve(
-    unit: Unit,
-    made: Mapping[str, Part],
-    readers: Mapping[str, Sequence[Part]],
-    outside: Collection[str],
-    choice: Choice,
-) -> Curve | None:
-    """Return the curve before a unit."""
-    if unit.pool is not None or unit.copies > 1:
-        return None
-    chains, waiting, roots = list[Chain](), [unit.source], set[str]()
+def _span(wiring: Wiring, unit: Unit) -> tuple[Unit, tuple[Chain, ...]] | None:
+    """Return the unit that alone makes what a unit reads, and the chains between the two, in order."""
+    chains, waiting, roots = set[Chain](), [unit.source], set[str]()
     while waiting:
-        part = made.get(name := waiting.pop())
+        part = wiring.made.get(name := waiting.pop())
         if not isinstance(part, Chain):
             roots.add(name)
         elif part not in chains:
-            chains.append(part)
+            chains.add(part)
             waiting += part.reads
-    maker = made.get(next(iter(roots)))
-    if len(roots) > 1 or not chains or not isinstance(maker, Unit) or maker.residual is not None:
+    maker = wiring.made.get(roots.pop())
+    if roots or not chains or not isinstance(maker, Unit) or unit.pool is not None or unit.copies > 1:
         return None
-    values = {maker.output, *(chain.output for chain in chains)}
-    alone = readers[unit.source] == [unit] and values.isdisjoint(outside)
-    if not alone or not all(set(readers[value]) <= set(chains) for value in values - {unit.source}):
+    between = {maker.output, *(chain.output for chain in chains)} - {unit.source}
+    alone = wiring.readers[unit.source] == [unit] and unit.source not in wiring.outside
+    if not alone or not all(wiring.only_for(value, chains) for value in between):
         return None
     if (maker.rank, maker.channels_out) != (unit.rank, unit.layer.channels):
         return None
-    if not choice.bits_fit(maker.layer, unit.layer):
-        return None
-    ordered = tuple(sorted(chains, key=lambda chain: max(chain.nodes)))
-    intervals = find_intervals(maker, lambda y: choice.follow(ordered, maker.output, y), unit.threshold)
-    return (
-        None
-        if intervals is None
-        else Curve(ordered, unit, replace(unit, source=maker.output, curve=ordered), maker.output, intervals)
-    )
+    return maker, tuple(sorted(chains, key=lambda chain: max(chain.nodes)))

@@ -17,7 +17,7 @@ __all__ = ["find_bit_readers", "plan_outputs"]
 def find_bit_readers(units: Sequence[Unit], stem: Stem | None, choice: Choice) -> dict[str, Unit]:
     """Return by value the unit that gets it as bits from the kernel that makes it: the first whose kernel fits.
 
-    A unit with a pool packs floats in a step of its own, and so does every further reader of the same value.
+    A unit with a pool or a gate packs floats in a step of its own, and so does every further reader of the same value.
     """
     makers = {unit.output: unit.layer for unit in units}
     made = {unit.output: (unit.rank, unit.channels_out) for unit in units}
@@ -25,7 +25,9 @@ def find_bit_readers(units: Sequence[Unit], stem: Stem | None, choice: Choice) -
         made[stem.output] = stem.rank, stem.channels_out
     readers: dict[str, Unit] = {}
     for unit in sorted(units, key=lambda unit: max(unit.nodes)):
-        if made.get(unit.source) != (unit.rank, unit.layer.channels) or unit.source in readers or unit.pool is not None:
+        if made.get(unit.source) != (unit.rank, unit.layer.channels) or unit.source in readers:
+            continue
+        if unit.pool is not None or unit.gate is not None:
             continue
         if choice.bits_fit(makers.get(unit.source), unit.layer):
             readers[unit.source] = unit

@@ -14,6 +14,7 @@ from ..intake.model import Model
 from .before import take_chains
 from .curves import find_curves
 from .dense import find_dense
+from .gates import find_gates
 from .graph import Graph
 from .levels import Levels
 from .natives import find_natives
@@ -23,6 +24,7 @@ from .segments import BinarySegment, FloatSegment, float_segments
 from .shortcut import find_shortcuts
 from .stem import find_stem
 from .units import Unit, find_units
+from .wiring import Wiring
 
 __all__ = ["Plan", "make_plan"]
 
@@ -64,16 +66,14 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     chosen |= {native: choice.native(native.ops) for native in find_natives(model, graph, list(chosen))}
     parts = sorted(chosen, key=lambda part: max(part.nodes))  # ready once its last node is
     levels = Levels(model, graph, parts)
-    if curves := find_curves(parts, levels, choice):
-        for curve in curves:
-            chosen[curve.shortened] = chosen[curve.reader]
-            gone: tuple[Part, ...] = (curve.reader, *curve.chains)
-            for part in gone:
-                del chosen[part]
+    wiring = Wiring.of(parts, levels)
+    replaced, intervals = find_curves(wiring, choice)
+    if replaced := replaced | find_gates(wiring):
+        places = [(part, replaced.get(part, part)) for part in parts]
+        chosen = {new: chosen[part] for part, new in places if new is not None}
         parts = sorted(chosen, key=lambda part: max(part.nodes))
         levels = Levels(model, graph, parts)
-    units = [part for part in parts if isinstance(part, Unit)]
-    readers, intervals = find_bit_readers(units, stem, choice), {curve.of: curve.intervals for curve in curves}
+    readers = find_bit_readers([part for part in parts if isinstance(part, Unit)], stem, choice)
     planned = plan_outputs(parts, chosen, levels, readers, intervals)
     floats = float_segments(model, graph, parts, levels)
     segments: list[FloatSegment | BinarySegment] = []
