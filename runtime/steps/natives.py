@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..kernels.entry import entry_point
-from ..layout.float_words import MEAN_LANES, ChainWord, MeanWord, RouteWord, RunWord, StageWord
+from ..layout.float_words import MEAN_LANES, ChainOp, ChainWord, MeanWord, RouteWord, RunWord, StageWord
 from ..plan.chain import Chain, Stage
 from ..plan.mean import Mean
 from ..plan.parts import Planned
@@ -46,7 +46,7 @@ class PreparedChain:
         batch, height, width, channels = source.shape
         per = _per(channels, height * width)
         rows, keep = [], []
-        for stage in chain.stages:
+        for stage in _together(chain.stages):
             keep.append(self._stage(stage, source, per, buffers))
             rows.append(descriptor(StageWord, keep[-1]))
         table = np.stack(rows)
@@ -98,6 +98,19 @@ def follow(chains: Sequence[Chain], source: str, values: NDArray[np.float32]) ->
             step.run(0)
     result: NDArray[np.float32] = buffers.take(port(chains[-1].output, rank)).reshape(values.shape)
     return result
+
+
+_TIMES_ITSELF = {ChainOp.SIGMOID: ChainOp.SILU, ChainOp.HARD_SIGMOID: ChainOp.HARD_SWISH}
+"""What a stage is together with the product of its result and what it read."""
+
+
+def _together(stages: Sequence[Stage]) -> list[Stage]:
+    """Return the stages, the first two as one where they are x · Sigmoid(x): no sigmoid is stored and read again."""
+    first, *rest = stages
+    whole = _TIMES_ITSELF.get(first.op)
+    if whole is not None and rest and (rest[0].op, rest[0].other) == (ChainOp.MULTIPLY, first.source):
+        return [replace(first, op=whole), *rest[1:]]
+    return list(stages)
 
 
 @dataclass(frozen=True, eq=False)
