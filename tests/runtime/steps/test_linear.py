@@ -48,7 +48,7 @@ def linear(maker: GraphMaker, value: str, inputs: int, outputs: int, form: str =
         reads.append(maker.constant(bias[:1]))
     elif form != "Gemm without bias":
         reads.append(maker.constant(bias[None] if outputs % 2 else bias))
-    return maker.node("Gemm", reads, **({"transB": 1} if turned else {})), together
+    return maker.node("Gemm", reads, transB=int(turned)), together
 
 
 def assert_near(found: NDArray[np.float32], x: NDArray[np.float32], layer: NDArray[Any]) -> None:
@@ -226,8 +226,9 @@ def test_images_of_one_pixel_and_their_rows_are_both_answers() -> None:
     rows = maker.node("Flatten", [image])
     model = maker.model({"input": ["N", 8, 4, 4]}, [rows, image])
     x = maker.floats(3, 8, 4, 4)
-    for options in ({}, {"num_threads": 2, "share": "always"}):
-        session = InferenceSession(model.SerializeToString(), **options)
+    for threads in (1, 2):
+        share = "always" if threads > 1 else "auto"
+        session = InferenceSession(model.SerializeToString(), num_threads=threads, share=share)
         for _ in range(2):
             first, second = session.run(None, {"input": x})
             np.testing.assert_array_equal(first, second[:, :, 0, 0])
@@ -244,7 +245,7 @@ def test_a_size_that_a_file_only_claims_makes_no_wrong_answer(claim: str) -> Non
     linear(maker, maker.node("Flatten", [value]), 16, 3)
     maker.nodes[-1].output[0] = "y"
     model = maker.build({"input": ["N", 8, "H", "W"]}, {"y": ["N", 3]})
-    claims = {image: ["N", 16, *([4, 4] if pool else [1, 1])], value: ["N", 16, 1, 1]}
+    claims: dict[str, list[str | int]] = {image: ["N", 16, *([4, 4] if pool else [1, 1])], value: ["N", 16, 1, 1]}
     claims[maker.nodes[-1].input[0]] = ["N", 16]
     for name, shape in claims.items():
         model.graph.value_info.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
