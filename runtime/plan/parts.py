@@ -77,6 +77,9 @@ class Choice(Protocol):
     def dense(self, rows: int | None) -> Chosen | None:
         """Return the kernel of dense layers over ``rows`` rows (None: unknown); None leaves them to onnxruntime."""
 
+    def linear(self, outputs: int) -> Chosen | None:
+        """Return the kernel of float dense layers with so many outputs; None leaves them to onnxruntime."""
+
     def native(self, ops: Sequence[str]) -> Chosen:
         """Return the kernel of float operators between parts, by their names."""
 

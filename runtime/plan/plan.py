@@ -17,6 +17,7 @@ from .dense import find_dense
 from .gates import find_gates
 from .graph import Graph
 from .levels import Levels
+from .linear import Linear
 from .natives import find_natives
 from .outputs import find_bit_readers, plan_outputs
 from .parts import Choice, Chosen, Part, Planned
@@ -63,7 +64,10 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     for dense in find_dense(model):
         if (kernel := choice.dense(dense.rows)) is not None:
             chosen[dense] = kernel
-    chosen |= {native: choice.native(native.ops) for native in find_natives(model, graph, list(chosen))}
+    products = choice.linear(1) is not None
+    for native in find_natives(model, graph, list(chosen), products=products):
+        its = choice.linear(native.weight.shape[1]) if isinstance(native, Linear) else None
+        chosen[native] = its or choice.native(native.ops)
     parts = sorted(chosen, key=lambda part: max(part.nodes))  # ready once its last node is
     levels = Levels(model, graph, parts)
     wiring = Wiring.of(parts, levels)
@@ -79,7 +83,7 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     segments: list[FloatSegment | BinarySegment] = []
     for level in sorted({*floats, *levels.of_part.values()}):
         here = [planned[part] for part in parts if levels.of_part[part] == level]
-        for rank in (4, 2):  # images and rows never read each other
+        for rank in (4, 2):  # rows may be read from images, images never from rows
             if same := tuple(entry for entry in here if entry.part.rank == rank):
                 segments.append(BinarySegment(same))
         if not here:

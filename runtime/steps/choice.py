@@ -11,6 +11,7 @@ from ..errors import ModelError
 from ..intake.model import BinaryLayer, Model
 from ..kernels.dense import SIGNED
 from ..kernels.registry import KERNELS, SHORTCUT_LANES, SUMS, Kernel, can_project, find_kernel
+from ..layout.float_words import LINEAR_BLOCK, LINEAR_GROUP
 from ..machine.library import usable_features
 from ..plan.chain import Chain
 from ..plan.parts import Chosen
@@ -36,8 +37,16 @@ class _ShortcutKernel:
 
 
 @dataclass(frozen=True)
+class _LinearKernel:
+    """A kernel of float dense layers."""
+
+    symbol: str
+    name: str = "linear"
+
+
+@dataclass(frozen=True)
 class _Native:
-    """The kernels of chains, means and routes."""
+    """The kernels of chains, means and routes; a view needs none."""
 
     name: str = "native"
 
@@ -82,6 +91,18 @@ class KernelChoice:
         if rows is not None and kernel.rows is not None and rows > kernel.rows:
             return None
         return Chosen(kernel, "one bit a weight in memory")
+
+    def linear(self, outputs: int) -> Chosen | None:
+        """Return the kernel of float dense layers with so many outputs.
+
+        None on a CPU without a fused multiply-add, where onnxruntime is as fast.
+        """
+        features = usable_features()
+        if not can_project(features):
+            return None
+        wide = "avx512f" in features and outputs > LINEAR_BLOCK * LINEAR_GROUP // 2
+        kernel = _LinearKernel("products_wide" if wide else "products")
+        return Chosen(kernel, "a float dense layer beside packed ones")
 
     def native(self, ops: Sequence[str]) -> Chosen:
         """Return the kernel of float operators between parts; there is one for each kind, so nothing is chosen."""
