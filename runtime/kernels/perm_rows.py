@@ -1,11 +1,11 @@
-"""The counting of kernel perm (:mod:`.perm`): up to four codes of tiles one under the other, for all blocks.
+"""The counting of kernel perm (:mod:`.perm`): up to eight codes of tiles one under the other, for all blocks.
 
-:func:`count_tiles` is the one entry. A step looks up one code or two under the three taps of a window's row::
+:func:`count_tiles` is the one entry. A step looks up four codes, or what is left, under three taps of a window::
 
     for each tile:
         for each block:                       S, H = 0
             for each row of the window:       the last row's table rows are built while the first block counts them
-                for each step:                21 sums of two look-ups
+                for each step:                21 sums of four look-ups
             sums += S, H
 """
 
@@ -14,17 +14,20 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from .llvm import I8, I16, I32, I64, cg, const, emit_intrinsic, emit_load, emit_store, emit_word, splat
+from .llvm import I8, I16, I64, cg, const, emit_intrinsic, emit_load, emit_store, emit_word, splat
 
 __all__ = ["CODES", "PAIRS", "RING_BYTES", "SUMS_BYTES", "Plan", "count_tiles"]
 
-PAIRS, CODES = 7, 4
+PAIRS, CODES = 7, 8
 """Pairs of pixels of a tile; codes of six bits, at most, that are counted before byte counters are widened."""
+
+STEP_CODES = 4
+"""Codes whose look-ups are added before the nibbles are taken apart."""
 
 _KERNEL, _ROW = 3, 64
 _POSITIONS = PAIRS + _KERNEL - 1  # of pixels under the windows of a tile, in a row
-_STEP = 2 * _ROW * _POSITIONS  # bytes of the table rows of a step: [position, code]
-_SLOT = CODES // 2 * _STEP
+_STEP = STEP_CODES * _ROW * _POSITIONS  # bytes of the table rows of a step: [position, code]
+_SLOT = CODES // STEP_CODES * _STEP
 RING_BYTES = _KERNEL * _SLOT
 """Bytes of the table rows of three rows of the image."""
 
@@ -34,8 +37,8 @@ SUMS_BYTES = PAIRS * 4 * 64
 _BYTES, _WORDS = ir.VectorType(I8, 64), ir.VectorType(I16, 32)
 
 _SUM, _BOTH, _HIGH = 24, 27, 29
-"""Where the operations of a sum stand, counted in operations from its look-ups: x, then S and x >> 4, then H. LLVM
-keeps to this order as far as it likes. Every operation beside its operands costs 3%."""
+"""When the operations of a sum follow, in sixths of a sum after its look-ups: x, then S and x >> 4, then H. LLVM
+keeps to this order as far as it likes."""
 
 
 class Plan(IntEnum):
@@ -46,8 +49,8 @@ class Plan(IntEnum):
     PIXEL = auto()  # bytes of a pixel
     PARTNER = auto()  # bytes from a pixel to its partner
     MASK = auto()  # of the bits that there are
-    TWOS = auto()  # steps of two codes
-    ONES = auto()  # steps of one code, after them: one or none
+    STEPS = auto()  # whole steps
+    REST = auto()  # codes of a last step, less than a whole one's
     TILES = auto()
     BLOCKS = auto()
     WEIGHTS = auto()
@@ -107,10 +110,17 @@ class _Counter:
     def steps(self, emit: Any) -> None:
         """Emit ``emit(number of the step, its codes)`` for all steps."""
         b, plan = self.b, self.plan
-        with cg.for_range(b, plan[Plan.TWOS]) as twos:
-            emit(twos.index, 2)
-        with b.if_then(b.icmp_signed("!=", plan[Plan.ONES], const(0))):
-            emit(plan[Plan.TWOS], 1)
+        with cg.for_range(b, plan[Plan.STEPS]) as whole:
+            emit(whole.index, STEP_CODES)
+        done = b.append_basic_block("steps_done")
+        switch = b.switch(plan[Plan.REST], done)
+        for codes in range(1, STEP_CODES):
+            variant = b.append_basic_block(f"rest_{codes}")
+            switch.add_case(const(codes), variant)
+            b.position_at_end(variant)
+            emit(plan[Plan.STEPS], codes)
+            b.branch(done)
+        b.position_at_end(done)
 
     def build(self, slot: Any, source: Any) -> None:
         """Emit the building of the table rows of a row of the image, without counting."""
@@ -120,16 +130,16 @@ class _Counter:
             b.store(source, place)
             first = b.add(slot, b.mul(number, const(_STEP)))
             with cg.for_range(b, const(_POSITIONS)) as at:
-                self.fresh(b.load(place), number, b.add(first, b.mul(at.index, const(2 * _ROW))), codes)
+                self.fresh(b.load(place), number, b.add(first, b.mul(at.index, const(STEP_CODES * _ROW))), codes)
                 self.move(place, self.plan[Plan.PIXEL])
 
         self.steps(step)
 
     def fresh(self, source: Any, number: Any, target: Any, codes: int) -> list[Any]:
-        """Emit the building of the table rows of a position, from three bytes of two pixels; they are kept too."""
+        """Emit the building of the table rows of a position, from the bits of two pixels; they are kept too."""
         b, plan = self.b, self.plan
-        pixels = [emit_load(b, place, I32) for place in (source, b.add(source, plan[Plan.PARTNER]))]
-        bits = [b.lshr(b.and_(b.zext(pixel, I64), plan[Plan.MASK]), b.mul(number, const(12))) for pixel in pixels]
+        pixels = [emit_load(b, place, I64) for place in (source, b.add(source, plan[Plan.PARTNER]))]
+        bits = [b.lshr(b.and_(pixel, plan[Plan.MASK]), b.mul(number, const(6 * STEP_CODES))) for pixel in pixels]
         rows = []
         for code in range(codes):
             offsets = [b.and_(b.lshr(b.shl(value, const(6)), const(6 * code)), const(63 * _ROW)) for value in bits]
@@ -167,7 +177,7 @@ class _Counter:
         for operation, index, at, tap in _order(codes):
             pair = at - tap
             if at not in rows:
-                target = b.add(first, const(2 * _ROW * at))
+                target = b.add(first, const(STEP_CODES * _ROW * at))
                 if source is None:
                     rows[at] = [emit_load(b, b.add(target, const(_ROW * i)), _BYTES, 64) for i in range(codes)]
                 else:
@@ -176,7 +186,10 @@ class _Counter:
             if operation < codes:
                 found[index, operation] = self.look_up(weights[codes * tap + operation], rows[at][operation])
             elif operation == _SUM:
-                x[index] = b.add(found[index, 0], found[index, 1]) if codes == 2 else found[index, 0]
+                some = [found[index, code] for code in range(codes)]
+                while len(some) > 1:
+                    some = [*some[2:], b.add(some[0], some[1])]
+                x[index] = some[0]
             elif operation == _BOTH:
                 S[pair], found[index, 0] = b.add(S[pair], x[index]), self.upper(x[index], pair)
             elif operation == _HIGH:
