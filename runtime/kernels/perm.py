@@ -21,7 +21,7 @@ multiply by 4096 and keep the upper word: on Zen 4 these go to different pipes.
 What is counted at a time is a chunk, six bytes of a pixel, of seven pairs of pixels in a row. Rows of the table are
 built once for all taps and blocks of channels, and kept for the tiles below: three rows of the image, 14 KB::
 
-    for each chunk:                                     sums of up to 16 tiles and blocks wait
+    for each chunk:                                     sums of up to 24 tiles and blocks wait
         for each tile of a strip, downwards:            builds the rows of the table that it is the first to need
             for each block of channels:                 counts nine taps, eight codes of seven pairs (perm_rows.py)
 
@@ -57,7 +57,7 @@ from .perm_rows import CODES, PAIRS, RING_BYTES, SUMS_BYTES, Plan, count_tiles
 
 __all__ = ["conv_perm"]
 
-_LANES, _TILES = 64, 16
+_LANES, _TILES = 64, 24
 _PIXEL, _BLOCK = 4 * PixelWord.SIZE, 8 * BlockWord.SIZE
 _TILE = 2 * PAIRS * _PIXEL
 _CHUNK_BYTES, _CHUNK_BITS = 6, 48
@@ -115,13 +115,14 @@ def _count(
     corner, partner = (
         b.sext(emit_load(b, b.add(rows, const(_PIXEL * place + 4 * PixelWord.INPUT)), I32), I64) for place in range(2)
     )
+    stride = emit_word(b, block, BlockWord.WEIGHT_BYTES)
     values = {
         Plan.ROW: emit_word(b, words, ConvWord.ACT_ROW),
         Plan.PIXEL: pixel,
         Plan.PARTNER: b.sub(partner, corner),
         Plan.TILES: tiles,
         Plan.BLOCKS: blocks,
-        Plan.WEIGHT_BYTES: emit_word(b, block, BlockWord.WEIGHT_BYTES),
+        Plan.WEIGHT_BYTES: stride,
         Plan.SUMS: sums,
         Plan.TABLE: emit_word(b, words, ConvWord.TABLE),
         Plan.RING: ring,
@@ -139,6 +140,7 @@ def _count(
             Plan.SOURCE: b.add(b.add(source, corner), b.mul(chunk.index, const(_CHUNK_BYTES))),
             Plan.MASK: b.sub(b.shl(const(1), _least(b, left, const(_CHUNK_BITS))), const(1)),
             Plan.WEIGHTS: b.load(weights),
+            Plan.NEXT: b.sub(b.mul(codes, const(9 * 64)), b.mul(stride, b.sub(blocks, const(1)))),
             Plan.BEFORE: b.select(begun, sums, zeros),
             Plan.STEPS: b.lshr(codes, const(2)),
             Plan.REST: b.and_(codes, const(3)),

@@ -14,7 +14,7 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from .llvm import I8, I16, I64, cg, const, emit_intrinsic, emit_load, emit_store, emit_word, splat
+from .llvm import I8, I16, I32, I64, cg, const, emit_intrinsic, emit_load, emit_store, emit_word, splat
 
 __all__ = ["CODES", "PAIRS", "RING_BYTES", "SUMS_BYTES", "Plan", "count_tiles"]
 
@@ -55,6 +55,7 @@ class Plan(IntEnum):
     BLOCKS = auto()
     WEIGHTS = auto()
     WEIGHT_BYTES = auto()  # from one block to the next
+    NEXT = auto()  # bytes from the weights of the last block to those of the first one's next chunk
     SUMS = auto()
     BEFORE = auto()  # what they are added to: themselves, or zeros
     BEFORE_STEP = auto()  # bytes from those of one tile and block to the next
@@ -76,6 +77,7 @@ class _Counter:
         self.plan: dict[int, Any] = {word: emit_word(b, plan, word) for word in list(Plan)[: Plan.SIZE]}
         self.S, self.H = ([cg.alloca_once(b, _BYTES) for _ in range(PAIRS)] for _ in range(2))
         self.lanes = cg.alloca_once(b, I64)  # the weights that are read next
+        self.ahead = cg.alloca_once(b, I64)  # bytes from them to those of the next block, or of the next chunk
         self.sums, self.before, self.source = (cg.alloca_once(b, I64) for _ in range(3))
         self.slots = [cg.alloca_once(b, I64) for _ in range(_KERNEL)]  # table rows under each row of the window
 
@@ -97,6 +99,8 @@ class _Counter:
             b.store(plan[Plan.WEIGHTS], lanes)
             with cg.for_range(b, plan[Plan.BLOCKS]) as blocks:
                 b.store(b.load(lanes), self.lanes)
+                last = b.icmp_signed("==", blocks.index, b.sub(plan[Plan.BLOCKS], const(1)))
+                b.store(b.select(last, plan[Plan.NEXT], plan[Plan.WEIGHT_BYTES]), self.ahead)
                 self.block(b.icmp_signed("==", blocks.index, const(0)))
                 self.widen()
                 self.move(lanes, plan[Plan.WEIGHT_BYTES])
@@ -170,6 +174,11 @@ class _Counter:
         b, S, H = self.b, [self.b.load(one) for one in self.S], [self.b.load(one) for one in self.H]
         lanes, first = b.load(self.lanes), b.add(slot, b.mul(number, const(_STEP)))
         weights = [emit_load(b, b.add(lanes, const(_ROW * i)), _BYTES, 64) for i in range(_KERNEL * codes)]
+        ahead = b.add(lanes, b.load(self.ahead))
+        for i in range(_KERNEL * codes):
+            read, keep, data = (ir.Constant(I32, value) for value in (0, 3, 1))
+            place = b.inttoptr(b.add(ahead, const(_ROW * i)), I8.as_pointer())
+            emit_intrinsic(b, "llvm.prefetch.p0", ir.VoidType(), place, read, keep, data)
         self.move(self.lanes, const(_KERNEL * codes * _ROW))
         rows: dict[int, list[Any]] = {}
         found: dict[tuple[int, int], Any] = {}
