@@ -114,6 +114,7 @@ class SumsKernel:
     lanes        output channels of a block
     raw          True: the image holds pixels as they are, and each lane starts at −Σ w·zero point. False: pixels
                  − zero point
+    column       True: where one number is left at the end of each window row, runs are taken down this column
     ============ ========================================================================================
     """
 
@@ -129,6 +130,7 @@ class SumsKernel:
     pixels: int
     lanes: int
     raw: bool
+    column: bool
 
 
 def _pair_image(image: PackedImage) -> tuple[int, int]:
@@ -255,6 +257,7 @@ _QUADS = SumsKernel(
     pixels=4,
     lanes=64,
     raw=True,
+    column=True,
 )
 _PAIRS = SumsKernel(
     name="pairs",
@@ -269,6 +272,7 @@ _PAIRS = SumsKernel(
     pixels=2,
     lanes=32,
     raw=False,
+    column=False,
 )
 SUMS = (_QUADS, _PAIRS)
 """The kernels of the exact stem's sums; the first that fits CPU and stem is taken. All give the same integers."""
