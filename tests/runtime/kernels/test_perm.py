@@ -131,7 +131,7 @@ def test_work_may_be_divided_anywhere(portion: int) -> None:
         for first in before:
             for begin in range(0, first.work, portion):
                 first.call(first.words.ctypes.data, 0, begin, min(begin + portion, first.work))
-        size = 14 * 14 * 128
+        size = trial._SIZE**2 * trial._CHANNELS
         out = np.ctypeslib.as_array((ctypes.c_float * size).from_address(int(step.words[ConvWord.OUT])))
         out[:] = np.nan
         for begin in range(0, step.work, portion):
