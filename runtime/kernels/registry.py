@@ -24,7 +24,7 @@ from ..layout.weights import interleaved
 from ..machine.library import usable_features
 from .fits import any_layer, convolutions, eight_bits, even_groups, few_pairs, small_groups, square_windows, whole_words
 
-__all__ = ["KERNELS", "SHORTCUT_LANES", "SUMS", "Kernel", "can_project", "find_kernel"]
+__all__ = ["KERNELS", "SHORTCUT_LANES", "SUMS", "Kernel", "SumsKernel", "can_project", "find_kernel"]
 
 
 @dataclass(frozen=True)
