@@ -24,7 +24,7 @@ from ..layout.weights import interleaved
 from ..machine.library import usable_features
 from .fits import any_layer, convolutions, eight_bits, even_groups, few_pairs, small_groups, square_windows, whole_words
 
-__all__ = ["KERNELS", "SHORTCUT_LANES", "SUMS", "Kernel", "can_project", "find_kernel"]
+__all__ = ["KERNELS", "SHORTCUT_LANES", "SUMS", "Kernel", "SumsKernel", "can_project", "find_kernel"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ class SumsKernel:
     lanes        output channels of a block
     raw          True: the image holds pixels as they are, and each lane starts at −Σ w·zero point. False: pixels
                  − zero point
+    column       True: where one number is left at the end of each window row, runs are taken down this column
     ============ ========================================================================================
     """
 
@@ -129,11 +130,17 @@ class SumsKernel:
     pixels: int
     lanes: int
     raw: bool
+    column: bool
 
 
 def _pair_image(image: PackedImage) -> tuple[int, int]:
     """An entry of two bytes for each byte of the image and those behind it."""
     return 2 * (image.data.shape[1] + image.slack), image.layer.strides[1] * image.pixel_bytes
+
+
+def _a_number_a_pixel(image: PackedImage) -> tuple[int, int]:
+    """Two bytes for each pixel of the image, and for those that are read behind it."""
+    return 2 * (image.data.shape[1] // image.pixel_bytes) + 64, 0
 
 
 _WHOLE = 1 << 30  # bytes of a piece: counters of 32 bits, and bit planes, need no widening
@@ -166,6 +173,7 @@ _PERM = Kernel(
     takes=square_windows,
     table=code_table,
     pack=code_weights,
+    before=Before("perm_odd", "odd_codes", _a_number_a_pixel),
     width=16,
     slow=few_pairs,
     rival="csa",
@@ -249,6 +257,7 @@ _QUADS = SumsKernel(
     pixels=4,
     lanes=64,
     raw=True,
+    column=True,
 )
 _PAIRS = SumsKernel(
     name="pairs",
@@ -263,6 +272,7 @@ _PAIRS = SumsKernel(
     pixels=2,
     lanes=32,
     raw=False,
+    column=False,
 )
 SUMS = (_QUADS, _PAIRS)
 """The kernels of the exact stem's sums; the first that fits CPU and stem is taken. All give the same integers."""

@@ -169,7 +169,8 @@ class StemWord(IntEnum):
     SUMS_PIXEL = 37  # bytes from one pixel of sums to the next
     SUMS_ROW = 38  # bytes of a row of sums
     TURN = 39  # factors of what is compared with THRESHOLD
-    SIZE = 40
+    COLUMN_STEPS = 40  # fours of numbers, one under the other, that end the rows of a window, or 0
+    SIZE = 41
 
 
 class Flag(IntFlag):
