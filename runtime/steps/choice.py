@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..intake.model import BinaryLayer, Model
 from ..kernels.dense import SIGNED
-from ..kernels.registry import KERNELS, SHORTCUT_LANES, SUMS, Kernel, can_project, find_kernel
+from ..kernels.registry import KERNELS, SHORTCUT_LANES, Kernel, can_project, find_kernel
+from ..kernels.sums import SUMS
 from ..layout.float_words import LINEAR_BLOCK, LINEAR_GROUP
 from ..machine.library import usable_features
 from ..plan.chain import Chain
