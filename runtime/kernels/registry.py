@@ -95,39 +95,6 @@ class Kernel:
         return interleaved(self.lanes) if self.turn_bytes == 1 else np.arange(self.lanes)
 
 
-    name         as ``info`` shows it
-    module       module of ``kernels/``, and in it
-    before       the kernel that fills the image with its border
-    symbol       the kernel that makes a row of sums
-    features     what the CPU must have
-    takes        weight, int16 ``[O, C, kh, kw]`` -> whether the kernel can multiply by it
-    dtype        type of a number of the image
-    weight_dtype type of a weight
-    run          numbers of a window row that are multiplied at once
-    pixels       pixels of a tile
-    lanes        output channels of a block
-    raw          True: the image holds pixels as they are, and each lane starts at −Σ w·zero point. False: pixels
-                 − zero point
-    column       True: where one number is left at the end of each window row, runs are taken down this column
-    ============ ========================================================================================
-    """
-
-    name: str
-    module: str
-    before: str
-    symbol: str
-    features: frozenset[str]
-    takes: Callable[[NDArray[np.int16]], bool]
-    dtype: Any
-    weight_dtype: Any
-    run: int
-    pixels: int
-    lanes: int
-    raw: bool
-    column: bool
-
-
-=======
 def _pair_image(image: PackedImage) -> tuple[int, int]:
     """An entry of two bytes for each byte of the image and those behind it."""
     return 2 * (image.data.shape[1] + image.slack), image.layer.strides[1] * image.pixel_bytes

@@ -17,6 +17,7 @@ import llvmlite.ir as ir
 
 from ..layout.words import StemWord
 from .llvm import (
+    I8,
     I32,
     broadcast,
     cg,
