@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ..plan.chain import Chain
 from ..plan.dense import Dense
 from ..plan.integers import IntegerConv
+from ..plan.linear import Linear
 from ..plan.mean import Mean
 from ..plan.parts import Planned
 from ..plan.plan import Plan
@@ -20,9 +21,11 @@ from ..plan.route import Route
 from ..plan.shortcut import Shortcut
 from ..plan.stem import Stem
 from ..plan.units import Unit
+from ..plan.view import View
 from .buffers import Buffers
 from .dense import PreparedDense
-from .natives import PreparedChain, PreparedMean, PreparedRoute
+from .linear import PreparedLinear
+from .natives import PreparedChain, PreparedMean, PreparedRoute, PreparedView
 from .shortcut import PreparedShortcut
 from .stem import PreparedStem
 from .step import Bound
@@ -45,9 +48,11 @@ _PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
         IntegerConv: PreparedStem.of,
         Shortcut: PreparedShortcut.of,
         Dense: PreparedDense.of,
+        Linear: PreparedLinear.of,
         Chain: PreparedChain.of,
         Mean: PreparedMean.of,
         Route: PreparedRoute.of,
+        View: PreparedView.of,
     }
 )
 """How each kind of part is prepared."""
