@@ -130,7 +130,8 @@ def test_the_digest_covers_all_that_kernels_import() -> None:
     """A change of a module that makes machine code must make libraries and caches stale."""
     reads = {module.name: {item.module for item in imports(module) if item.relative} for module in modules()}
     makers = {name for name, read in reads.items() if "runtime.kernels.llvm" in read}
-    assert makers >= {f"runtime.kernels.{kernel.module}" for kernel in (*KERNELS, *PLANES, *SUMS, *SIGNED)}
+    assert makers >= {f"runtime.kernels.{kernel.module}" for kernel in (*KERNELS, *SUMS, *SIGNED)}
+    makers |= {f"runtime.kernels.{kernel.module}" for kernel in PLANES}  # which are made of other kernels
     found, new = set[str](), makers
     while new:
         found |= new
