@@ -56,8 +56,8 @@ def quantised(maker: GraphMaker, form: str, step: float) -> tuple[str, Any]:
         value = rounded(maker, maker.node("Cast", [value], to=DOUBLE), 0, 255, dtype=np.float64)
         value = maker.node("Mul", [value, number(maker, step, np.float64)])
         return maker.node("Cast", [value], to=FLOAT), np.float32
-    low, high, zero = {"unsigned": (0, 255, 0), "signed": (-128, 127, 0), "shifted": (0, 255, 128)}[form]
-    return maker.node("Mul", [rounded(maker, value, low, high, zero), number(maker, step)]), np.float32
+    least, most, middle = {"unsigned": (0, 255, 0), "signed": (-128, 127, 0), "shifted": (0, 255, 128)}[form]
+    return maker.node("Mul", [rounded(maker, value, least, most, middle), number(maker, step)]), np.float32
 
 
 FORMS = ["unsigned", "signed", "shifted", "clipped", "double", "pixels", "dequantised"]
