@@ -99,6 +99,7 @@ class ChainOp(IntEnum):
     HARD_SWISH = 8  # x times that
     SIGMOID = 9  # 1 / (1 + exp(−x))
     ERF = 10  # the error function
+    SILU = 11  # x times SIGMOID of x: two stages that go together (steps/natives.py)
 
 
 class LinearWord(IntEnum):

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..intake.model import BinaryLayer, Model
 from ..kernels.dense import SIGNED
-from ..kernels.registry import KERNELS, SHORTCUT_LANES, SUMS, Kernel, can_project, find_kernel
+from ..kernels.registry import KERNELS, SHORTCUT_LANES, Kernel, can_project, find_kernel
+from ..kernels.sums import SUMS
 from ..layout.float_words import LINEAR_BLOCK, LINEAR_GROUP
 from ..machine.library import usable_features
+from ..plan.chain import Chain
 from ..plan.parts import Chosen
+from .natives import follow
 from .trial import speed_ratio
 
 __all__ = ["KernelChoice", "choose_kernels"]
@@ -105,6 +108,10 @@ class KernelChoice:
     def native(self, ops: Sequence[str]) -> Chosen:
         """Return the kernel of float operators between parts; there is one for each kind, so nothing is chosen."""
         return Chosen(_Native(), "float work between packed layers")
+
+    def follow(self, chains: Sequence[Chain], source: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what chains make of ``values`` ``[rows, C]`` of their source, by the kernel that would run them."""
+        return follow(chains, source, values)
 
     def bits_fit(self, maker: BinaryLayer | None, reader: BinaryLayer) -> bool:
         """Tell whether the maker (None: the stem) can write its output as the packed input of the reader.

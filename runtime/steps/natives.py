@@ -1,23 +1,24 @@
 """Chains, means, routes and views, prepared and bound: the float work between packed layers."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..kernels.entry import entry_point
-from ..layout.float_words import MEAN_LANES, ChainWord, MeanWord, RouteWord, RunWord, StageWord
+from ..layout.float_words import MEAN_LANES, ChainOp, ChainWord, MeanWord, RouteWord, RunWord, StageWord
 from ..plan.chain import Chain, Stage
 from ..plan.mean import Mean
 from ..plan.parts import Planned
 from ..plan.route import Route, runs
 from ..plan.view import View
-from .buffers import Buffers
+from .buffers import Buffers, port
 from .step import Bound, Step, descriptor, image_stride
 
-__all__ = ["PreparedChain", "PreparedMean", "PreparedRoute", "PreparedView"]
+__all__ = ["PreparedChain", "PreparedMean", "PreparedRoute", "PreparedView", "follow"]
 
 _BLOCK = 1024
 """Floats of a block of pixels, about: with a stage's operands it fits in the first cache."""
@@ -46,7 +47,7 @@ class PreparedChain:
         batch, height, width, channels = source.shape
         per = _per(channels, height * width)
         rows, keep = [], []
-        for stage in chain.stages:
+        for stage in _together(chain.stages):
             keep.append(self._stage(stage, source, per, buffers))
             rows.append(descriptor(StageWord, keep[-1]))
         table = np.stack(rows)
@@ -87,6 +88,30 @@ class PreparedChain:
             StageWord.OTHER_PIXEL: 0 if stage.gate else 4 * chain.channels,
             StageWord.GATE: int(stage.gate),
         }
+
+
+def follow(chains: Sequence[Chain], source: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what chains, in order, make of ``values`` ``[rows, C]`` of ``source``, the one value they begin with."""
+    rank = chains[0].rank
+    buffers = Buffers(values={port(source, rank): values[None, :, None] if rank == 4 else values})
+    for chain in chains:
+        for step in PreparedChain.of(Planned(chain, None, "", stored=True)).bind(buffers).steps:
+            step.run(0)
+    result: NDArray[np.float32] = buffers.take(port(chains[-1].output, rank)).reshape(values.shape)
+    return result
+
+
+_TIMES_ITSELF = {ChainOp.SIGMOID: ChainOp.SILU, ChainOp.HARD_SIGMOID: ChainOp.HARD_SWISH}
+"""What a stage is together with the product of its result and what it read."""
+
+
+def _together(stages: Sequence[Stage]) -> list[Stage]:
+    """Return the stages, the first two as one where they are x · Sigmoid(x): no sigmoid is stored and read again."""
+    first, *rest = stages
+    whole = _TIMES_ITSELF.get(first.op)
+    if whole is not None and rest and (rest[0].op, rest[0].other) == (ChainOp.MULTIPLY, first.source):
+        return [replace(first, op=whole), *rest[1:]]
+    return list(stages)
 
 
 @dataclass(frozen=True, eq=False)
