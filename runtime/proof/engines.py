@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..bits import DOMAIN
 from ..errors import ModelError, first_line
 from ..operators import LAYERS, SIGNATURES
-from ..session.float_model import ENGINE_ERRORS
+from ..session.float_model import engine_errors
 from ..session.session import InferenceSession, ValueInfo
 from .timing import stock_session
 
@@ -99,6 +99,6 @@ class Candidate:
 def _run(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
     try:
         found: list[NDArray[Any]] = session.run(names, dict(feeds))
-    except ENGINE_ERRORS as error:
+    except engine_errors() as error:
         raise ModelError(f"onnxruntime cannot run it: {first_line(error)}") from None
     return found

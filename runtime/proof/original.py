@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigError, DataError, ModelError, first_line
 from ..files import parse_json
 from ..intake.source import parse_model, read_bytes
-from ..session.float_model import ENGINE_ERRORS
+from ..session.float_model import engine_errors
 from ..session.session import InferenceSession
 from .answers import batches
 from .quantizing import quantize_int8, random_batches
@@ -89,7 +89,7 @@ def open_original(
     own, name = prepare(fed), stock.get_inputs()[0].name
     try:
         found = np.shape(stock.run(None, {name: own})[0])
-    except ENGINE_ERRORS as error:
+    except engine_errors() as error:
         raise ModelError(f"{shown} does not run on the model's input: {first_line(error)}") from None
     ours = session.run(None, dict(feeds))[0].shape
     if found != ours:

@@ -12,7 +12,7 @@ from ..bits import pack_signs
 from ..errors import ModelError, first_line
 from ..files import parse_json
 from ..operators import SIGNATURES, WRITTEN_OUT
-from ..session.float_model import ENGINE_ERRORS
+from ..session.float_model import engine_errors
 from .timing import stock_session
 
 __all__ = ["record"]
@@ -54,7 +54,7 @@ def record(
         names = [*outputs, *shown] if rows.size else outputs
         try:
             values = {**batch, **dict(zip(names, session.run(names, batch), strict=True))}
-        except ENGINE_ERRORS as error:
+        except engine_errors() as error:
             raise ModelError(f"onnxruntime cannot run {fspath(model)}: {first_line(error)}") from None
         for name in outputs:
             answers.setdefault("logits" if len(outputs) == 1 else f"outputs/{name}", []).append(values[name])

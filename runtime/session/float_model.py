@@ -3,14 +3,15 @@
 Values that cross the border to the kernels are NHWC outside; a Transpose inside the segment turns them::
 
     x·nhwc ─ Transpose ─► x ─► nodes of the segment ─► y ─ Transpose ─► y·nhwc
+
+onnxruntime is imported by the first session that has a float segment: a network without one starts sooner, and smaller.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
-import onnxruntime as ort
-import onnxruntime.capi.onnxruntime_pybind11_state as states
 from onnx import helper, numpy_helper
 
 from ..bits import DOMAIN
@@ -21,15 +22,22 @@ from ..plan.graph import read_values
 from ..plan.segments import FloatSegment
 from ..steps.buffers import channel_last
 
-__all__ = ["ENGINE_ERRORS", "make_session", "open_session", "plain_output"]
-
-ENGINE_ERRORS: tuple[type[Exception], ...] = (
-    *(value for value in vars(states).values() if isinstance(value, type) and issubclass(value, Exception)),
-    UnicodeDecodeError,
-)
-"""The exceptions of onnxruntime, which have no common root; its message may quote damaged bytes that are no text."""
+__all__ = ["engine_errors", "make_session", "open_session", "plain_output"]
 
 _TO_CHANNEL_LAST, _TO_CHANNEL_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+
+
+def engine_errors() -> tuple[type[Exception], ...]:
+    """Return the exceptions of onnxruntime, which have no common root; none where nobody has imported it.
+
+    Its message may quote damaged bytes that are no text.
+    """
+    if "onnxruntime" not in sys.modules:
+        return ()
+    import onnxruntime.capi.onnxruntime_pybind11_state as states
+
+    kinds = (value for value in vars(states).values() if isinstance(value, type) and issubclass(value, Exception))
+    return (*kinds, UnicodeDecodeError)
 
 
 def _segment_model(model: Model, segment: FloatSegment) -> onnx.ModelProto:
@@ -72,6 +80,8 @@ def make_session(model: Model, segment: FloatSegment, num_threads: int) -> Any:
 
 def open_session(data: bytes, num_threads: int, entries: Mapping[str, str] | None = None) -> Any:
     """Return an onnxruntime session on the CPU with these configuration entries; a refusal becomes a ModelError."""
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
@@ -80,7 +90,7 @@ def open_session(data: bytes, num_threads: int, entries: Mapping[str, str] | Non
         options.add_session_config_entry(name, value)
     try:
         session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except ENGINE_ERRORS as error:
+    except engine_errors() as error:
         raise ModelError(f"onnxruntime refuses a float part of the model: {str(error).splitlines()[0]}") from None
     session._model_bytes = None  # it would keep them for a change of providers, which is not made here
     return session

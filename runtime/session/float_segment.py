@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ..errors import ModelError, first_line
@@ -91,4 +90,6 @@ def _buffer(name: str, value: Any) -> NDArray[Any]:
 
 
 def _ort_value(array: NDArray[Any]) -> Any:
+    import onnxruntime as ort
+
     return ort.OrtValue.ortvalue_from_numpy(array)

@@ -23,7 +23,7 @@ from ..metrics import current_names
 from ..plan.units import Unit
 from ..steps.buffers import Arrays
 from .context import Context
-from .float_model import ENGINE_ERRORS
+from .float_model import engine_errors
 from .info import StepInfo, describe
 from .memory import MemoryUse, forecast
 from .opened import open_model, own_floats
@@ -247,7 +247,7 @@ class InferenceSession:
             context.thread = threading.get_ident()
         try:
             result = use(context)
-        except ENGINE_ERRORS as error:
+        except engine_errors() as error:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
             raise InputError(f"the model cannot run on {shapes}: {first_line(error)}") from None
         except MemoryError:

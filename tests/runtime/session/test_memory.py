@@ -21,7 +21,7 @@ from latentbit.runtime.errors import InputError
 from ...support.graphs import GraphMaker
 
 GROWTH = """
-import json, sys
+import json, sys, onnxruntime
 import numpy as np
 from latentbit.runtime import InferenceSession
 def told(key):

@@ -232,3 +232,22 @@ def test_bits_behind_the_last_channel_change_no_answer(kernel: str) -> None:
             altered += 1
     assert altered
     assert answer(InferenceSession(model.SerializeToString(), kernel=kernel), x) == expected
+
+
+@pytest.mark.parametrize("op", ["Relu", "Tanh"])
+def test_onnxruntime_is_imported_by_a_session_that_has_work_for_it(op: str, tmp_path: Path) -> None:
+    maker, path = GraphMaker(1), tmp_path / "model.onnx"
+    value = maker.node(op, [maker.dense(maker.binarize("input", 8, 2), maker.signs(24, 8))])
+    path.write_bytes(maker.model({"input": ["N", 8]}, [value]).SerializeToString())
+    lines = (
+        "import sys, numpy as np",
+        "from latentbit.runtime import InferenceSession",
+        f"session = InferenceSession({str(path)!r})",
+        "session.run(None, {'input': np.ones((2, 8), np.float32)})",
+        "print('onnxruntime' in sys.modules)",
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.stdout.strip() == str(op == "Tanh"), done.stderr
