@@ -100,6 +100,11 @@ def _pair_image(image: PackedImage) -> tuple[int, int]:
     return 2 * (image.data.shape[1] + image.slack), image.layer.strides[1] * image.pixel_bytes
 
 
+def _a_number_a_pixel(image: PackedImage) -> tuple[int, int]:
+    """Two bytes for each pixel of the image, and for those that are read behind it."""
+    return 2 * (image.data.shape[1] // image.pixel_bytes) + 64, 0
+
+
 _WHOLE = 1 << 30  # bytes of a piece: counters of 32 bits, and bit planes, need no widening
 _CSA = Kernel(
     name="csa",
@@ -130,6 +135,7 @@ _PERM = Kernel(
     takes=square_windows,
     table=code_table,
     pack=code_weights,
+    before=Before("perm_odd", "odd_codes", _a_number_a_pixel),
     width=16,
     slow=few_pairs,
     rival="csa",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .fits import eight_bits
 
-__all__ = ["SUMS"]
+__all__ = ["SUMS", "SumsKernel"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class SumsKernel:
     raw          True: the image holds pixels − ``less``, and each lane starts at −Σ w·(zero point − ``less``).
                  False: pixels − zero point
     less         what is taken from every pixel
+    column       True: where one number is left at the end of each window row, runs are taken down this column
     ============ ========================================================================================
     """
 
@@ -50,6 +51,7 @@ class SumsKernel:
     lanes: int
     raw: bool
     less: int = 0
+    column: bool = False
 
 
 _NEON = frozenset({"asimd"})
@@ -66,6 +68,7 @@ _QUADS = SumsKernel(
     pixels=4,
     lanes=64,
     raw=True,
+    column=True,
 )
 _PAIRS = SumsKernel(
     name="pairs",
@@ -91,6 +94,7 @@ _DOTS = replace(
     dtype=np.int8,
     lanes=16,
     less=128,
+    column=False,
 )
 _SINGLES = replace(
     _PAIRS, name="singles", module="stem_singles", symbol="sums_singles", features=_NEON, run=1, pixels=4, lanes=16
