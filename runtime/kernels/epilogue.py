@@ -118,8 +118,7 @@ class _Emitter:
         used += [Constant.SLOPE] if flags & (Flag.ACTIVATION | Flag.RELU) == Flag.ACTIVATION else []
         used += [Constant.THRESHOLD, Constant.TURN] if flags & Flag.BITS else []
         constants = {which: constant(which) for which in used}
-        # Nothing is stored before all pixels are computed: behind a store LLVM would not load for the next one.
-        stores, writes = list[tuple[Any, Any]](), list[tuple[Any, Any]]()
+        writes = list[tuple[Any, Any]]()
         for pixel in self.pixels:
             count = emit_load(b, self.at(pixel.counts, i, self.counts.element.width // 8), self.counts)
             if self.counts != self.integers:
@@ -142,12 +141,10 @@ class _Emitter:
                 z = b.select(b.fcmp_ordered("<", z, zero), below, z)
                 y = b.fadd(z, constants[Constant.SHIFT_OUT])
             if flags & Flag.STORE:
-                stores.append((self.at(pixel.out, channel, 4), y))
+                self.store(self.at(pixel.out, channel, 4), y, mask)
             if flags & Flag.BITS:
                 reached = b.fcmp_ordered(">=", b.fmul(y, constants[Constant.TURN]), constants[Constant.THRESHOLD])
                 writes.append((self.place(pixel, channel), self.bits(reached, mask)))
-        for address, y in stores:
-            self.store(address, y, mask)
         if writes:
             emit_each(b, writes, self.nibbles)
 
