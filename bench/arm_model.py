@@ -4,7 +4,8 @@
 
 The loops are those that LLVM makes of our kernels for each core, read from their assembly; beside them stand the loops
 that a float and an int8 engine could run at best (arm_peers.py). llvm-mca tells how many cycles a turn takes when all
-data lie in L1, and how many its ports alone would take in any order.
+data lie in L1, and how many its ports alone would take in any order. A second table does the same for the kernels that
+do not count: the exact stem, packing, the epilogue and others (arm_others.py).
 """
 
 import argparse
@@ -21,6 +22,7 @@ from latentbit.runtime.kernels.build import write_ir
 from latentbit.runtime.machine.environment import environment
 from latentbit.runtime.machine.objects import link
 
+from .arm_others import ROWS, Row, loop_of
 from .arm_peers import PEERS, Loop
 from .harness.report import RESULTS, command_line
 
@@ -34,6 +36,9 @@ CORES = {
 
 OURS = {"ctp": ("cnt", 16), "tbl": ("tbl", 24)}
 """Module -> the instruction that counts, 128 products each, and how many of them the main loop has in a turn."""
+
+DOTS = {cpu for cpu, (_, int8) in CORES.items() if "sdot" in int8}
+"""The cores with dot products."""
 
 TRIPLE = "aarch64-unknown-linux-gnu"
 _LABEL = re.compile(r"^(\.?\w+):")
@@ -119,22 +124,62 @@ def table(figures: dict[str, dict[str, Any]], version: str) -> str:
     return "\n".join([*lines, "", f"{end}{datetime.date.today().isoformat()}; `{command_line()}`", ""])
 
 
+def model_others(mca: str) -> dict[str, dict[str, Any]]:
+    """Return by row and core: cycles for what it counts, those of the ports, instructions and those on the stack."""
+    figures: dict[str, dict[str, Any]] = {row.name: {} for row in ROWS}
+    with tempfile.TemporaryDirectory() as scratch:
+        write_ir(Path(scratch), sorted({row.file.split(".")[0] for row in ROWS}))
+        for cpu in CORES:
+            texts = dict[str, str]()
+            for row in ROWS:
+                if row.needs and cpu not in DOTS:
+                    continue
+                if row.file not in texts:
+                    texts[row.file] = assembly(Path(scratch, f"{row.file}.ll"), cpu)
+                figures[row.name][cpu] = _figures(mca, row, loop_of(row, texts[row.file]), cpu)
+    return figures
+
+
+def _figures(mca: str, row: Row, loop: Loop | None, cpu: str) -> dict[str, Any] | None:
+    if loop is None:
+        return None  # LLVM unrolls or splits it otherwise for this core
+    scale = row.unit[0] / 1024
+    ordered, ports = cycles(mca, loop, cpu)
+    stack = sum("[sp" in line for line in loop.lines)
+    return {"cycles": ordered * scale, "ports": ports * scale, "instructions": len(loop.lines), "stack": stack}
+
+
+def table_of_others(figures: dict[str, dict[str, Any]], version: str) -> str:
+    """Return the Markdown table of the kernels that do not count."""
+    heads = ["Predicted, not measured: cycles", "for", *(name for name, _ in CORES.values()), "a turn on the last"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for row in ROWS:
+        found = [figures[row.name].get(cpu) for cpu in CORES]
+        cells = ["–" if one is None else f"{one['cycles']:.1f} ({one['ports']:.1f})" for one in found]
+        last = found[-1]
+        cells.append("–" if last is None else f"{last['instructions']} instructions, {last['stack']} on the stack")
+        lines.append(f"| {row.name} | {row.unit[0]} {row.unit[1]} | " + " | ".join(cells) + " |")
+    end = f"In brackets the ports alone; – where a core has no such loop. {version}; "
+    return "\n".join([*lines, "", f"{end}{datetime.date.today().isoformat()}; `{command_line()}`", ""])
+
+
 def main() -> None:
     """Ask llvm-mca, print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mca", default="llvm-mca", help="the program llvm-mca, of LLVM 19 or later")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for arm_model.json and .md")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for arm_model and arm_others, .json and .md")
     options = parser.parse_args()
     told = subprocess.run([options.mca, "--version"], capture_output=True, text=True, check=True).stdout
     version = "llvm-mca " + (re.search(r"version (\S+)", told) or ["", "?"])[1]
-    figures = model(options.mca)
-    text = table(figures, version)
-    print(text)
     options.out.mkdir(parents=True, exist_ok=True)
-    whole = {"date": datetime.date.today().isoformat(), "command": command_line(), "environment": environment()}
-    whole |= {"model": version, "figures": figures}
-    (options.out / "arm_model.json").write_text(json.dumps(whole, indent=1) + "\n")
-    (options.out / "arm_model.md").write_text(text)
+    for name, ask, show in (("arm_model", model, table), ("arm_others", model_others, table_of_others)):
+        figures = ask(options.mca)
+        text = show(figures, version)
+        print(text)
+        whole = {"date": datetime.date.today().isoformat(), "command": command_line(), "environment": environment()}
+        whole |= {"model": version, "figures": figures}
+        (options.out / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
+        (options.out / f"{name}.md").write_text(text)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from typing import Any
 import llvmlite.ir as ir
 
 from ..layout.words import BlockWord, Constant, ConvWord, Flag, PixelWord
-from .bit_store import bit_place, emit_bits
+from .bit_store import bit_place, emit_each
 from .llvm import (
     F32,
     I8,
@@ -119,6 +119,7 @@ class _Emitter:
         used += [Constant.SLOPE] if flags & (Flag.ACTIVATION | Flag.RELU) == Flag.ACTIVATION else []
         used += [Constant.THRESHOLD, Constant.TURN] if flags & Flag.BITS else []
         constants = {which: constant(which) for which in used}
+        writes = list[tuple[Any, Any]]()
         for pixel in self.pixels:
             count = self.count(pixel.counts, i)
             if pixel.twice is not None:
@@ -128,7 +129,7 @@ class _Emitter:
                 limit = self.load(by_class, self.integers, mask)
                 if flags & Flag.INTERVALS:
                     count, limit = b.sub(count, limit), self.load(b.add(by_class, self.widths), self.integers, mask)
-                self.write(pixel, channel, b.icmp_signed("<", count, limit), mask)
+                writes.append((self.place(pixel, channel), self.bits(b.icmp_signed("<", count, limit), mask)))
                 continue
             half = b.fsub(self.load(by_class, floats, mask), b.sitofp(count, floats))
             y = b.fadd(b.fmul(half, constants[Constant.SCALE]), constants[Constant.BIAS])
@@ -143,8 +144,10 @@ class _Emitter:
             if flags & Flag.STORE:
                 self.store(self.at(pixel.out, channel, 4), y, mask)
             if flags & Flag.BITS:
-                y = b.fmul(y, constants[Constant.TURN])
-                self.write(pixel, channel, b.fcmp_ordered(">=", y, constants[Constant.THRESHOLD]), mask)
+                reached = b.fcmp_ordered(">=", b.fmul(y, constants[Constant.TURN]), constants[Constant.THRESHOLD])
+                writes.append((self.place(pixel, channel), self.bits(reached, mask)))
+        if writes:
+            emit_each(b, writes, self.nibbles)
 
     def count(self, row: Any, i: Any) -> Any:
         count = emit_load(self.b, self.at(row, i, self.counts.element.width // 8), self.counts)
@@ -159,11 +162,12 @@ class _Emitter:
         else:
             emit_masked_store(self.b, address, value, mask)
 
-    def write(self, pixel: _Pixel, channel: Any, bits: Any, mask: Any) -> None:
-        """Write the bits of a vector at a channel: eight to a byte, or to two bytes of 2 · nibble."""
-        b = self.b
-        bits = b.bitcast(bits if mask is None else b.and_(bits, mask), ir.IntType(self.width))
-        emit_bits(b, b.add(pixel.bits, bit_place(b, channel, self.nibbles)), bits, self.nibbles)
+    def place(self, pixel: _Pixel, channel: Any) -> Any:
+        """Emit where the bits of a vector at a channel lie: eight to a byte, or to two bytes of 2 · nibble."""
+        return self.b.add(pixel.bits, bit_place(self.b, channel, self.nibbles))
+
+    def bits(self, reached: Any, mask: Any) -> Any:
+        return self.b.bitcast(reached if mask is None else self.b.and_(reached, mask), ir.IntType(self.width))
 
 
 def make_epilogue(

@@ -11,7 +11,7 @@ from typing import Any
 import llvmlite.ir as ir
 
 from ..layout.words import PackWord
-from .bit_store import emit_bits
+from .bit_store import emit_bits, emit_each
 from .llvm import (
     F32,
     I8,
@@ -32,7 +32,8 @@ __all__ = ["pack_floats", "pack_pooled"]
 
 _EIGHT, _TRUTHS = ir.VectorType(F32, 8), ir.VectorType(ir.IntType(1), 8)
 _MANY = 4
-"""Vectors of eight channels that go over a window together: turns of its loops cost more than what is done there."""
+"""Vectors of eight channels that go together: over a window, whose loops cost more than what is done there, and without
+one, so that the work on one vector fills the waits of another."""
 
 
 def _load(b: Any, address: Any, mask: Any) -> Any:
@@ -60,9 +61,26 @@ def _eight(b: Any, source: Any, threshold: Any, turn: Any, target: Any, nibbles:
 
 
 @routine
+def _many(b: Any, source: Any, threshold: Any, target: Any, nibbles: Any) -> None:
+    """Pack eight floats for each of four vectors, by thresholds that turn nothing round."""
+    places = [(b.add(source, const(32 * v)), b.add(threshold, const(32 * v))) for v in range(_MANY)]
+    _emit_all(b, [(_load(b, value, None), limit) for value, limit in places], target, nibbles, None)
+
+
+@routine
 def _some(b: Any, source: Any, threshold: Any, turn: Any, target: Any, nibbles: Any, count: Any) -> None:
     """Pack ``count`` floats, less than eight, in the same way; the bits of the others are zeros."""
     _emit_pack(b, source, (threshold, turn), target, nibbles, emit_mask(b, count, 8))
+
+
+def _emit_all(b: Any, values: list[tuple[Any, Any]], target: Any, nibbles: Any, mask: Any) -> None:
+    """Emit the bits of each vector: 1 where a value reaches its threshold, which lies at the address beside it."""
+    writes = []
+    for v, (value, limit) in enumerate(values):
+        reached = b.fcmp_ordered(">=", value, _load(b, limit, mask))
+        bits = b.bitcast(reached if mask is None else b.and_(reached, mask), I8)
+        writes.append((b.add(target, b.mul(const(v), b.add(nibbles, const(1)))), bits))
+    emit_each(b, writes, nibbles)
 
 
 def _emit_pool(b: Any, corner: Any, window: Any, places: Any, nibbles: Any, nan: Any, mask: Any, vectors: int) -> None:
@@ -92,11 +110,8 @@ def _emit_pool(b: Any, corner: Any, window: Any, places: Any, nibbles: Any, nan:
         keep_short(b, loop)
     with b.if_then(b.icmp_signed("!=", b.bitcast(b.load(unordered), I8), ir.Constant(I8, 0)), likely=False):
         emit_store(b, nan, const(1))
-    for v, each in enumerate(largest):
-        reached = b.fcmp_ordered(">=", b.load(each), _load(b, b.add(threshold, const(32 * v)), mask))
-        reached = reached if mask is None else b.and_(reached, mask)
-        place = b.add(target, b.mul(const(v), b.add(nibbles, const(1))))
-        emit_bits(b, place, b.bitcast(reached, I8), nibbles)
+    values = [(b.load(each), b.add(threshold, const(32 * v))) for v, each in enumerate(largest)]
+    _emit_all(b, values, target, nibbles, mask)
 
 
 def _make_pool(vectors: int) -> Any:
@@ -134,6 +149,7 @@ def pack_floats(words: int, image: int, begin: int, end: int) -> None:
     group_bytes, nibbles = load_i64(words, PackWord.GROUP_BYTES), load_i64(words, PackWord.NIBBLES)
     group_stride = 4 * load_i64(words, PackWord.GROUP_STRIDE)
     whole, left = channels // 8, channels % 8
+    many = 0 if turn != 0 else whole // _MANY
     for y in range(begin, end):
         for x in range(load_i64(words, PackWord.WIDTH)):
             pixel = source + y * row_stride + x * pixel_stride
@@ -141,7 +157,10 @@ def pack_floats(words: int, image: int, begin: int, end: int) -> None:
             for group in range(groups):
                 values, limits = pixel + group * group_stride, threshold + 4 * group * channels
                 put = place + group * group_bytes
-                for _ in range(whole):
+                for _ in range(many):
+                    _many(values, limits, put, nibbles)
+                    values, limits, put = values + 32 * _MANY, limits + 32 * _MANY, put + _MANY * (1 + nibbles)
+                for _ in range(whole - _MANY * many):
                     _eight(values, limits, turn, put, nibbles)
                     values, limits, put = values + 32, limits + 32, put + 1 + nibbles
                 if left:

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,16 @@ def test_nothing_of_bench_is_found_by_a_trick(path: Path) -> None:
         or (isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path")
     ]
     assert not wrong, f"{path.name}: lines {wrong}"
+
+
+def test_the_way_round_a_loop_is_found() -> None:
+    """An inner loop is passed once, an exit is no way, and of two ways round it is the shorter one."""
+    shortest = runpy.run_path(str(BENCH / "arm_loops.py"))["shortest"]
+    text = (
+        "f:\n\tmov\tx1, x0\n.L1:\n\tldr\tq0, [x1]\n\tcbz\tx2, .L3\n\tadd\tx3, x3, #1\n\tadd\tx4, x4, #1\n.L3:\n"
+        "\tstr\tq0, [x1]\n\tb.ge\t.L9\n\tb\t.L1\n.L9:\n\tret\n"
+    )
+    assert shortest(text, {"ldr": 1}) == ("ldr\tq0, [x1]", "cbz\tx2, .L3", "str\tq0, [x1]", "b.ge\t.L9", "b\t.L1")
+    assert len(shortest(text, {"add": 2}) or ()) == 7
+    assert shortest(text, {"add": 1}) is None
+    assert shortest(text, {"mov": 1}) is None
