@@ -3,7 +3,6 @@
 To add a kernel of convolutions write its module, which makes it by :func:`.tiles.make_convolution`, and add a row to
 :data:`KERNELS`; tests, ``info`` and benchmarks read the list. The first kernel that fits CPU and layer is taken,
 unless a trial on this machine says that its rival is faster (:mod:`..steps.trial`).
-:data:`SUMS` lists the kernels of the exact stem's sums in the same way.
 """
 
 from collections.abc import Callable
@@ -22,9 +21,9 @@ from ..layout.slices import from_above, gathers, slice_weights, spread_copies, t
 from ..layout.tables import Order, half_order, pair_order, row_order
 from ..layout.weights import interleaved
 from ..machine.library import usable_features
-from .fits import any_layer, convolutions, eight_bits, even_groups, few_pairs, small_groups, square_windows, whole_words
+from .fits import any_layer, convolutions, even_groups, few_pairs, small_groups, square_windows, whole_words
 
-__all__ = ["KERNELS", "SHORTCUT_LANES", "SUMS", "Kernel", "SumsKernel", "can_project", "find_kernel"]
+__all__ = ["KERNELS", "SHORTCUT_LANES", "Kernel", "can_project", "find_kernel"]
 
 
 @dataclass(frozen=True)
@@ -94,43 +93,6 @@ class Kernel:
     def lane_order(self) -> NDArray[np.int64]:
         """The output channel of each lane: counters of a byte are widened even and odd, wider ones stay as they are."""
         return interleaved(self.lanes) if self.turn_bytes == 1 else np.arange(self.lanes)
-
-
-@dataclass(frozen=True)
-class SumsKernel:
-    """A kernel of the exact stem's sums.
-
-    ============ ========================================================================================
-    name         as ``info`` shows it
-    module       module of ``kernels/``, and in it
-    before       the kernel that fills the image with its border
-    symbol       the kernel that makes a row of sums
-    features     what the CPU must have
-    takes        weight, int16 ``[O, C, kh, kw]`` -> whether the kernel can multiply by it
-    dtype        type of a number of the image
-    weight_dtype type of a weight
-    run          numbers of a window row that are multiplied at once
-    pixels       pixels of a tile
-    lanes        output channels of a block
-    raw          True: the image holds pixels as they are, and each lane starts at −Σ w·zero point. False: pixels
-                 − zero point
-    column       True: where one number is left at the end of each window row, runs are taken down this column
-    ============ ========================================================================================
-    """
-
-    name: str
-    module: str
-    before: str
-    symbol: str
-    features: frozenset[str]
-    takes: Callable[[NDArray[np.int16]], bool]
-    dtype: Any
-    weight_dtype: Any
-    run: int
-    pixels: int
-    lanes: int
-    raw: bool
-    column: bool
 
 
 def _pair_image(image: PackedImage) -> tuple[int, int]:
@@ -243,39 +205,6 @@ _CTP = Kernel(
 )
 KERNELS = (_PERM, _CSA, _SLICE, _SPREAD, _LUT2, _LUT, _TBL, _CTP)
 """The kernels of convolutions; the first that fits CPU and layer is taken."""
-
-_QUADS = SumsKernel(
-    name="quads",
-    module="stem_quads",
-    before="place_pixels",
-    symbol="sums_quads",
-    features=frozenset({"avx512f", "avx512_vnni"}),
-    takes=eight_bits,
-    dtype=np.uint8,
-    weight_dtype=np.int8,
-    run=4,
-    pixels=4,
-    lanes=64,
-    raw=True,
-    column=True,
-)
-_PAIRS = SumsKernel(
-    name="pairs",
-    module="stem_pairs",
-    before="centre_pixels",
-    symbol="sums_pairs",
-    features=frozenset(),
-    takes=lambda weight: True,
-    dtype=np.int16,
-    weight_dtype=np.int16,
-    run=2,
-    pixels=2,
-    lanes=32,
-    raw=False,
-    column=False,
-)
-SUMS = (_QUADS, _PAIRS)
-"""The kernels of the exact stem's sums; the first that fits CPU and stem is taken. All give the same integers."""
 
 SHORTCUT_LANES = 16
 """A float shortcut has a multiple of so many output channels (kernels/shortcut.py)."""

@@ -1,7 +1,7 @@
 """The exact stem: int8 weights over uint8 pixels in integers, max-pool and first packing in the same pass.
 
 :func:`stem_rows` keeps the last rows of sums in a ring, takes the maximum over the pool's window of integers, and only
-then scales, stores floats and packs bits. The sums of a row come from a kernel of :data:`.registry.SUMS`, whose
+then scales, stores floats and packs bits. The sums of a row come from a kernel of :data:`.sums.SUMS`, whose
 address is one of the words::
 
     pixels ─ before ─► image with its border ─ sums ─► ring of rows of int32 ─► maximum ─► floats, bits

@@ -19,7 +19,6 @@ from ..layout.words import StemWord
 from .llvm import (
     I8,
     I32,
-    I64,
     broadcast,
     cg,
     const,
@@ -32,21 +31,11 @@ from .llvm import (
     routine,
 )
 
-__all__ = ["place_pixels", "sums_quads"]
+__all__ = ["sums_quads"]
 
 _PIXELS, _LANES = 4, 64
 _VECTORS = _LANES // 16
-_SUMS, _BYTES = ir.VectorType(I32, 16), ir.VectorType(I8, 32)
-
-
-@routine
-def _copy(b: Any, source: Any, target: Any, count: Any) -> None:
-    """Copy ``count`` bytes, 32 at a time, the rest one by one."""
-    whole = b.and_(count, const(-32))
-    for first, last, kind in ((const(0), whole, _BYTES), (whole, count, I8)):
-        size = 32 if kind is _BYTES else 1
-        with cg.for_range_slice(b, first, last, const(size), I64, inc=True) as (index, _):
-            emit_store(b, b.add(target, index), emit_load(b, b.add(source, index), kind))
+_SUMS = ir.VectorType(I32, 16)
 
 
 @routine
@@ -95,15 +84,6 @@ def _tile(b: Any, words: Any, one: Any, two: Any, three: Any, four: Any, weights
         for v in range(_VECTORS):
             at = b.add(target, b.add(b.mul(pixel, const(p)), const(64 * v)))
             emit_store(b, at, b.load(sums[p * _VECTORS + v]))
-
-
-@kernel
-def place_pixels(words: int, image: int, begin: int, end: int) -> None:
-    """Copy rows ``begin … end − 1`` of the pixels into their border."""
-    source = load_i64(words, StemWord.SOURCE) + image * load_i64(words, StemWord.SOURCE_STRIDE)
-    count, row = load_i64(words, StemWord.SOURCE_ROW), load_i64(words, StemWord.ROW)
-    for y in range(begin, end):
-        _copy(source + y * count, load_i64(words, StemWord.INSIDE) + y * row, count)
 
 
 @kernel

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..intake.windows import Window
 from ..kernels.entry import entry_address, entry_point
-from ..kernels.registry import SumsKernel
+from ..kernels.sums import SumsKernel
 from ..layout.images import PackedImage
 from ..layout.memory import aligned
 from ..layout.words import StemWord
@@ -56,7 +56,8 @@ class PreparedStem:
         parts.insert(0, _runs(rows, kernel))
         if kernel.raw:
             start = np.zeros(blocks * kernel.lanes, np.int32)
-            start[:outputs] = -np.einsum("ochw,c->o", stem.weight.astype(np.int64), stem.zero_point.astype(np.int64))
+            zero = stem.zero_point.astype(np.int64) - kernel.less
+            start[:outputs] = -np.einsum("ochw,c->o", stem.weight.astype(np.int64), zero)
             parts.insert(0, start.reshape(blocks, -1).view(np.uint8))
         size = sum(part.shape[1] for part in parts)
         weights = aligned(blocks * size).reshape(blocks, size)
@@ -105,7 +106,7 @@ class PreparedStem:
         values |= {StemWord.CHANNELS: stem.channels_out, StemWord.OUT_WIDTH: width, **self.constants}
         words, keep = descriptor(StemWord, values), [values, self, target]
         fed = (int(StemWord.SOURCE), stem.source)
-        before, rows = entry_point(kernel.module, kernel.before), entry_point("stem", "stem_rows")
+        before, rows = entry_point("stem_image", kernel.before), entry_point("stem", "stem_rows")
         return [
             Step(f"{stem.name}:{kernel.before}", before, words, pixels.shape[1], keep, fed),
             Step(stem.name, rows, words, height, keep, fed),
@@ -120,7 +121,7 @@ class PreparedStem:
         item = np.dtype(kernel.dtype).itemsize
         image = aligned(rows * columns * channels + 64, kernel.dtype)
         if kernel.raw:
-            image[: rows * columns * channels] = np.tile(stem.zero_point, rows * columns)
+            image[: rows * columns * channels] = np.tile(stem.zero_point - kernel.less, rows * columns)
         return {
             StemWord.SOURCE: pixels,
             StemWord.SOURCE_STRIDE: pixels.strides[0],
