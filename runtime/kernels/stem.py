@@ -88,7 +88,7 @@ def _finish(b: Any, words: Any, ring: Any, first: Any, rows: Any, left: Any, col
 
     three = [b.icmp_signed("==", length, const(3)) for length in (rows, columns)]
     with b.if_else(b.and_(*three)) as (then, otherwise):
-        with then:  # the pool of most networks, without a loop: a stem of 64 channels at 112² takes a tenth less
+        with then:  # the pool of most networks, without a loop
             places = [b.add(start(const(i)), b.mul(pixel, const(j))) for i in range(3) for j in range(3)]
 
             def nine(offset: Any, sums: Any) -> Any:

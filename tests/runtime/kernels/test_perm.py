@@ -159,7 +159,7 @@ def chosen(channels: int, outputs: int, *size: int | str, strides: tuple[int, in
         ("csa", "not perm: the file does not say how large its input is", (128, 128, "H", "W")),
         ("csa", "not perm: its pixels and channels would fill 57% of the tiles", (128, 128, 8, 8)),
         ("csa", "not perm: its pixels and channels would fill 50% of the tiles", (128, 32, 14, 14)),
-        ("csa", "not perm: it has less than 64 input channels", (32, 64, 14, 14)),
+        ("csa", "not perm: it has less than 48 input channels", (32, 64, 14, 14)),
     ],
 )
 def test_it_is_chosen_where_it_is_faster(
