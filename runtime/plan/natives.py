@@ -1,31 +1,35 @@
 """Which float operators our kernels run: those that stand between parts, so that the graph is cut into few segments.
 
-A value is *native* where a part makes it. An operator that can be a stage of a chain, a mean or a move of channels is
-adopted where it only continues what is native already: all that it reads is native, or all its readers are and, unless
-it is a stage that reads one value, some of what it reads. What neither begins nor ends at a part stays with
-onnxruntime, which may fuse it with its neighbours.
+A value is *native* where a part makes it. An operator that can be a stage of a chain, a mean, a move of channels or of
+pixels, a layer normalization or an alias is adopted where it only continues what is native already: all that it reads
+is native, or all its readers are and, unless it reads one value alone, some of what it reads. What neither begins nor
+ends at a part stays with onnxruntime, which may fuse it with its neighbours.
 """
 
 from collections.abc import Mapping, Sequence
 
 from ..intake.model import Model
+from .alias import Alias, match_alias
 from .chain import FUSED_BY_ENGINE, Chain, Stage, match_stage
 from .graph import Graph, read_values
+from .layouts import Layouts
 from .mean import Mean, match_mean
+from .norm import Norm, match_norm
 from .parts import Part
-from .route import Move, Route, channels_of, compose, match_move, size_of
+from .regroup import Regroup
+from .route import Move, Route, channels_of, compose, match_move
 
 __all__ = ["find_natives"]
 
-_Found = Stage | Move | str
-"""What makes a value: a stage of a chain, a move of channels, or the mean of the value of this name."""
+_Found = Stage | Move | Norm | Alias | Regroup | str
+"""What makes a value: a stage of a chain, a move of channels, a part, or the mean of the value of this name."""
 
 
 def find_natives(model: Model, graph: Graph, parts: Sequence[Part]) -> list[Part]:
     """Return chains, means and routes around ``parts``, the units, the stem and the shortcuts."""
     finder = _Finder(model, graph, parts)
     adopted = finder.adopt()
-    return [*finder.chains(adopted), *finder.means(adopted), *finder.routes(adopted)]
+    return [*finder.chains(adopted), *finder.means(adopted), *finder.routes(adopted), *finder.parts(adopted)]
 
 
 class _Finder:
@@ -35,7 +39,9 @@ class _Finder:
         self._model, self._graph = model, graph
         self._made = {part.output for part in parts}
         self._fed = {info.name for info in model.proto.graph.input}
+        self._layouts = Layouts(model, graph, parts)
         self._for_parts = {name for part in parts for name in part.reads}
+        self._read_as = {(name, part.rank) for part in parts for name in part.reads}
         covered = {index for part in parts for index in part.nodes}
         self._found: dict[str, _Found] = {}
         self._readers: dict[str, set[str]] = {}
@@ -60,18 +66,24 @@ class _Finder:
             waiting += reads
 
     def _match(self, name: str) -> _Found | None:
-        size, node = size_of(self._model, name), self._graph.nodes[self._graph.producer[name]]
-        if size is None:
+        layout, index = self._layouts.of(name), self._graph.producer[name]
+        if layout is None or any((name, rank) in self._read_as for rank in {2, 3, 4} - {layout.rank}):
             return None
-        rank, channels = size
-        found: _Found | None = match_stage(self._model, node, channels, rank)
-        if found is None and rank == 4:
+        size, node = (layout.rank, layout.channels), self._graph.nodes[index]
+        found: _Found | None = match_stage(self._model, node, layout.channels, layout.rank, self._layouts.alike)
+        if isinstance(found, Stage) and found.other is None and layout.rank == 4 > self._layouts.axes(name):
+            return None  # constants of [N, C, T] are others than those of images
+        found = found or match_norm(self._model, index, name, layout)
+        found = found or match_alias(self._model, self._graph, self._layouts, name)
+        if found is None and layout.rank == 4:
             found = match_mean(self._model, node) or match_move(self._model, self._graph, name)
-        if found is None or (rank == 2 and not self._fed.isdisjoint(_reads(found))):
+        if found is None or any(value in self._fed and self._layouts.rank(value) != 4 for value in _reads(found)):
             return None  # rows that the caller feeds lie elsewhere at each run
-        sizes = {size_of(self._model, value) for value in _reads(found)}
+        sizes = {self._layouts.size(value) for value in _reads(found)}
+        if isinstance(found, (Alias, Regroup)):
+            return found
         # A stage has as many channels as it reads: one channel that is spread over several is no work of ours.
-        if isinstance(found, Stage):
+        if isinstance(found, (Stage, Norm)):
             return found if sizes == {size} else None
         return found if all(one is not None and one[0] == 4 for one in sizes) else None
 
@@ -87,7 +99,7 @@ class _Finder:
                     adopted.add(name)
             for name in reversed(order):
                 native = [self._native(value, adopted) for value in _reads(self._found[name])]
-                alone = isinstance(self._found[name], Stage) and len(native) == 1
+                alone = isinstance(self._found[name], (Stage, Norm, Alias, Regroup)) and len(native) == 1
                 if (alone or any(native)) and self._only_for_natives(name, adopted):
                     adopted.add(name)
             if len(adopted) == before:
@@ -127,7 +139,7 @@ class _Finder:
             taken.update(row)
             nodes = tuple(self._graph.producer[value] for value in row)
             last = self._graph.nodes[nodes[-1]]
-            rank, channels = size_of(self._model, row[-1]) or (0, 0)
+            rank, channels = self._layouts.size(row[-1]) or (0, 0)
             chains.append(
                 Chain(
                     name=str(last.name or last.output[0]),
@@ -158,6 +170,11 @@ class _Finder:
                 node, channels = self._graph.nodes[index], channels_of(self._model, name) or 0
                 means.append(Mean(str(node.name or name), source, name, channels, (index,), (node.op_type,)))
         return means
+
+    def parts(self, adopted: set[str]) -> list[Part]:
+        """Return what is a part by itself: layer normalizations, aliases and regroups."""
+        found = [self._found[name] for name in sorted(adopted, key=lambda name: self._graph.producer[name])]
+        return [one for one in found if isinstance(one, (Norm, Alias, Regroup))]
 
     def routes(self, adopted: set[str]) -> list[Part]:
         """Return a route for each moved value that anybody but further routes reads."""

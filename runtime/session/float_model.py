@@ -1,11 +1,12 @@
 """Float segments: a part of the model's graph as a model of its own, run by onnxruntime.
 
-Values that cross the border to the kernels are NHWC outside; a Transpose inside the segment turns them::
+Values that cross the border to the kernels are NHWC or rows outside; inside the segment they are turned::
 
     x·nhwc ─ Transpose ─► x ─► nodes of the segment ─► y ─ Transpose ─► y·nhwc
+    t·rows ─ Reshape ─► t                              u ─ Reshape ─► u·rows
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import onnx
@@ -15,11 +16,11 @@ from onnx import helper, numpy_helper
 
 from ..bits import DOMAIN
 from ..errors import ModelError
-from ..intake.model import Model, ValueType
+from ..intake.model import Model
 from ..operators import STANDARD_DOMAINS
 from ..plan.graph import read_values
 from ..plan.segments import FloatSegment
-from ..steps.buffers import channel_last
+from .borders import Turned, value_info
 
 __all__ = ["ENGINE_ERRORS", "make_session", "open_session", "plain_output"]
 
@@ -29,27 +30,26 @@ ENGINE_ERRORS: tuple[type[Exception], ...] = (
 )
 """The exceptions of onnxruntime, which have no common root; its message may quote damaged bytes that are no text."""
 
-_TO_CHANNEL_LAST, _TO_CHANNEL_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
-
 
 def _segment_model(model: Model, segment: FloatSegment) -> onnx.ModelProto:
     """Build the model of one float segment. Raises ModelError where the type of a border value is not known."""
     nodes = [model.proto.graph.node[index] for index in segment.nodes]
     made = {name for node in nodes for name in node.output}
-    inputs = [_info(model, name, name) for name in segment.plain_in]
-    before, after, outputs = [], [], []
-    for name in segment.channel_last_in:
-        inputs.append(_info(model, name, channel_last(name), _TO_CHANNEL_LAST))
-        before.append(helper.make_node("Transpose", [channel_last(name)], [name], perm=_TO_CHANNEL_FIRST))
-    for name in segment.channel_last_out:
-        outputs.append(_info(model, name, channel_last(name), _TO_CHANNEL_LAST))
-        after.append(helper.make_node("Transpose", [name], [channel_last(name)], perm=_TO_CHANNEL_LAST))
+    inputs = [value_info(model, name, name) for name in segment.plain_in]
+    turned = Turned(model)
+    inputs += [turned.image_in(name) for name in segment.channel_last_in]
+    inputs += [turned.rows_in(name) for name in segment.rows_in]
+    outputs = [turned.image_out(name) for name in segment.channel_last_out]
+    outputs += [turned.rows_out(name) for name in segment.rows_out]
+    before, after = turned.before, turned.after
     for name in segment.plain_out:
-        outputs.append(_info(model, name, plain_output(name)))
+        outputs.append(value_info(model, name, plain_output(name)))
         # Under a name of its own: onnxruntime refuses an output that is an input or an initializer as well.
         after.append(helper.make_node("Identity", [name], [plain_output(name)]))
-    wanted = {name for node in nodes for name in read_values(node)} | {*segment.plain_out, *segment.channel_last_out}
+    wanted = {name for node in nodes for name in read_values(node)}
+    wanted |= {*segment.plain_out, *segment.channel_last_out, *segment.rows_out}
     constants = [numpy_helper.from_array(model.constants[name], name) for name in sorted(wanted & set(model.constants))]
+    constants += turned.constants
     proto = model.proto
     graph = helper.make_graph([*before, *nodes, *after], "segment", inputs, outputs, constants)
     graph.value_info.extend(info for info in proto.graph.value_info if info.name in made)
@@ -84,20 +84,3 @@ def open_session(data: bytes, num_threads: int, entries: Mapping[str, str] | Non
         raise ModelError(f"onnxruntime refuses a float part of the model: {str(error).splitlines()[0]}") from None
     session._model_bytes = None  # it would keep them for a change of providers, which is not made here
     return session
-
-
-def _info(model: Model, name: str, port: str, order: Sequence[int] | None = None) -> onnx.ValueInfoProto:
-    known = model.types.get(name)
-    if known is None and name in model.constants:
-        array = model.constants[name]
-        known = ValueType(helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-    if known is None or not known.elem:
-        raise ModelError(f"the type of value {name} is not known; export the model with types on every value")
-    shape = known.shape
-    if shape is not None and order is not None:
-        if len(shape) != len(order):
-            raise ModelError(
-                f"value {name} is said to have {len(shape)} axes where a binary layer has four; export the model again"
-            )
-        shape = tuple(shape[axis] for axis in order)
-    return helper.make_tensor_value_info(port, known.elem, shape)

@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from ..plan.alias import Alias
 from ..plan.chain import Chain
 from ..plan.dense import Dense
 from ..plan.mean import Mean
+from ..plan.norm import Norm
 from ..plan.parts import Planned
 from ..plan.plan import Plan
+from ..plan.regroup import Regroup
 from ..plan.route import Route
 from ..plan.shortcut import Shortcut
 from ..plan.stem import Stem
@@ -22,6 +25,7 @@ from ..plan.units import Unit
 from .buffers import Buffers
 from .dense import PreparedDense
 from .natives import PreparedChain, PreparedMean, PreparedRoute
+from .norms import PreparedAlias, PreparedNorm, PreparedRegroup
 from .shortcut import PreparedShortcut
 from .stem import PreparedStem
 from .step import Bound
@@ -46,6 +50,9 @@ _PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
         Chain: PreparedChain.of,
         Mean: PreparedMean.of,
         Route: PreparedRoute.of,
+        Norm: PreparedNorm.of,
+        Alias: PreparedAlias.of,
+        Regroup: PreparedRegroup.of,
     }
 )
 """How each kind of part is prepared."""
