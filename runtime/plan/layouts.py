@@ -49,11 +49,16 @@ class Layouts:
         self._rows: dict[str, _Rows] = {}
         self.moved: dict[str, tuple[str, NDArray[np.int64]]] = {}
         """By value whose pixels it has, and in which order (plan/regroup.py)."""
-        made = {part.output for part in parts}
+        made = {part.output: part for part in parts}
         self._graph = graph
         for node in graph.nodes:  # a file is sorted
-            for name in () if node.domain not in STANDARD_DOMAINS else set(node.output) - made:
-                found = self._continued(node, name) or self._regrouped(name)
+            for name in node.output:
+                if (part := made.get(name)) is not None:
+                    if part.rank == 2 and (rows := self._rows_of(part.reads[0])) is not None:
+                        self._rows[name] = rows  # a dense layer keeps rows
+                    continue
+                standard = node.domain in STANDARD_DOMAINS
+                found = (self._continued(node, name) or self._regrouped(name)) if standard else None
                 if found is not None:
                     self._of[name] = found
 
@@ -84,11 +89,12 @@ class Layouts:
         """Tell whether two values provably have one shape."""
         if same_shape(self._model, first, second):
             return True
-        one, two = self.of(first), self.of(second)
-        if one is None or one.rank == 4 or one != two:
+        one, two, rows = self.of(first), self.of(second), self._rows_of(first)
+        if one is None or one != two or rows is None or rows != self._rows_of(second):
             return False
-        rows = self._rows_of(first)
-        return rows is not None and rows == self._rows_of(second) and self.axes(first) == self.axes(second)
+        shapes = [self._shape(name) or () for name in (first, second)]
+        sides = [shape[2:] if one.rank == 4 else shape[1:-1] for shape in shapes]
+        return len(shapes[0]) == len(shapes[1]) and sides[0] == sides[1] and all(_whole(side) for side in sides)
 
     def renames(self, name: str, node: onnx.NodeProto) -> bool:
         """Tell whether the node that makes a value only names its source anew, whose layout it continues."""
@@ -113,8 +119,7 @@ class Layouts:
         if node.op_type in ("Reshape", "Transpose"):
             found = self._renamed(node, name, layout)
         elif node.op_type in STAGES and self.axes(source) == len(shape) and name == node.output[0]:
-            axis = 1 if layout.rank == 4 else -1
-            found = layout if shape[axis] == layout.channels else None
+            found = layout if shape[1 if layout.rank == 4 else -1] == layout.channels else None
         else:
             return None
         self._keep_rows(name, source, found)
