@@ -21,6 +21,7 @@ from ..operators import STANDARD_DOMAINS
 from ..plan.graph import read_values
 from ..plan.segments import FloatSegment
 from .borders import Turned, value_info
+from .sizes import state_sizes
 
 __all__ = ["ENGINE_ERRORS", "make_session", "open_session", "plain_output"]
 
@@ -33,7 +34,8 @@ ENGINE_ERRORS: tuple[type[Exception], ...] = (
 
 def _segment_model(model: Model, segment: FloatSegment) -> onnx.ModelProto:
     """Build the model of one float segment. Raises ModelError where the type of a border value is not known."""
-    nodes = [model.proto.graph.node[index] for index in segment.nodes]
+    handed = {*segment.plain_out, *segment.channel_last_out, *segment.rows_out}
+    nodes, sizes = state_sizes(model, [model.proto.graph.node[index] for index in segment.nodes], handed)
     made = {name for node in nodes for name in node.output}
     inputs = [value_info(model, name, name) for name in segment.plain_in]
     turned = Turned(model)
@@ -46,10 +48,9 @@ def _segment_model(model: Model, segment: FloatSegment) -> onnx.ModelProto:
         outputs.append(value_info(model, name, plain_output(name)))
         # Under a name of its own: onnxruntime refuses an output that is an input or an initializer as well.
         after.append(helper.make_node("Identity", [name], [plain_output(name)]))
-    wanted = {name for node in nodes for name in read_values(node)}
-    wanted |= {*segment.plain_out, *segment.channel_last_out, *segment.rows_out}
+    wanted = {name for node in nodes for name in read_values(node)} | handed
     constants = [numpy_helper.from_array(model.constants[name], name) for name in sorted(wanted & set(model.constants))]
-    constants += turned.constants
+    constants += turned.constants + sizes
     proto = model.proto
     graph = helper.make_graph([*before, *nodes, *after], "segment", inputs, outputs, constants)
     graph.value_info.extend(info for info in proto.graph.value_info if info.name in made)
