@@ -1,9 +1,10 @@
 """Which float operators our kernels run: those that stand between parts, so that the graph is cut into few segments.
 
 A value is *native* where a part makes it. An operator that can be a stage of a chain, a mean, a move of channels or of
-pixels, a layer normalization or an alias is adopted where it only continues what is native already: all that it reads
-is native, or all its readers are and, unless it reads one value alone, some of what it reads. What neither begins nor
-ends at a part stays with onnxruntime, which may fuse it with its neighbours.
+pixels, a layer normalization, an alias, a dense layer or a view of rows is adopted where it only continues what is
+native already: all that it reads is native, or all its readers are and, unless it reads one value alone or is a dense
+layer of rows that the caller feeds, some of what it reads. What neither begins nor ends at a part stays with
+onnxruntime, which may fuse it with its neighbours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,31 +13,33 @@ from ..intake.model import Model
 from .alias import Alias, match_alias
 from .chain import FUSED_BY_ENGINE, Chain, Stage, match_stage
 from .graph import Graph, read_values
-from .layouts import Layouts
+from .layouts import Layout, Layouts
+from .linear import Linear, match_linear
 from .mean import Mean, match_mean
 from .norm import Norm, match_norm
 from .parts import Part
 from .regroup import Regroup
 from .route import Move, Route, channels_of, compose, match_move
+from .view import View, match_view
 
 __all__ = ["find_natives"]
 
-_Found = Stage | Move | Norm | Alias | Regroup | str
-"""What makes a value: a stage of a chain, a move of channels, a part, or the mean of the value of this name."""
+_Found = Stage | Move | Mean | Linear | View | Norm | Alias | Regroup
+"""What makes a value: a stage of a chain, a move of channels, or a part of its own."""
 
 
-def find_natives(model: Model, graph: Graph, parts: Sequence[Part]) -> list[Part]:
-    """Return chains, means and routes around ``parts``, the units, the stem and the shortcuts."""
-    finder = _Finder(model, graph, parts)
+def find_natives(model: Model, graph: Graph, parts: Sequence[Part], *, products: bool) -> list[Part]:
+    """Return chains, routes, means, views and, with ``products``, dense layers around ``parts``, all other parts."""
+    finder = _Finder(model, graph, parts, products)
     adopted = finder.adopt()
-    return [*finder.chains(adopted), *finder.means(adopted), *finder.routes(adopted), *finder.parts(adopted)]
+    return [*finder.chains(adopted), *finder.others(adopted), *finder.routes(adopted)]
 
 
 class _Finder:
     """The values that somebody needs, who reads them, and what could make them natively."""
 
-    def __init__(self, model: Model, graph: Graph, parts: Sequence[Part]) -> None:
-        self._model, self._graph = model, graph
+    def __init__(self, model: Model, graph: Graph, parts: Sequence[Part], products: bool) -> None:
+        self._model, self._graph, self._products = model, graph, products
         self._made = {part.output for part in parts}
         self._fed = {info.name for info in model.proto.graph.input}
         self._layouts = Layouts(model, graph, parts)
@@ -60,7 +63,7 @@ class _Finder:
                 reads, reader = read_values(graph.nodes[index]), ""
             else:
                 self._found[name] = found
-                reads, reader = list(_reads(found)), name
+                reads, reader = list(found.reads), name
             for value in reads:
                 self._readers.setdefault(value, set()).add(reader)
             waiting += reads
@@ -69,23 +72,40 @@ class _Finder:
         layout, index = self._layouts.of(name), self._graph.producer[name]
         if layout is None or any((name, rank) in self._read_as for rank in {2, 3, 4} - {layout.rank}):
             return None
-        size, node = (layout.rank, layout.channels), self._graph.nodes[index]
-        found: _Found | None = match_stage(self._model, node, layout.channels, layout.rank, self._layouts.alike)
-        if isinstance(found, Stage) and found.other is None and layout.rank == 4 > self._layouts.axes(name):
+        rank, channels = size = layout.rank, layout.channels
+        found: _Found | None = match_stage(self._model, self._graph.nodes[index], channels, rank, self._layouts.alike)
+        if isinstance(found, Stage) and found.other is None and rank == 4 > self._layouts.axes(name):
             return None  # constants of [N, C, T] are others than those of images
-        found = found or match_norm(self._model, index, name, layout)
-        found = found or match_alias(self._model, self._graph, self._layouts, name)
-        if found is None and layout.rank == 4:
-            found = match_mean(self._model, node) or match_move(self._model, self._graph, name)
-        if found is None or any(value in self._fed and self._layouts.rank(value) != 4 for value in _reads(found)):
+        found = found or self._of_its_own(name, layout)
+        if found is None and rank == 4:
+            found = match_move(self._model, self._graph, name)
+        if found is None or (not isinstance(found, Linear) and self._reads_fed_rows(found)):
             return None  # rows that the caller feeds lie elsewhere at each run
-        sizes = {self._layouts.size(value) for value in _reads(found)}
+        sizes = {self._layouts.size(value) for value in found.reads}
         if isinstance(found, (Alias, Regroup)):
             return found
         # A stage has as many channels as it reads: one channel that is spread over several is no work of ours.
         if isinstance(found, (Stage, Norm)):
             return found if sizes == {size} else None
+        if isinstance(found, Linear):
+            return found if sizes == {(2, found.weight.shape[0])} and channels == found.weight.shape[1] else None
+        if not isinstance(found, Move):
+            return found if sizes == {(4, channels)} else None
         return found if all(one is not None and one[0] == 4 for one in sizes) else None
+
+    def _of_its_own(self, name: str, layout: Layout) -> Mean | Linear | View | Norm | Alias | Regroup | None:
+        """Return what makes a value as a part of its own."""
+        index, (rank, channels) = self._graph.producer[name], (layout.rank, layout.channels)
+        found: Mean | Linear | View | Norm | Alias | Regroup | None = match_norm(self._model, index, name, layout)
+        if rank != 3:
+            found = found or match_mean(self._model, index, rank, channels)
+        if rank == 2 and found is None:
+            found = match_linear(self._model, index) if self._products else None
+            found = found or match_view(self._model, self._graph, index, channels)
+        return found or match_alias(self._model, self._graph, self._layouts, name)
+
+    def _reads_fed_rows(self, found: _Found) -> bool:
+        return any(value in self._fed and self._layouts.rank(value) != 4 for value in found.reads)
 
     def adopt(self) -> set[str]:
         """Return the values that are made natively."""
@@ -94,19 +114,23 @@ class _Finder:
         while True:
             before = len(adopted)
             for name in order:
-                native = [self._native(value, adopted) for value in _reads(self._found[name])]
-                if all(native) and not isinstance(self._found[name], str):
+                if all(self._native(value, adopted) for value in self._found[name].reads):
                     adopted.add(name)
             for name in reversed(order):
-                native = [self._native(value, adopted) for value in _reads(self._found[name])]
+                native = [self._native(value, adopted) for value in self._found[name].reads]
                 alone = isinstance(self._found[name], (Stage, Norm, Alias, Regroup)) and len(native) == 1
-                if (alone or any(native)) and self._only_for_natives(name, adopted):
+                if (alone or self._of_the_caller(name) or any(native)) and self._only_for_natives(name, adopted):
                     adopted.add(name)
             if len(adopted) == before:
                 return adopted
 
     def _native(self, name: str, adopted: set[str]) -> bool:
         return name in self._made or name in adopted
+
+    def _of_the_caller(self, name: str) -> bool:
+        """Tell whether a value is made by a dense layer of rows that the caller feeds."""
+        found = self._found.get(name)
+        return isinstance(found, Linear) and found.source in self._fed
 
     def _only_for_natives(self, name: str, adopted: set[str]) -> bool:
         """Tell whether parts and adopted operators alone read a value that onnxruntime would not make in passing.
@@ -121,8 +145,10 @@ class _Finder:
             return False
         if self._graph.nodes[index].op_type not in FUSED_BY_ENGINE:
             return True
-        maker = self._graph.producer.get(_reads(self._found[name])[0])
-        return maker is None or self._graph.nodes[maker].op_type not in ("Conv", "Gemm", "MatMul")
+        source = self._found[name].reads[0]
+        maker = self._graph.producer.get(source)
+        behind = maker is not None and self._graph.nodes[maker].op_type in ("Conv", "Gemm", "MatMul")
+        return not behind or self._of_the_caller(source)
 
     def chains(self, adopted: set[str]) -> list[Part]:
         """Return the chains, each as long as nobody else reads what is between its stages."""
@@ -161,20 +187,10 @@ class _Finder:
         after = next(iter(readers))
         return after if after in stages and stages[after].may_read(name) else None
 
-    def means(self, adopted: set[str]) -> list[Part]:
-        """Return the means."""
-        means: list[Part] = []
-        for name in sorted(adopted, key=lambda name: self._graph.producer[name]):
-            if isinstance(source := self._found[name], str):
-                index = self._graph.producer[name]
-                node, channels = self._graph.nodes[index], channels_of(self._model, name) or 0
-                means.append(Mean(str(node.name or name), source, name, channels, (index,), (node.op_type,)))
-        return means
-
-    def parts(self, adopted: set[str]) -> list[Part]:
-        """Return what is a part by itself: layer normalizations, aliases and regroups."""
+    def others(self, adopted: set[str]) -> list[Part]:
+        """Return what is a part by itself: means, dense layers, normalizations and what moves no channel."""
         found = [self._found[name] for name in sorted(adopted, key=lambda name: self._graph.producer[name])]
-        return [one for one in found if isinstance(one, (Norm, Alias, Regroup))]
+        return [one for one in found if not isinstance(one, (Stage, Move))]
 
     def routes(self, adopted: set[str]) -> list[Part]:
         """Return a route for each moved value that anybody but further routes reads."""
@@ -194,7 +210,3 @@ class _Finder:
             node, sizes = self._graph.nodes[index], tuple(channels_of(self._model, root) or 0 for root in move.reads)
             routes.append(Route(str(node.name or name), name, move, sizes, (index,), (node.op_type,)))
         return routes
-
-
-def _reads(found: _Found) -> tuple[str, ...]:
-    return (found,) if isinstance(found, str) else found.reads

@@ -14,8 +14,10 @@ from .alias import Alias
 from .chain import Chain
 from .graph import Graph
 from .levels import Levels
+from .mean import Mean
 from .parts import Part, Planned
 from .regroup import Regroup
+from .view import View
 
 __all__ = ["BinarySegment", "FloatSegment", "float_segments"]
 
@@ -123,6 +125,7 @@ class _Cutter:
     def _hand_to_a_part(self, name: str, part: Part) -> None:
         """Let a float segment give what a part reads, unless a part makes it or the caller feeds it as it is read."""
         rank = part.source_rank if isinstance(part, (Alias, Regroup)) else part.rank
+        rank = 4 if isinstance(part, (Mean, View)) else rank
         found = self._rank(name)
         axes = (3, 4) if rank == 4 and isinstance(part, (Alias, Chain, Regroup)) else (rank,)
         if found not in axes and not (rank == 3 < found and name not in self._made):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ..plan.alias import Alias
 from ..plan.chain import Chain
 from ..plan.dense import Dense
+from ..plan.linear import Linear
 from ..plan.mean import Mean
 from ..plan.norm import Norm
 from ..plan.parts import Planned
@@ -22,9 +23,11 @@ from ..plan.route import Route
 from ..plan.shortcut import Shortcut
 from ..plan.stem import Stem
 from ..plan.units import Unit
+from ..plan.view import View
 from .buffers import Buffers
 from .dense import PreparedDense
-from .natives import PreparedChain, PreparedMean, PreparedRoute
+from .linear import PreparedLinear
+from .natives import PreparedChain, PreparedMean, PreparedRoute, PreparedView
 from .norms import PreparedAlias, PreparedNorm, PreparedRegroup
 from .shortcut import PreparedShortcut
 from .stem import PreparedStem
@@ -47,12 +50,14 @@ _PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
         Stem: PreparedStem.of,
         Shortcut: PreparedShortcut.of,
         Dense: PreparedDense.of,
+        Linear: PreparedLinear.of,
         Chain: PreparedChain.of,
         Mean: PreparedMean.of,
         Route: PreparedRoute.of,
         Norm: PreparedNorm.of,
         Alias: PreparedAlias.of,
         Regroup: PreparedRegroup.of,
+        View: PreparedView.of,
     }
 )
 """How each kind of part is prepared."""
