@@ -6,12 +6,15 @@ __all__ = [
     "LINEAR_BLOCK",
     "LINEAR_GROUP",
     "MEAN_LANES",
+    "NORM_LANES",
     "SIGNED_BLOCK",
     "SIGNED_LANES",
     "ChainOp",
     "ChainWord",
     "LinearWord",
     "MeanWord",
+    "NormWord",
+    "RegroupWord",
     "RouteWord",
     "RunWord",
     "ShortcutWord",
@@ -22,6 +25,8 @@ __all__ = [
 MEAN_LANES = 16
 """Channels of a block of a mean."""
 
+NORM_LANES = 16
+"""Sums that a sum over a row is made of."""
 
 LINEAR_BLOCK, LINEAR_GROUP = 16, 4
 """Outputs of a block of a float dense layer, whose weights lie together, and blocks that are done together."""
@@ -129,6 +134,34 @@ class MeanWord(IntEnum):
     HEIGHT = 5
     WIDTH = 6
     SIZE = 7
+
+
+class NormWord(IntEnum):
+    """Words of a layer normalization of rows (kernels/norm.py). Work is counted in blocks of PER rows."""
+
+    SOURCE = 0  # float32 [R, C]
+    OUT = 1  # the same
+    ROWS = 2
+    PER = 3
+    CHANNELS = 4
+    SCALE = 5  # float32 [C]
+    BIAS = 6
+    EPSILON = 7  # address of a float32
+    SIZE = 8
+
+
+class RegroupWord(IntEnum):
+    """Words of pixels in another order (kernels/regroup.py). Work is counted in blocks of PER pixels."""
+
+    SOURCE = 0  # float32, channels last
+    SOURCE_STRIDE = 1
+    OUT = 2
+    OUT_STRIDE = 3
+    CHANNELS = 4
+    PIXELS = 5  # of an image
+    PER = 6
+    ORDER = 7  # int64 [PIXELS]: which pixel comes here
+    SIZE = 8
 
 
 class RouteWord(IntEnum):

@@ -10,6 +10,7 @@ Erf alone are functions of ours, within four units of the last place (kernels/ch
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -22,7 +23,9 @@ from ..layout.float_words import ChainOp
 from ..operators import STANDARD_DOMAINS, channel_vector
 from .graph import same_shape
 
-__all__ = ["FUSED_BY_ENGINE", "Chain", "Stage", "match_stage"]
+__all__ = ["FUSED_BY_ENGINE", "STAGES", "Chain", "Stage", "match_stage"]
+
+Alike = Callable[[str, str], bool]
 
 FUSED_BY_ENGINE = frozenset({"Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid"})
 """Operators that onnxruntime does in passing behind a convolution or a matrix product of its own."""
@@ -84,8 +87,14 @@ class Chain:
         return (self.source, *(stage.other for stage in self.stages if stage.other is not None))
 
 
-def match_stage(model: Model, node: onnx.NodeProto, channels: int, rank: int = 4) -> Stage | None:
-    """Return what a node does with a float32 value of this rank with these channels, None for what is no stage."""
+def match_stage(
+    model: Model, node: onnx.NodeProto, channels: int, rank: int = 4, alike: Alike | None = None
+) -> Stage | None:
+    """Return what a node does with a float32 value of this rank with these channels, None for what is no stage.
+
+    The rank is that of a layout (plan/layouts.py). ``alike`` tells whether two values provably have one shape; without
+    it their types do.
+    """
     if node.domain not in STANDARD_DOMAINS or len(node.output) != 1 or not node.input:
         return None
     match = _MATCH.get(node.op_type)
@@ -93,27 +102,39 @@ def match_stage(model: Model, node: onnx.NodeProto, channels: int, rank: int = 4
         given = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     except ValueError:  # an attribute of a function, outside of one
         return None
+    if node.op_type in _OF_TWO:
+        return _of_two(model, node, (rank, channels), alike or partial(same_shape, model))
     return None if match is None else match(model, node, (rank, channels), given)
 
 
-def _of_two(model: Model, node: onnx.NodeProto, size: tuple[int, int], given: Mapping[str, Any]) -> Stage | None:
+def _of_two(model: Model, node: onnx.NodeProto, size: tuple[int, int], alike: Alike) -> Stage | None:
     """Match an operator of two operands: a value and a constant, two values of one shape, or a value and a gate."""
     if len(node.input) != 2:
         return None
     source, other = (str(name) for name in node.input)
     op = _OF_TWO[node.op_type]
-    if source in model.constants or _is_gate(model, source, other):
+    if source in model.constants or (size[0] == 4 and _is_gate(model, source, other)):
         if op in (ChainOp.DIVIDE, ChainOp.PRELU):
             return None
         source, other = other, source
         op = ChainOp.SUBTRACT_FROM if op is ChainOp.SUBTRACT else op
     if other in model.constants:
-        constant = channel_vector(model.constants[other], *size)
+        constant = _per_channel(model.constants[other], *size)
         return None if constant is None or source in model.constants else Stage(op, source, constant)
     if op is ChainOp.PRELU:
         return None
-    gate = _is_gate(model, other, source)
-    return Stage(op, source, other=other, gate=gate) if gate or same_shape(model, source, other) else None
+    gate = size[0] == 4 and _is_gate(model, other, source)
+    return Stage(op, source, other=other, gate=gate) if gate or alike(source, other) else None
+
+
+def _per_channel(array: NDArray[Any], rank: int, channels: int) -> NDArray[np.float32] | None:
+    """Return a constant as float32 ``[channels]``, None where it is anything but one number per channel.
+
+    Beside tokens, whose last axis has the channels, it may have as many axes of size 1 before that.
+    """
+    if rank == 3 and array.ndim > 1 and set(array.shape[:-1]) == {1}:
+        array = array.reshape(array.shape[-1])
+    return channel_vector(array, 2 if rank == 3 else rank, channels)
 
 
 def _is_gate(model: Model, name: str, value: str) -> bool:
@@ -158,7 +179,6 @@ _OF_TWO = MappingProxyType(
 _Match = Callable[[Model, onnx.NodeProto, tuple[int, int], Mapping[str, Any]], Stage | None]
 _MATCH: Mapping[str, _Match] = MappingProxyType(
     {
-        **dict.fromkeys(_OF_TWO, _of_two),
         "Clip": _clip,
         "Erf": lambda model, node, size, given: _numbers(ChainOp.ERF, node, size),
         "HardSigmoid": lambda model, node, size, given: _numbers(
@@ -170,3 +190,6 @@ _MATCH: Mapping[str, _Match] = MappingProxyType(
         "Sigmoid": lambda model, node, size, given: _numbers(ChainOp.SIGMOID, node, size),
     }
 )
+
+STAGES = frozenset((*_OF_TWO, *_MATCH))
+"""The operators that may be stages."""

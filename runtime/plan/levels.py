@@ -1,9 +1,11 @@
-"""The levels of a graph: a float node stands on an even level, a part on an odd one, each as early as its inputs allow.
+"""The levels of a graph: float nodes, parts over images and parts over rows stand on levels of their own, by turns.
+
+Each stands as early as its inputs allow: float nodes on levels 0, 3, 6, …, images on 1, 4, 7, …, rows on 2, 5, 8, ….
 
 What stands on one level runs in one segment, so a graph has as few changes between onnxruntime and the kernels as its
 longest path has::
 
-    level 0 float     level 1 binary        level 2 float            level 3 binary
+    level 0 float     level 1 images        level 3 float            level 4 images
     stem  ──────────► unit ─► unit ───────► average pool, 1×1 conv ─► unit ─► unit ─► …
             NHWC            packed bits               NHWC
 """
@@ -17,6 +19,8 @@ from .parts import Part
 
 __all__ = ["Levels"]
 
+_FLOATS, _IMAGES, _ROWS, _KINDS = 0, 1, 2, 3
+
 
 class Levels:
     """Where everything stands, for parts in order of execution.
@@ -28,7 +32,6 @@ class Levels:
     """
 
     def __init__(self, model: Model, graph: Graph, parts: Sequence[Part]) -> None:
-        self._made = {part.output for part in parts}
         self.outputs = [info.name for info in model.proto.graph.output]
         self.inputs = {info.name for info in model.proto.graph.input} - set(model.constants)
         self.reads = _float_nodes(model, graph, parts, self.outputs)
@@ -40,19 +43,24 @@ class Levels:
         order += [(max(part.nodes), part) for part in parts]
         for index, part in sorted(order, key=lambda entry: entry[0]):  # a file is sorted
             if part is None:
-                level = max((self._seen(name, by_part=False) for name in self.reads[index]), default=0)
+                level = max((self._seen(name, _FLOATS) for name in self.reads[index]), default=0)
                 self.of_node[index] = level
                 self.of_value.update(dict.fromkeys(graph.nodes[index].output, level))
             else:
-                level = max([1, *(self._seen(name, by_part=True) for name in part.reads)])
+                kind = _IMAGES if part.rank == 4 else _ROWS
+                level = max([kind, *(self._seen(name, kind) for name in part.reads)])
                 self.of_part[part] = level
                 self.of_value[part.output] = level
 
-    def _seen(self, name: str, *, by_part: bool) -> int:
-        """Return the earliest level of a reader of ``name``."""
+    def handed_out(self, name: str) -> int:
+        """Return the level of the float segment that gives the caller a value."""
+        return self._seen(name, _FLOATS)
+
+    def _seen(self, name: str, kind: int) -> int:
+        """Return the earliest level of a reader of ``name``, of this kind."""
         if name not in self.of_value:
             raise ModelError(f"value {name} is read before it is made; the nodes of a file must be sorted")
-        return self.of_value[name] + ((name in self._made) != by_part)
+        return self.of_value[name] + (kind - self.of_value[name]) % _KINDS
 
 
 def _float_nodes(model: Model, graph: Graph, parts: Sequence[Part], outputs: Sequence[str]) -> dict[int, list[str]]:

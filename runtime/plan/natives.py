@@ -1,25 +1,30 @@
 """Which float operators our kernels run: those that stand between parts, so that the graph is cut into few segments.
 
-A value is *native* where a part makes it. An operator that can be a stage of a chain, a mean, a move of channels, a
-dense layer or a view of rows is adopted where it only continues what is native already: all that it reads is native, or
-all its readers are and, unless it is a stage that reads one value or a dense layer of rows that the caller feeds, some
-of what it reads. What neither begins nor ends at a part stays with onnxruntime, which may fuse it with its neighbours.
+A value is *native* where a part makes it. An operator that can be a stage of a chain, a mean, a move of channels or of
+pixels, a layer normalization, an alias, a dense layer or a view of rows is adopted where it only continues what is
+native already: all that it reads is native, or all its readers are and, unless it reads one value alone or is a dense
+layer of rows that the caller feeds, some of what it reads. What neither begins nor ends at a part stays with
+onnxruntime, which may fuse it with its neighbours.
 """
 
 from collections.abc import Mapping, Sequence
 
 from ..intake.model import Model
+from .alias import Alias, match_alias
 from .chain import FUSED_BY_ENGINE, Chain, Stage, match_stage
 from .graph import Graph, read_values
+from .layouts import Layout, Layouts
 from .linear import Linear, match_linear
 from .mean import Mean, match_mean
+from .norm import Norm, match_norm
 from .parts import Part
-from .route import Move, Route, channels_of, compose, match_move, size_of
+from .regroup import Regroup
+from .route import Move, Route, channels_of, compose, match_move
 from .view import View, match_view
 
 __all__ = ["find_natives"]
 
-_Found = Stage | Move | Mean | Linear | View
+_Found = Stage | Move | Mean | Linear | View | Norm | Alias | Regroup
 """What makes a value: a stage of a chain, a move of channels, or a part of its own."""
 
 
@@ -37,7 +42,9 @@ class _Finder:
         self._model, self._graph, self._products = model, graph, products
         self._made = {part.output for part in parts}
         self._fed = {info.name for info in model.proto.graph.input}
+        self._layouts = Layouts(model, graph, parts)
         self._for_parts = {name for part in parts for name in part.reads}
+        self._read_as = {(name, part.rank) for part in parts for name in part.reads}
         covered = {index for part in parts for index in part.nodes}
         self._found: dict[str, _Found] = {}
         self._readers: dict[str, set[str]] = {}
@@ -62,28 +69,43 @@ class _Finder:
             waiting += reads
 
     def _match(self, name: str) -> _Found | None:
-        size, index = size_of(self._model, name), self._graph.producer[name]
-        if size is None:
+        layout, index = self._layouts.of(name), self._graph.producer[name]
+        if layout is None or any((name, rank) in self._read_as for rank in {2, 3, 4} - {layout.rank}):
             return None
-        rank, channels = size
-        found: _Found | None = match_stage(self._model, self._graph.nodes[index], channels, rank)
-        found = found or match_mean(self._model, index, rank, channels)
+        rank, channels = size = layout.rank, layout.channels
+        found: _Found | None = match_stage(self._model, self._graph.nodes[index], channels, rank, self._layouts.alike)
+        if isinstance(found, Stage) and found.other is None and rank == 4 > self._layouts.axes(name):
+            return None  # constants of [N, C, T] are others than those of images
+        found = found or self._of_its_own(name, layout)
         if found is None and rank == 4:
             found = match_move(self._model, self._graph, name)
-        elif found is None:
-            found = match_linear(self._model, index) if self._products else None
-            found = found or match_view(self._model, self._graph, index, channels)
-        if found is None or (isinstance(found, Stage) and rank == 2 and not self._fed.isdisjoint(found.reads)):
+        if found is None or (not isinstance(found, Linear) and self._reads_fed_rows(found)):
             return None  # rows that the caller feeds lie elsewhere at each run
-        sizes = {size_of(self._model, value) for value in found.reads}
+        sizes = {self._layouts.size(value) for value in found.reads}
+        if isinstance(found, (Alias, Regroup)):
+            return found
         # A stage has as many channels as it reads: one channel that is spread over several is no work of ours.
-        if isinstance(found, Stage):
+        if isinstance(found, (Stage, Norm)):
             return found if sizes == {size} else None
         if isinstance(found, Linear):
             return found if sizes == {(2, found.weight.shape[0])} and channels == found.weight.shape[1] else None
         if not isinstance(found, Move):
             return found if sizes == {(4, channels)} else None
         return found if all(one is not None and one[0] == 4 for one in sizes) else None
+
+    def _of_its_own(self, name: str, layout: Layout) -> Mean | Linear | View | Norm | Alias | Regroup | None:
+        """Return what makes a value as a part of its own."""
+        index, (rank, channels) = self._graph.producer[name], (layout.rank, layout.channels)
+        found: Mean | Linear | View | Norm | Alias | Regroup | None = match_norm(self._model, index, name, layout)
+        if rank != 3:
+            found = found or match_mean(self._model, index, rank, channels)
+        if rank == 2 and found is None:
+            found = match_linear(self._model, index) if self._products else None
+            found = found or match_view(self._model, self._graph, index, channels)
+        return found or match_alias(self._model, self._graph, self._layouts, name)
+
+    def _reads_fed_rows(self, found: _Found) -> bool:
+        return any(value in self._fed and self._layouts.rank(value) != 4 for value in found.reads)
 
     def adopt(self) -> set[str]:
         """Return the values that are made natively."""
@@ -96,7 +118,7 @@ class _Finder:
                     adopted.add(name)
             for name in reversed(order):
                 native = [self._native(value, adopted) for value in self._found[name].reads]
-                alone = isinstance(self._found[name], Stage) and len(native) == 1
+                alone = isinstance(self._found[name], (Stage, Norm, Alias, Regroup)) and len(native) == 1
                 if (alone or self._of_the_caller(name) or any(native)) and self._only_for_natives(name, adopted):
                     adopted.add(name)
             if len(adopted) == before:
@@ -143,7 +165,7 @@ class _Finder:
             taken.update(row)
             nodes = tuple(self._graph.producer[value] for value in row)
             last = self._graph.nodes[nodes[-1]]
-            rank, channels = size_of(self._model, row[-1]) or (0, 0)
+            rank, channels = self._layouts.size(row[-1]) or (0, 0)
             chains.append(
                 Chain(
                     name=str(last.name or last.output[0]),
@@ -166,9 +188,9 @@ class _Finder:
         return after if after in stages and stages[after].may_read(name) else None
 
     def others(self, adopted: set[str]) -> list[Part]:
-        """Return what is a part by itself: means, dense layers, views."""
+        """Return what is a part by itself: means, dense layers, normalizations and what moves no channel."""
         found = [self._found[name] for name in sorted(adopted, key=lambda name: self._graph.producer[name])]
-        return [one for one in found if isinstance(one, (Mean, Linear, View))]
+        return [one for one in found if not isinstance(one, (Stage, Move))]
 
     def routes(self, adopted: set[str]) -> list[Part]:
         """Return a route for each moved value that anybody but further routes reads."""

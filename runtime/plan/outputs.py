@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .alias import Alias
 from .integers import IntegerConv
 from .intervals import Intervals, find_intervals
 from .levels import Levels
@@ -86,16 +87,16 @@ def _values_as_floats(parts: Sequence[Part], levels: Levels, readers: Mapping[st
 def _in_place(parts: Sequence[Part], levels: Levels) -> set[Part]:
     """Return the units after which nobody reads their residual.
 
-    On a level images come before rows. What a view reads, and what it gives, is one memory of two names: it stays.
+    What a view or an alias reads, and what it gives, is one memory of two names: it stays.
     """
-    places = {part: (float(levels.of_part[part]), -part.rank, index) for index, part in enumerate(parts)}
-    reads = [((math.inf, 0, 0), name) for name in levels.outputs]
-    reads += [((float(levels.of_node[node]), 0, 0), name) for node in levels.floats for name in levels.reads[node]]
+    places = {part: (float(levels.of_part[part]), index) for index, part in enumerate(parts)}
+    reads = [((math.inf, 0), name) for name in levels.outputs]
+    reads += [((float(levels.of_node[node]), 0), name) for node in levels.floats for name in levels.reads[node]]
     reads += [(place, name) for part, place in places.items() for name in part.reads]
     last = {name: place for place, name in sorted(reads)}
     for part in parts:
-        if isinstance(part, View):
-            last |= dict.fromkeys((part.source, part.output), (math.inf, 0, 0))
+        if isinstance(part, (Alias, View)):
+            last |= dict.fromkeys((part.source, part.output), (math.inf, 0))
     return {part for part, place in places.items() if isinstance(part, Unit) and last.get(part.residual or "") == place}
 
 
@@ -109,6 +110,6 @@ def _last_readers(parts: Sequence[Part], levels: Levels) -> dict[Part, Part]:
         for name in part.reads:
             if (maker := makers.get(name)) is not None:
                 last[maker] = part
-                if (levels.of_part[part], part.rank) != (levels.of_part[maker], maker.rank):
+                if levels.of_part[part] != levels.of_part[maker] or isinstance(part, Alias):
                     elsewhere.add(maker)
-    return {maker: part for maker, part in last.items() if maker not in elsewhere}
+    return {maker: part for maker, part in last.items() if maker not in elsewhere and not isinstance(maker, Alias)}

@@ -51,7 +51,7 @@ class Part(Protocol):
 
     @property
     def rank(self) -> int:
-        """Rank of the output: 4, or 2 behind a dense layer."""
+        """How the output lies (plan/layouts.py): 4 images, 2 rows, 3 rows of a value that has more axes."""
 
 
 @dataclass(frozen=True)

@@ -92,10 +92,6 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     floats = float_segments(model, graph, parts, levels)
     segments: list[FloatSegment | BinarySegment] = []
     for level in sorted({*floats, *levels.of_part.values()}):
-        here = [planned[part] for part in parts if levels.of_part[part] == level]
-        for rank in (4, 2):  # rows may be read from images, images never from rows
-            if same := tuple(entry for entry in here if entry.part.rank == rank):
-                segments.append(BinarySegment(same))
-        if not here:
-            segments.append(floats[level])
+        here = tuple(planned[part] for part in parts if levels.of_part[part] == level)
+        segments.append(BinarySegment(here) if here else floats[level])
     return Plan(model, tuple(segments), MappingProxyType(reasons))

@@ -1,7 +1,7 @@
 """The segments of a plan, and the values that cross from one to the next.
 
-Between parts values are channels last, ``[N, H, W, C]`` (``[N, C]`` behind dense layers); a float segment holds the
-transposes at its borders.
+Between parts values are channels last, ``[N, H, W, C]`` or rows ``[R, C]``; a float segment holds the transposes and
+reshapes at its borders.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,13 @@ from typing import Any
 
 from ..errors import ModelError
 from ..intake.model import Model
+from .alias import Alias
+from .chain import Chain
 from .graph import Graph
 from .levels import Levels
 from .mean import Mean
 from .parts import Part, Planned
+from .regroup import Regroup
 from .view import View
 
 __all__ = ["BinarySegment", "FloatSegment", "float_segments"]
@@ -24,15 +27,17 @@ class FloatSegment:
     """Nodes (by index) for one onnxruntime session; ``name`` is that of its last node.
 
     ``plain_in``/``plain_out`` are values in the layout of the file, ``channel_last_in``/``channel_last_out`` rank 4
-    values that cross the border as NHWC.
+    values that cross the border as NHWC, ``rows_in``/``rows_out`` values of more axes than two that cross it as rows.
     """
 
     name: str
     nodes: tuple[int, ...]
     plain_in: tuple[str, ...]
     channel_last_in: tuple[str, ...]
+    rows_in: tuple[str, ...]
     plain_out: tuple[str, ...]
     channel_last_out: tuple[str, ...]
+    rows_out: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,10 @@ class _Borders:
 
     plain_in: dict[str, None] = field(default_factory=dict)
     channel_last_in: dict[str, None] = field(default_factory=dict)
+    rows_in: dict[str, None] = field(default_factory=dict)
     plain_out: dict[str, None] = field(default_factory=dict)
     channel_last_out: dict[str, None] = field(default_factory=dict)
+    rows_out: dict[str, None] = field(default_factory=dict)
 
 
 def float_segments(model: Model, graph: Graph, parts: Sequence[Part], levels: Levels) -> dict[int, FloatSegment]:
@@ -60,12 +67,11 @@ def float_segments(model: Model, graph: Graph, parts: Sequence[Part], levels: Le
     borders = _Cutter(model, parts, levels).borders()
     found = {}
     for level, border in borders.items():
-        if border.plain_out or border.channel_last_out:
+        if border.plain_out or border.channel_last_out or border.rows_out:
             nodes = tuple(index for index in levels.floats if levels.of_node[index] == level)
             last = graph.nodes[nodes[-1]] if nodes else None
             name = "layout" if last is None else str(last.name or last.output[0])
-            sides = (border.plain_in, border.channel_last_in, border.plain_out, border.channel_last_out)
-            found[level] = FloatSegment(name, nodes, *(tuple(side) for side in sides))
+            found[level] = FloatSegment(name, nodes, **{side: tuple(names) for side, names in vars(border).items()})
     return found
 
 
@@ -98,6 +104,8 @@ class _Cutter:
             return
         if name in self._made and self._rank(name) == 4:
             self._at(level).channel_last_in[name] = None
+        elif name in self._made and self._rank(name) == 3:
+            self._at(level).rows_in[name] = None
         elif name in self._made or name in self._levels.inputs:
             self._at(level).plain_in[name] = None
         elif (home := self._levels.of_value[name]) != level:
@@ -109,19 +117,24 @@ class _Cutter:
         by_part = name in self._made
         if by_part and self._rank(name) == 2:
             return  # a dense layer's buffer is in the file's layout already
-        level = self._levels.of_value.get(name, 0) + by_part
+        level = self._levels.handed_out(name) if name in self._levels.of_value else 0
         if by_part or name in self._levels.inputs:
             self._bring(name, level)  # the segment hands a kernel's or the caller's value on
         self._at(level).plain_out[name] = None
 
     def _hand_to_a_part(self, name: str, part: Part) -> None:
         """Let a float segment give what a part reads, unless a part makes it or the caller feeds it as it is read."""
-        rank = 4 if isinstance(part, (Mean, View)) else part.rank
-        if self._rank(name) != rank:
-            raise ModelError(f"node {part.name}: {name} has rank {self._rank(name)}, it reads values of rank {rank}")
+        rank = part.source_rank if isinstance(part, (Alias, Regroup)) else part.rank
+        rank = 4 if isinstance(part, (Mean, View)) else rank
+        found = self._rank(name)
+        axes = (3, 4) if rank == 4 and isinstance(part, (Alias, Chain, Regroup)) else (rank,)
+        if found not in axes and not (rank == 3 < found and name not in self._made):
+            raise ModelError(f"node {part.name}: {name} has rank {found}, it reads values of rank {rank}")
         if name in self._made:
             return
-        if self._rank(name) == 4:
+        if rank == 3:
+            self._at(self._levels.of_value[name]).rows_out[name] = None
+        elif rank == 4:
             level = self._levels.of_value[name]
             if name in self._levels.inputs:
                 self._bring(name, level)

@@ -1,14 +1,15 @@
 """Float segments: a part of the model's graph as a model of its own, run by onnxruntime.
 
-Values that cross the border to the kernels are NHWC outside; a Transpose inside the segment turns them::
+Values that cross the border to the kernels are NHWC or rows outside; inside the segment they are turned::
 
     x·nhwc ─ Transpose ─► x ─► nodes of the segment ─► y ─ Transpose ─► y·nhwc
+    t·rows ─ Reshape ─► t                              u ─ Reshape ─► u·rows
 
 onnxruntime is imported by the first session that has a float segment: a network without one starts sooner, and smaller.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import onnx
@@ -16,15 +17,14 @@ from onnx import helper, numpy_helper
 
 from ..bits import DOMAIN
 from ..errors import ModelError
-from ..intake.model import Model, ValueType
+from ..intake.model import Model
 from ..operators import STANDARD_DOMAINS
 from ..plan.graph import read_values
 from ..plan.segments import FloatSegment
-from ..steps.buffers import channel_last
+from .borders import Turned, value_info
+from .sizes import state_sizes
 
 __all__ = ["engine_errors", "make_session", "open_session", "plain_output"]
-
-_TO_CHANNEL_LAST, _TO_CHANNEL_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 def engine_errors() -> tuple[type[Exception], ...]:
@@ -42,22 +42,23 @@ def engine_errors() -> tuple[type[Exception], ...]:
 
 def _segment_model(model: Model, segment: FloatSegment) -> onnx.ModelProto:
     """Build the model of one float segment. Raises ModelError where the type of a border value is not known."""
-    nodes = [model.proto.graph.node[index] for index in segment.nodes]
+    handed = {*segment.plain_out, *segment.channel_last_out, *segment.rows_out}
+    nodes, sizes = state_sizes(model, [model.proto.graph.node[index] for index in segment.nodes], handed)
     made = {name for node in nodes for name in node.output}
-    inputs = [_info(model, name, name) for name in segment.plain_in]
-    before, after, outputs = [], [], []
-    for name in segment.channel_last_in:
-        inputs.append(_info(model, name, channel_last(name), _TO_CHANNEL_LAST))
-        before.append(helper.make_node("Transpose", [channel_last(name)], [name], perm=_TO_CHANNEL_FIRST))
-    for name in segment.channel_last_out:
-        outputs.append(_info(model, name, channel_last(name), _TO_CHANNEL_LAST))
-        after.append(helper.make_node("Transpose", [name], [channel_last(name)], perm=_TO_CHANNEL_LAST))
+    inputs = [value_info(model, name, name) for name in segment.plain_in]
+    turned = Turned(model)
+    inputs += [turned.image_in(name) for name in segment.channel_last_in]
+    inputs += [turned.rows_in(name) for name in segment.rows_in]
+    outputs = [turned.image_out(name) for name in segment.channel_last_out]
+    outputs += [turned.rows_out(name) for name in segment.rows_out]
+    before, after = turned.before, turned.after
     for name in segment.plain_out:
-        outputs.append(_info(model, name, plain_output(name)))
+        outputs.append(value_info(model, name, plain_output(name)))
         # Under a name of its own: onnxruntime refuses an output that is an input or an initializer as well.
         after.append(helper.make_node("Identity", [name], [plain_output(name)]))
-    wanted = {name for node in nodes for name in read_values(node)} | {*segment.plain_out, *segment.channel_last_out}
+    wanted = {name for node in nodes for name in read_values(node)} | handed
     constants = [numpy_helper.from_array(model.constants[name], name) for name in sorted(wanted & set(model.constants))]
+    constants += turned.constants + sizes
     proto = model.proto
     graph = helper.make_graph([*before, *nodes, *after], "segment", inputs, outputs, constants)
     graph.value_info.extend(info for info in proto.graph.value_info if info.name in made)
@@ -94,20 +95,3 @@ def open_session(data: bytes, num_threads: int, entries: Mapping[str, str] | Non
         raise ModelError(f"onnxruntime refuses a float part of the model: {str(error).splitlines()[0]}") from None
     session._model_bytes = None  # it would keep them for a change of providers, which is not made here
     return session
-
-
-def _info(model: Model, name: str, port: str, order: Sequence[int] | None = None) -> onnx.ValueInfoProto:
-    known = model.types.get(name)
-    if known is None and name in model.constants:
-        array = model.constants[name]
-        known = ValueType(helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-    if known is None or not known.elem:
-        raise ModelError(f"the type of value {name} is not known; export the model with types on every value")
-    shape = known.shape
-    if shape is not None and order is not None:
-        if len(shape) != len(order):
-            raise ModelError(
-                f"value {name} is said to have {len(shape)} axes where a binary layer has four; export the model again"
-            )
-        shape = tuple(shape[axis] for axis in order)
-    return helper.make_tensor_value_info(port, known.elem, shape)

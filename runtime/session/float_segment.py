@@ -9,7 +9,7 @@ from ..errors import ModelError, first_line
 from ..layout.memory import aligned
 from ..plan.segments import FloatSegment
 from ..plan.units import Unit
-from ..steps.buffers import Buffers, channel_last
+from ..steps.buffers import Buffers, as_rows, channel_last
 from .binary_segment import SignsOf, Traced
 from .float_model import plain_output
 from .profile import Stopwatch
@@ -24,9 +24,10 @@ class BoundFloatSegment:
         self._session = session
         self._buffers = buffers
         self._name = segment.name
-        self._inputs = [*segment.plain_in, *(channel_last(name) for name in segment.channel_last_in)]
+        self._inputs = [*segment.plain_in, *map(channel_last, segment.channel_last_in), *map(as_rows, segment.rows_in)]
         ports = [(plain_output(name), name) for name in segment.plain_out]
-        ports += [(channel_last(name), channel_last(name)) for name in segment.channel_last_out]
+        turned = [*map(channel_last, segment.channel_last_out), *map(as_rows, segment.rows_out)]
+        ports += zip(turned, turned, strict=True)
         self._names = dict(ports)
         self._fed = [name for name in self._inputs if name in buffers.feeds]
         self._binding: Any = None

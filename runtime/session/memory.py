@@ -24,7 +24,7 @@ from ..plan.linear import Linear
 from ..plan.parts import Planned
 from ..plan.plan import Plan
 from ..plan.segments import FloatSegment
-from ..steps.buffers import Buffers, channel_last
+from ..steps.buffers import Buffers, as_rows, channel_last
 from ..steps.prepare import Prepared
 
 __all__ = ["MemoryUse", "forecast"]
@@ -88,8 +88,13 @@ def forecast(plan: Plan, prepared: Mapping[Planned[Any], Prepared], shapes: Mapp
             for name in segment.plain_out:
                 buffers.values[name] = sizes.empty(name)
             for name in segment.channel_last_out:
-                buffers.values[channel_last(name)] = np.moveaxis(sizes.empty(name), 1, -1)
-            crossing += sum(map(sizes.bytes_of, (*segment.plain_out, *segment.channel_last_out)))
+                value = np.moveaxis(sizes.empty(name), 1, -1)
+                buffers.values[channel_last(name)] = value if value.ndim == 4 else value[:, None]
+            for name in segment.rows_out:
+                value = sizes.empty(name)
+                buffers.values[as_rows(name)] = value.reshape(-1, value.shape[-1])
+            handed = (*segment.plain_out, *segment.channel_last_out, *segment.rows_out)
+            crossing += sum(map(sizes.bytes_of, handed))
         else:
             for planned in segment.parts:
                 prepared[planned].bind(buffers)
@@ -139,5 +144,6 @@ def _float_bytes(model: Model, segment: FloatSegment, sizes: _Sizes) -> int:
     """Return the bytes of all values that a segment makes, and of those that it turns at its borders."""
     nodes = [model.proto.graph.node[index] for index in segment.nodes]
     made = {name for node in nodes for name in node.output if name}
-    turned = (*segment.channel_last_in, *segment.channel_last_out, *segment.plain_out)
+    turned = [*segment.channel_last_in, *segment.rows_in]
+    turned += [*segment.plain_out, *segment.channel_last_out, *segment.rows_out]
     return sum(map(sizes.bytes_of, made)) + sum(map(sizes.bytes_of, turned))

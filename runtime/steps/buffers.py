@@ -16,7 +16,7 @@ from ..layout.memory import aligned
 from ..plan.parts import Part, Planned
 from ..plan.units import Unit
 
-__all__ = ["Arrays", "Buffers", "channel_last", "check_offsets", "port", "shared"]
+__all__ = ["Arrays", "Buffers", "as_rows", "channel_last", "check_offsets", "port", "shared"]
 
 _OFFSETS = 2**31
 Arrays = dict[str, NDArray[Any]]
@@ -45,9 +45,14 @@ def channel_last(name: str) -> str:
     return f"{name}·nhwc"
 
 
+def as_rows(name: str) -> str:
+    """Return the name under which a value of more axes than two crosses a border as rows."""
+    return f"{name}·rows"
+
+
 def port(name: str, rank: int) -> str:
     """Return the name of a value in the layout of the kernels; one of rank 2 has but one layout."""
-    return channel_last(name) if rank == 4 else name
+    return {4: channel_last, 3: as_rows}.get(rank, str)(name)
 
 
 @dataclass
@@ -86,9 +91,10 @@ class Buffers:
     def floats(self, name: str, rank: int, channels: int, reader: str) -> NDArray[np.float32]:
         """Return a value of this rank as ``[N, H, W, C]``; InputError where it is not what its reader indexes.
 
-        The rows ``[N, C]`` of dense layers are the pixels of one image, ``[1, N, 1, C]``: a kernel takes them together.
+        Rows ``[R, C]`` are the pixels of one image, ``[1, R, 1, C]``: a kernel takes them together.
         """
-        value = self._checked(name, self.take(port(name, rank)), (np.dtype(np.float32), rank, channels), reader)
+        wanted = np.dtype(np.float32), 4 if rank == 4 else 2, channels
+        value = self._checked(name, self.take(port(name, rank)), wanted, reader)
         return value if rank == 4 else value[None, :, None, :]
 
     def pixels(self, name: str, channels: int, reader: str) -> NDArray[np.uint8]:

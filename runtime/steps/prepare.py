@@ -10,13 +10,16 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from ..plan.alias import Alias
 from ..plan.chain import Chain
 from ..plan.dense import Dense
 from ..plan.integers import IntegerConv
 from ..plan.linear import Linear
 from ..plan.mean import Mean
+from ..plan.norm import Norm
 from ..plan.parts import Planned
 from ..plan.plan import Plan
+from ..plan.regroup import Regroup
 from ..plan.route import Route
 from ..plan.shortcut import Shortcut
 from ..plan.stem import Stem
@@ -26,6 +29,7 @@ from .buffers import Buffers
 from .dense import PreparedDense
 from .linear import PreparedLinear
 from .natives import PreparedChain, PreparedMean, PreparedRoute, PreparedView
+from .norms import PreparedAlias, PreparedNorm, PreparedRegroup
 from .shortcut import PreparedShortcut
 from .stem import PreparedStem
 from .step import Bound
@@ -52,6 +56,9 @@ _PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
         Chain: PreparedChain.of,
         Mean: PreparedMean.of,
         Route: PreparedRoute.of,
+        Norm: PreparedNorm.of,
+        Alias: PreparedAlias.of,
+        Regroup: PreparedRegroup.of,
         View: PreparedView.of,
     }
 )
