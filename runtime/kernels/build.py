@@ -91,7 +91,7 @@ def _modules_beyond(name: str) -> set[str]:
     """Return the kernel modules that need more than this class of CPU has."""
     features = CLASSES[name][1]
     beyond = {kernel.module for kernel in (*KERNELS, *SUMS, *SIGNED) if not kernel.features <= features}
-    return beyond if can_project(features) else beyond | {"shortcut"}
+    return beyond if can_project(features) else beyond | {"float_stem", "shortcut"}
 
 
 def _compile(name: str, folder: Path) -> bytes:

@@ -5,14 +5,16 @@
     model ─► units, stem, shortcuts, natives, … ─► kernels ─► levels ─► what becomes of each output ─► segments
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from ..intake.model import Model
 from .before import take_chains
+from .chain import Chain
 from .dense import find_dense
+from .float_stem import behind_stem, find_float_stem, stands_alone, with_chain
 from .graph import Graph
 from .levels import Levels
 from .natives import find_natives
@@ -21,7 +23,7 @@ from .parts import Choice, Chosen, Part, Planned
 from .segments import BinarySegment, FloatSegment, float_segments
 from .shortcut import find_shortcuts
 from .stem import find_stem
-from .units import find_units
+from .units import Unit, find_units
 
 __all__ = ["Plan", "make_plan"]
 
@@ -46,21 +48,12 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     Raises ModelError where a needed type is not known.
     """
     graph = Graph(model)
-    units, reasons = find_units(model, graph)
-    stem = find_stem(model, graph, {unit.source for unit in units})
-    firsts: list[Part] = [*units, *([] if stem is None else [stem])]
-    covered, made = {node for part in firsts for node in part.nodes}, {part.output for part in firsts}
-    units = take_chains(model, graph, units, covered, made)
-    chosen: dict[Part, Chosen] = {unit: choice.unit(unit.layer) for unit in units}
-    if stem is not None:
-        chosen[stem] = choice.stem(stem.weight)
-    for shortcut in find_shortcuts(model, graph, units, stem):
-        if (kernel := choice.shortcut(shortcut.weight)) is not None:
-            chosen[shortcut] = kernel
-    for dense in find_dense(model):
-        if (kernel := choice.dense(dense.rows)) is not None:
-            chosen[dense] = kernel
-    chosen |= {native: choice.native(native.ops) for native in find_natives(model, graph, list(chosen))}
+    found, reasons = find_units(model, graph)
+    stem = find_stem(model, graph, {unit.source for unit in found})
+    chosen = None if stem is not None else _with_float_stem(model, graph, found, choice)
+    if chosen is None:
+        chosen = _chosen(model, graph, found, choice, {} if stem is None else {stem: choice.stem(stem.weight)})
+    units = [part for part in chosen if isinstance(part, Unit)]
     parts = sorted(chosen, key=lambda part: max(part.nodes))  # ready once its last node is
     levels = Levels(model, graph, parts)
     planned = plan_outputs(parts, chosen, levels, find_bit_readers(units, stem, choice))
@@ -74,3 +67,37 @@ def make_plan(model: Model, choice: Choice) -> Plan:
         if not here:
             segments.append(floats[level])
     return Plan(model, tuple(segments), MappingProxyType(reasons))
+
+
+def _chosen(
+    model: Model, graph: Graph, units: Sequence[Unit], choice: Choice, stems: Mapping[Part, Chosen]
+) -> dict[Part, Chosen]:
+    """Return every part with its kernel: the stem, if there is one, the units, and what is found around them."""
+    firsts: list[Part] = [*units, *stems]
+    covered, made = {node for part in firsts for node in part.nodes}, {part.output for part in firsts}
+    units = take_chains(model, graph, units, covered, made)
+    chosen: dict[Part, Chosen] = {**{unit: choice.unit(unit.layer) for unit in units}, **stems}
+    for shortcut in find_shortcuts(model, graph, units, {stem.output for stem in stems}):
+        if (kernel := choice.shortcut(shortcut.weight)) is not None:
+            chosen[shortcut] = kernel
+    for dense in find_dense(model):
+        if (kernel := choice.dense(dense.rows)) is not None:
+            chosen[dense] = kernel
+    return chosen | {native: choice.native(native.ops) for native in find_natives(model, graph, list(chosen))}
+
+
+def _with_float_stem(model: Model, graph: Graph, units: Sequence[Unit], choice: Choice) -> dict[Part, Chosen] | None:
+    """Return the same with the float stem; None where there is none, or onnxruntime reads what is made of it."""
+    stem = find_float_stem(model, graph, units)
+    kernel = None if stem is None else choice.float_stem(stem.weight)
+    if stem is None or kernel is None:
+        return None
+    chosen = _chosen(model, graph, behind_stem(graph, stem, units), choice, {stem: kernel})
+    if not stands_alone(model, graph, stem, chosen):
+        return None
+    for chain in [part for part in chosen if isinstance(part, Chain)]:
+        if (longer := with_chain(stem, chain, chosen)) is not None:
+            del chosen[stem], chosen[chain]
+            chosen[longer] = kernel
+            break
+    return chosen

@@ -20,6 +20,9 @@ __all__ = ["KernelChoice", "choose_kernels"]
 _VARIABLE = "LATENTBIT_PREFER"
 """Environment variable: a kernel to prefer where the caller names none."""
 
+_FEW_CHANNELS = 8
+"""From so many on onnxruntime sums in another order on x86 with AVX2, and is as fast."""
+
 _NOTEWORTHY = 0.97
 """A rival that takes more than this part of the time is not chosen: a trial is no more exact than that."""
 
@@ -31,6 +34,14 @@ class _ShortcutKernel:
     symbol: str
     lanes: int
     name: str = "shortcut"
+
+
+@dataclass(frozen=True)
+class _FloatStemKernel:
+    """The kernel of the float stem's sums."""
+
+    symbol: str
+    name: str = "direct"
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,18 @@ class KernelChoice:
         features = usable_features()
         kernel = next(kernel for kernel in SUMS if kernel.features <= features and kernel.takes(weight))
         return Chosen(kernel, "int8 weights over pixels")
+
+    def float_stem(self, weight: NDArray[np.float32]) -> Chosen | None:
+        """Return the kernel of a float stem with this weight ``[O, C, kh, kw]``.
+
+        None where the outputs do not fill vectors of eight, where onnxruntime would not take it for one of few
+        channels, and on a CPU without a fused multiply-add.
+        """
+        features = usable_features()
+        if not can_project(features) or len(weight) % 8 or weight.shape[1] >= _FEW_CHANNELS:
+            return None
+        kernel = _FloatStemKernel("direct_wide" if "avx512f" in features else "direct_narrow")
+        return Chosen(kernel, "the float stem")
 
     def shortcut(self, weight: NDArray[np.float32]) -> Chosen | None:
         """Return the kernel of a float shortcut with this weight ``[O, C]``.

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ..plan.chain import Chain
 from ..plan.dense import Dense
+from ..plan.float_stem import FloatStem
 from ..plan.mean import Mean
 from ..plan.parts import Planned
 from ..plan.plan import Plan
@@ -21,6 +22,7 @@ from ..plan.stem import Stem
 from ..plan.units import Unit
 from .buffers import Buffers
 from .dense import PreparedDense
+from .float_stem import PreparedFloatStem
 from .natives import PreparedChain, PreparedMean, PreparedRoute
 from .shortcut import PreparedShortcut
 from .stem import PreparedStem
@@ -40,6 +42,7 @@ class Prepared(Protocol):
 _PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
     {
         Unit: PreparedUnit.of,
+        FloatStem: PreparedFloatStem.of,
         Stem: PreparedStem.of,
         Shortcut: PreparedShortcut.of,
         Dense: PreparedDense.of,
