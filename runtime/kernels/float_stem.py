@@ -14,7 +14,7 @@ Every sum is made in this order with one rounding a multiply-add, whatever the t
 the order of onnxruntime's kernel for few input channels on x86, so there its bits are the same too.
 
 Parts of 6 pixels fill twelve registers of AVX2 and twenty-four of NEON. A multiply-add has to wait for the part that
-it adds to: with AVX-512 six are few for that and twelve fit, so :func:`direct_wide` takes twelve where there are as many.
+it adds to: with AVX-512 six are few for that and twelve fit, so :func:`direct_wide` takes twelve if there are as many.
 """
 
 from typing import Any
