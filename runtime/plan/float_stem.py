@@ -159,7 +159,7 @@ def stands_alone(model: Model, graph: Graph, stem: FloatStem, parts: Collection[
 
 def with_chain(stem: FloatStem, chain: Chain, parts: Collection[Part]) -> FloatStem | None:
     """Return the stem with the stages of a chain that alone reads its output, None where that is none of its own."""
-    if stem.pool is not None or chain.reads != (stem.output,):
+    if stem.pool is not None or chain.reads != (stem.output,) or any(stage.other is not None for stage in chain.stages):
         return None
     if any(stem.output in part.reads for part in parts if part is not chain):
         return None

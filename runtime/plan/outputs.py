@@ -4,11 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .intervals import Intervals, find_intervals
 from .levels import Levels
 from .parts import Choice, Chosen, Part, Planned
 from .stem import Stem
 from .thresholds import find_thresholds
 from .units import Unit
+from .view import View
 
 __all__ = ["find_bit_readers", "plan_outputs"]
 
@@ -16,7 +18,7 @@ __all__ = ["find_bit_readers", "plan_outputs"]
 def find_bit_readers(units: Sequence[Unit], stem: Stem | None, choice: Choice) -> dict[str, Unit]:
     """Return by value the unit that gets it as bits from the kernel that makes it: the first whose kernel fits.
 
-    A unit with a pool packs floats in a step of its own, and so does every further reader of the same value.
+    A unit with a pool or a gate packs floats in a step of its own, and so does every further reader of the same value.
     """
     makers = {unit.output: unit.layer for unit in units}
     made = {unit.output: (unit.rank, unit.channels_out) for unit in units}
@@ -24,7 +26,9 @@ def find_bit_readers(units: Sequence[Unit], stem: Stem | None, choice: Choice) -
         made[stem.output] = stem.rank, stem.channels_out
     readers: dict[str, Unit] = {}
     for unit in sorted(units, key=lambda unit: max(unit.nodes)):
-        if made.get(unit.source) != (unit.rank, unit.layer.channels) or unit.source in readers or unit.pool is not None:
+        if made.get(unit.source) != (unit.rank, unit.layer.channels) or unit.source in readers:
+            continue
+        if unit.pool is not None or unit.gate is not None:
             continue
         if choice.bits_fit(makers.get(unit.source), unit.layer):
             readers[unit.source] = unit
@@ -32,26 +36,38 @@ def find_bit_readers(units: Sequence[Unit], stem: Stem | None, choice: Choice) -
 
 
 def plan_outputs(
-    parts: Sequence[Part], chosen: Mapping[Part, Chosen], levels: Levels, readers: Mapping[str, Unit]
+    parts: Sequence[Part],
+    chosen: Mapping[Part, Chosen],
+    levels: Levels,
+    readers: Mapping[str, Unit],
+    curves: Mapping[str, Intervals],
 ) -> dict[Part, Planned[Any]]:
-    """Return every part planned; ``parts`` are in order of execution, ``readers`` get bits, by value."""
+    """Return every part planned; ``parts`` are in order of execution, ``readers`` get bits, by value.
+
+    ``curves`` are the intervals of units whose readers have a curve, by value.
+    """
     stored = _values_as_floats(parts, levels, readers)
     in_place, until = _in_place(parts, levels), _last_readers(parts, levels)
     planned: dict[Part, Planned[Any]] = {}
     for part in reversed(parts):  # for each holds the reader of its bits, which comes later
         reader, kernel = readers.get(part.output), chosen[part]
-        thresholds = None
-        if isinstance(part, Unit) and reader is not None and part.output not in stored:
+        thresholds, intervals = None, curves.get(part.output)
+        if isinstance(part, Unit) and reader is not None and part.output not in stored and intervals is None:
             thresholds = find_thresholds(part, reader.threshold)
+            if thresholds is None:
+                intervals = find_intervals(part, lambda y: y, reader.threshold)
+        integers = "" if thresholds is None else "; integer thresholds"
+        integers = integers if intervals is None else "; integer intervals"
         planned[part] = Planned(
             part,
             kernel.kernel,
-            kernel.reason if thresholds is None else f"{kernel.reason}; integer thresholds",
+            kernel.reason + integers,
             stored=part.output in stored,
             bits_for=None if reader is None else planned[reader],
             bits_kept=reader is not None and levels.of_part[reader] != levels.of_part[part],
             in_place=part in in_place,
             thresholds=thresholds,
+            intervals=intervals,
             until=until.get(part),
         )
     return planned
@@ -67,12 +83,18 @@ def _values_as_floats(parts: Sequence[Part], levels: Levels, readers: Mapping[st
 
 
 def _in_place(parts: Sequence[Part], levels: Levels) -> set[Part]:
-    """Return the units after which nobody reads their residual."""
-    places = {part: (float(levels.of_part[part]), index) for index, part in enumerate(parts)}
-    reads = [((math.inf, 0), name) for name in levels.outputs]
-    reads += [((float(levels.of_node[node]), 0), name) for node in levels.floats for name in levels.reads[node]]
+    """Return the units after which nobody reads their residual.
+
+    On a level images come before rows. What a view reads, and what it gives, is one memory of two names: it stays.
+    """
+    places = {part: (float(levels.of_part[part]), -part.rank, index) for index, part in enumerate(parts)}
+    reads = [((math.inf, 0, 0), name) for name in levels.outputs]
+    reads += [((float(levels.of_node[node]), 0, 0), name) for node in levels.floats for name in levels.reads[node]]
     reads += [(place, name) for part, place in places.items() for name in part.reads]
     last = {name: place for place, name in sorted(reads)}
+    for part in parts:
+        if isinstance(part, View):
+            last |= dict.fromkeys((part.source, part.output), (math.inf, 0, 0))
     return {part for part, place in places.items() if isinstance(part, Unit) and last.get(part.residual or "") == place}
 
 
@@ -86,6 +108,6 @@ def _last_readers(parts: Sequence[Part], levels: Levels) -> dict[Part, Part]:
         for name in part.reads:
             if (maker := makers.get(name)) is not None:
                 last[maker] = part
-                if levels.of_part[part] != levels.of_part[maker]:
+                if (levels.of_part[part], part.rank) != (levels.of_part[maker], maker.rank):
                     elsewhere.add(maker)
     return {maker: part for maker, part in last.items() if maker not in elsewhere}

@@ -1,5 +1,7 @@
 """The step that packs floats to bits, max-pooled before if the unit says so."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +31,7 @@ def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
     if unit.copies > 1:  # one group of the image, filled copy by copy: whole bytes of the same channels
         groups, channels, group_stride = unit.copies, channels // unit.copies, 0
         group_bytes = channels // image.format.per_byte
+    keep: list[Any] = [thresholds, image]
     values: dict[PackWord, int | NDArray[np.float32]] = {
         PackWord.SOURCE: source,
         PackWord.SOURCE_STRIDE: image_stride(source),
@@ -47,6 +50,16 @@ def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
         PackWord.GROUP_STRIDE: group_stride,
         PackWord.NIBBLES: image.format.per_byte == 4,
     }
+    if unit.gate is not None:
+        gate = buffers.floats(unit.gate, unit.rank, unit.layer.channels, unit.name)
+        if gate.shape != (len(source), 1, 1, unit.layer.channels):
+            raise ModelError(
+                f"node {unit.name}: the gate {unit.gate} is {list(gate.shape)}, channels last; "
+                f"it is no number for each of {len(source)} images and {unit.layer.channels} channels"
+            )
+        values[PackWord.TURN] = gate.ctypes.data - thresholds.ctypes.data
+        values[PackWord.TURN_STRIDE] = image_stride(gate)
+        keep.append(gate)
     if (pool := unit.pool) is not None:
         values |= {
             PackWord.SOURCE_HEIGHT: source.shape[1],
@@ -62,4 +75,4 @@ def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
     words = descriptor(PackWord, values)
     fed = (int(PackWord.SOURCE), unit.source) if buffers.fed(unit.source, unit.rank) else None
     nan = int(PackWord.NAN) if unit.pools_floats else None
-    return Step(f"{unit.name}:pack", call, words, image.height, [values, image], fed, nan)
+    return Step(f"{unit.name}:pack", call, words, image.height, [values, *keep], fed, nan)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ..plan.chain import Chain
 from ..plan.dense import Dense
 from ..plan.float_stem import FloatStem
+from ..plan.linear import Linear
 from ..plan.mean import Mean
 from ..plan.parts import Planned
 from ..plan.plan import Plan
@@ -20,10 +21,12 @@ from ..plan.route import Route
 from ..plan.shortcut import Shortcut
 from ..plan.stem import Stem
 from ..plan.units import Unit
+from ..plan.view import View
 from .buffers import Buffers
 from .dense import PreparedDense
 from .float_stem import PreparedFloatStem
-from .natives import PreparedChain, PreparedMean, PreparedRoute
+from .linear import PreparedLinear
+from .natives import PreparedChain, PreparedMean, PreparedRoute, PreparedView
 from .shortcut import PreparedShortcut
 from .stem import PreparedStem
 from .step import Bound
@@ -46,9 +49,11 @@ _PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
         Stem: PreparedStem.of,
         Shortcut: PreparedShortcut.of,
         Dense: PreparedDense.of,
+        Linear: PreparedLinear.of,
         Chain: PreparedChain.of,
         Mean: PreparedMean.of,
         Route: PreparedRoute.of,
+        View: PreparedView.of,
     }
 )
 """How each kind of part is prepared."""
