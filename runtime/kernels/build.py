@@ -94,7 +94,7 @@ def _modules_beyond(name: str) -> set[str]:
     """Return the kernel modules that need more than this class of CPU has."""
     features = CLASSES[name][1]
     beyond = {kernel.module for kernel in (*KERNELS, *PLANES, *SUMS, *SIGNED) if not kernel.features <= features}
-    return beyond if can_project(features) else beyond | {"linear", "shortcut"}
+    return beyond if can_project(features) else beyond | {"float_stem", "linear", "shortcut"}
 
 
 def _compile(name: str, folder: Path) -> bytes:

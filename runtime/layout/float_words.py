@@ -11,6 +11,7 @@ __all__ = [
     "SIGNED_LANES",
     "ChainOp",
     "ChainWord",
+    "FloatStemWord",
     "LinearWord",
     "MeanWord",
     "NormWord",
@@ -61,6 +62,60 @@ class ShortcutWord(IntEnum):
     OUT_PIXELS = 16
     OUTPUTS = 17  # O
     SIZE = 18
+
+
+class FloatStemWord(IntEnum):
+    """Words of the float stem (kernels/float_stem.py). Work is counted in rows of the output.
+
+    A *slot* holds one row of the input, plane behind plane, each with its padding and its columns in as many *phases*
+    as the stride has pixels: column x lies at x // stride of phase x % stride.
+    """
+
+    SOURCE = 0  # float32 NCHW, as the caller feeds it
+    SOURCE_STRIDE = 1
+    HEIGHT = 2  # of the source
+    WIDTH = 3
+    CHANNELS = 4  # C
+    SLOTS = 5  # scratch: a ring of slots for each row of work, zeros where nothing is written
+    SLOTS_STRIDE = 6  # bytes from one ring to the next
+    SLOT = 7  # bytes of a slot
+    PLANE = 8  # bytes of a plane in a slot
+    PHASE = 9  # bytes of a phase in a plane
+    TOP = 10  # padding
+    LEFT = 11
+    STRIDE_Y = 12
+    STRIDE_X = 13
+    KERNEL_HEIGHT = 14  # as many slots has a ring
+    KERNEL_WIDTH = 15
+    COLUMNS = 16  # int64 [kernel width]: where in a plane a tap of the first pixel lies
+    TAPS = 17  # of a channel; a table of where they lie is made behind each ring
+    WEIGHT = 18  # float32 [O / 16, C, TAPS, 16]; what is left of O lies behind them in a block of eight
+    WEIGHT_BLOCK = 19  # bytes of a block of sixteen
+    BIAS = 20
+    OUTPUTS = 21  # O
+    SUMS = 22  # address of the kernel that makes a row of sums
+    SUMS_HEIGHT = 23
+    SUMS_WIDTH = 24
+    ROW = 25  # bytes of a row of sums
+    ROWS = 26  # float32 NHWC, where rows of sums go: the output itself, or with a pool a ring for each row of work
+    ROWS_STRIDE = 27  # bytes from one image to the next, or from one ring to the next
+    CHAIN = 28  # address of the kernel of the stages, 0 where there are none
+    CHAIN_WORDS = 29  # its words (ChainWord): an image of it is a row
+    CHAIN_WORK = 30
+    LATE = 31  # 1: the stages come behind the pool, 0: before it
+    LATE_ROWS = 32  # rows of the output from one image of the batch to the next, 0 where all lie in one place
+    POOL = 33  # address of the kernel that makes a row of the pool
+    POOL_HEIGHT = 34  # 0: no pool; a ring has one row more
+    POOL_WIDTH = 35
+    POOL_STRIDE_Y = 36
+    POOL_STRIDE_X = 37
+    POOL_TOP = 38
+    POOL_LEFT = 39
+    OUT = 40  # float32 NHWC, of a pool
+    OUT_STRIDE = 41
+    OUT_WIDTH = 42
+    NAN = 43  # set to 1 where the pool reads NaN
+    SIZE = 44
 
 
 class ChainWord(IntEnum):

@@ -1,5 +1,6 @@
 """What runs where: binary layers become units, kernels are chosen for them, and the graph is cut into segments."""
 
+from .float_stem import FloatStem
 from .parts import Choice, Chosen, Part, Planned
 from .plan import Plan, make_plan
 from .segments import BinarySegment, FloatSegment
@@ -12,6 +13,7 @@ __all__ = [
     "Choice",
     "Chosen",
     "FloatSegment",
+    "FloatStem",
     "Part",
     "Plan",
     "Planned",

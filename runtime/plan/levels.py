@@ -10,14 +10,14 @@ longest path has::
             NHWC            packed bits               NHWC
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..errors import ModelError
 from ..intake.model import Model
 from .graph import Graph, read_values
 from .parts import Part
 
-__all__ = ["Levels"]
+__all__ = ["Levels", "needed_floats"]
 
 _FLOATS, _IMAGES, _ROWS, _KINDS = 0, 1, 2, 3
 
@@ -34,7 +34,7 @@ class Levels:
     def __init__(self, model: Model, graph: Graph, parts: Sequence[Part]) -> None:
         self.outputs = [info.name for info in model.proto.graph.output]
         self.inputs = {info.name for info in model.proto.graph.input} - set(model.constants)
-        self.reads = _float_nodes(model, graph, parts, self.outputs)
+        self.reads = needed_floats(model, graph, parts)
         self.floats = sorted(self.reads)
         self.of_node: dict[int, int] = {}
         self.of_part: dict[Part, int] = {}
@@ -63,10 +63,10 @@ class Levels:
         return self.of_value[name] + (kind - self.of_value[name]) % _KINDS
 
 
-def _float_nodes(model: Model, graph: Graph, parts: Sequence[Part], outputs: Sequence[str]) -> dict[int, list[str]]:
+def needed_floats(model: Model, graph: Graph, parts: Collection[Part]) -> dict[int, list[str]]:
     """Return what each node reads that no part covers and somebody needs, walking back from the outputs and parts."""
     covered = {index for part in parts for index in part.nodes}
-    waiting = [*outputs, *(name for part in parts for name in part.reads)]
+    waiting = [*graph.outputs, *(name for part in parts for name in part.reads)]
     needed: dict[int, list[str]] = {}
     while waiting:
         index = graph.producer.get(waiting.pop())

@@ -77,6 +77,9 @@ class Choice(Protocol):
     def integers(self, weight: NDArray[np.int16]) -> Chosen | None:
         """Return the kernel of a convolution of bytes with this weight ``[O, C, kh, kw]``; None for onnxruntime."""
 
+    def float_stem(self, weight: NDArray[np.float32]) -> Chosen | None:
+        """Return the kernel of a float stem with this weight ``[O, C, kh, kw]``; None leaves it to onnxruntime."""
+
     def shortcut(self, weight: NDArray[np.float32]) -> Chosen | None:
         """Return the kernel of a float shortcut with this weight ``[O, C]``; None leaves it to onnxruntime."""
 

@@ -9,7 +9,7 @@ them. Its sums are of float32, in the order of the input channels with one round
 CPU, though not the bits of onnxruntime, whose order depends on the CPU. Anything else about a 1×1 stays float.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,7 +21,6 @@ from ..intake.model import Model
 from ..intake.windows import Window, pool_window
 from ..operators import STANDARD_DOMAINS
 from .graph import Graph
-from .stem import Stem
 from .units import Unit
 
 __all__ = ["Shortcut", "find_shortcuts"]
@@ -54,9 +53,9 @@ class Shortcut:
         return int(self.weight.shape[0])
 
 
-def find_shortcuts(model: Model, graph: Graph, units: Sequence[Unit], stem: Stem | None) -> list[Shortcut]:
-    """Return the shortcuts that lead from the value of a unit or the stem to residuals alone."""
-    made = {unit.output for unit in units} | ({stem.output} if stem is not None else set())
+def find_shortcuts(model: Model, graph: Graph, units: Sequence[Unit], stems: Collection[str]) -> list[Shortcut]:
+    """Return the shortcuts that lead from the value of a unit, or of a stem (by name), to residuals alone."""
+    made = {unit.output for unit in units} | set(stems)
     wanted = {unit.residual for unit in units} - {unit.source for unit in units} - {None}
     in_units = {node for unit in units for node in unit.nodes}
     found = []

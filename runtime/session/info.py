@@ -16,8 +16,8 @@ __all__ = ["StepInfo", "describe"]
 class StepInfo:
     """A step of a session.
 
-    ``kind`` is ``binary`` (packed, by ``kernel``), ``integer`` (the exact stem) or ``float`` (onnxruntime, or the
-    kernel of a shortcut); ``ops`` are the operators in it in order; ``reason`` says why this kernel, or why a binary
+    ``kind`` is ``binary`` (packed, by ``kernel``), ``integer`` (the exact stem) or ``float`` (onnxruntime, or a
+    kernel of ours); ``ops`` are the operators in it in order; ``reason`` says why this kernel, or why a binary
     operator runs float (empty for what is float by nature). ``nodes`` names its nodes in the file
     (a packed step: its layer alone).
     """

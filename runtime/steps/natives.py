@@ -18,15 +18,36 @@ from ..plan.view import View
 from .buffers import Buffers, port
 from .step import Bound, Step, descriptor, image_stride
 
-__all__ = ["PreparedChain", "PreparedMean", "PreparedRoute", "PreparedView", "follow"]
+__all__ = [
+    "PreparedChain",
+    "PreparedMean",
+    "PreparedRoute",
+    "PreparedView",
+    "constant_stages",
+    "follow",
+    "pixels_per_block",
+]
+
+_StageWords = dict[StageWord, int | NDArray[np.float32] | None]
 
 _BLOCK = 1024
 """Floats of a block of pixels, about: with a stage's operands it fits in the first cache."""
 
 
-def _per(channels: int, pixels: int) -> int:
-    """Return the pixels of a block."""
+def pixels_per_block(channels: int, pixels: int) -> int:
+    """Return the pixels of a block of a chain or a route."""
     return max(1, min(pixels, _BLOCK // channels))
+
+
+def constant_stages(stages: Sequence[Stage], per: int) -> tuple[NDArray[np.int64], list[_StageWords]]:
+    """Return the table of stages that read numbers per channel alone, for blocks of ``per`` pixels; keep the words."""
+    words = [_constants(stage, per) for stage in stages]
+    return np.stack([descriptor(StageWord, row) for row in words]), words
+
+
+def _constants(stage: Stage, per: int) -> _StageWords:
+    first, second = (None if value is None else np.tile(value, per) for value in (stage.first, stage.second))
+    return {StageWord.OP: int(stage.op), StageWord.OTHER: first, StageWord.SECOND: second}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +66,7 @@ class PreparedChain:
         chain = self.planned.part
         source = buffers.floats(chain.source, chain.rank, chain.channels, chain.name)
         batch, height, width, channels = source.shape
-        per = _per(channels, height * width)
+        per = pixels_per_block(channels, height * width)
         rows, keep = [], []
         for stage in _together(chain.stages):
             keep.append(self._stage(stage, source, per, buffers))
@@ -68,14 +89,10 @@ class PreparedChain:
         words = descriptor(ChainWord, values)
         return Bound([Step(chain.name, entry_point("chain", "chain"), words, work, [values, *keep])], batch)
 
-    def _stage(
-        self, stage: Stage, source: NDArray[np.float32], per: int, buffers: Buffers
-    ) -> dict[StageWord, int | NDArray[np.float32] | None]:
-        chain = self.planned.part
-        values: dict[StageWord, int | NDArray[np.float32] | None] = {StageWord.OP: int(stage.op)}
-        values[StageWord.SECOND] = None if stage.second is None else np.tile(stage.second, per)
+    def _stage(self, stage: Stage, source: NDArray[np.float32], per: int, buffers: Buffers) -> _StageWords:
+        chain, values = self.planned.part, _constants(stage, per)
         if stage.other is None:
-            return values | {StageWord.OTHER: None if stage.first is None else np.tile(stage.first, per)}
+            return values
         other = buffers.floats(stage.other, chain.rank, chain.channels, chain.name)
         wanted = (len(source), 1, 1, chain.channels) if stage.gate else source.shape
         if other.shape != wanted:
@@ -183,7 +200,7 @@ class PreparedRoute:
         )
         assert table.shape[1] == RunWord.SIZE
         out = buffers.new_floats(self.planned, (batch, height, width, channels))
-        per = _per(channels, height * width)
+        per = pixels_per_block(channels, height * width)
         values = {
             RouteWord.OUT: out,
             RouteWord.OUT_STRIDE: image_stride(out),

@@ -11,11 +11,9 @@ from ..layout.words import PackWord
 from ..plan.parts import Planned
 from ..plan.units import Unit
 from .buffers import Buffers
-from .step import Step, descriptor, image_stride
+from .step import NAN_IN_POOL, Step, descriptor, image_stride
 
 __all__ = ["pack_step"]
-
-_NAN = "the max-pool before it reads NaN, of which engines make different maxima"
 
 
 def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
@@ -81,5 +79,5 @@ def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
         call = entry_point("pack", "pack_floats" if pool is None else "pack_pooled")
     words = descriptor(PackWord, values)
     fed = (int(PackWord.SOURCE), unit.source) if buffers.fed(unit.source, unit.rank) else None
-    nan = (int(PackWord.NAN), _NAN) if unit.pools_floats else None
+    nan = (int(PackWord.NAN), NAN_IN_POOL) if unit.pools_floats else None
     return Step(f"{unit.name}:pack", call, words, image.height, [values, *keep], fed, nan)

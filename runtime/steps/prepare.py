@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ..plan.alias import Alias
 from ..plan.chain import Chain
 from ..plan.dense import Dense
+from ..plan.float_stem import FloatStem
 from ..plan.integers import IntegerConv
 from ..plan.linear import Linear
 from ..plan.mean import Mean
@@ -27,6 +28,7 @@ from ..plan.units import Unit
 from ..plan.view import View
 from .buffers import Buffers
 from .dense import PreparedDense
+from .float_stem import PreparedFloatStem
 from .linear import PreparedLinear
 from .natives import PreparedChain, PreparedMean, PreparedRoute, PreparedView
 from .norms import PreparedAlias, PreparedNorm, PreparedRegroup
@@ -48,6 +50,7 @@ class Prepared(Protocol):
 _PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
     {
         Unit: PreparedUnit.of,
+        FloatStem: PreparedFloatStem.of,
         Stem: PreparedStem.of,
         IntegerConv: PreparedStem.of,
         Shortcut: PreparedShortcut.of,

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..kernels.entry import entry_address
 
-__all__ = ["Bound", "Step", "descriptor", "image_stride"]
+__all__ = ["NAN_IN_POOL", "Bound", "Step", "descriptor", "image_stride"]
+
+NAN_IN_POOL = "a max-pool reads NaN, of which engines make different maxima"
+"""What is said of a NaN in a max-pool of floats: :attr:`Step.nan`."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -224,7 +224,7 @@ def test_deep_graphs_cost_no_more_than_their_nodes(steps: int, doubled: bool) ->
     assert session.run(None, {"input": maker.floats(1, 8, 4, 4)})[0].shape == (1, 4, 4, 4)
 
 
-@pytest.mark.parametrize(("late", "said"), [(1, "it is read"), (2, "the plan is made"), (3, "0 of [0-9]+ segments")])
+@pytest.mark.parametrize(("late", "said"), [(1, "it is read"), (2, "the plan is made"), (3, "[01] of [0-9]+ segments")])
 def test_a_model_that_takes_too_long_to_open_is_refused(monkeypatch: pytest.MonkeyPatch, late: int, said: str) -> None:
     """A clock that jumps at one of the looks at it."""
     asked = iter(range(100))

@@ -122,7 +122,8 @@ def test_a_process_grows_by_no_more_than_was_told(model: str, shape: Sequence[in
     assert done.returncode == 0, done.stderr
     told, looking, grown = json.loads(done.stdout)
     assert grown <= told, f"told {told / 2**20:.1f} MiB, grew by {grown / 2**20:.1f}"
-    least = 0.4 if model == "weights as bits" else 0.6  # onnxruntime makes no copies of them
+    # onnxruntime makes no copies of bits; of resnet18 more than half of what is told is the bound for the opened file.
+    least = {"weights as bits": 0.4, "resnet18": 0.45}.get(model, 0.6)
     assert grown > least * told, f"told {told / 2**20:.1f} MiB, grew by {grown / 2**20:.1f} only"
     assert looking < 0.6 * grown or model in (
         "constants",
