@@ -52,7 +52,8 @@ class ConvWord(IntEnum):
     ACT_PIXEL = 25  # bytes of a pixel of the packed image
     SCRATCH_PIXEL = 26  # bytes of a pixel of a copy
     GATHERS = 27  # bytes that are gathered for a pixel, all copies
-    SIZE = 28
+    OUT_PIXEL = 28  # bytes from one pixel of OUT to the next: more than its channels where it lies in a wider value
+    SIZE = 29
 
 
 class BlockWord(IntEnum):

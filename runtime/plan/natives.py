@@ -13,19 +13,21 @@ from .chain import FUSED_BY_ENGINE, Chain, Stage, match_stage
 from .graph import Graph, read_values
 from .mean import Mean, match_mean
 from .parts import Part
-from .route import Move, Route, channels_of, compose, match_move, size_of
+from .pool import Pool, PoolOf, match_pool
+from .route import Move, Route, channels_of, compose, is_straight, match_move, size_of
+from .units import Unit
 
 __all__ = ["find_natives"]
 
-_Found = Stage | Move | str
-"""What makes a value: a stage of a chain, a move of channels, or the mean of the value of this name."""
+_Found = Stage | Move | PoolOf | str
+"""What makes a value: a stage of a chain, a move of channels, a pool, or the mean of the value of this name."""
 
 
 def find_natives(model: Model, graph: Graph, parts: Sequence[Part]) -> list[Part]:
     """Return chains, means and routes around ``parts``, the units, the stem and the shortcuts."""
     finder = _Finder(model, graph, parts)
     adopted = finder.adopt()
-    return [*finder.chains(adopted), *finder.means(adopted), *finder.routes(adopted)]
+    return [*finder.chains(adopted), *finder.means(adopted), *finder.pools(adopted), *finder.routes(adopted)]
 
 
 class _Finder:
@@ -36,6 +38,8 @@ class _Finder:
         self._made = {part.output for part in parts}
         self._fed = {info.name for info in model.proto.graph.input}
         self._for_parts = {name for part in parts for name in part.reads}
+        self._as_floats = {name for part in parts for name in part.reads[isinstance(part, Unit) :]}
+        """What parts read, other than to pack it."""
         covered = {index for part in parts for index in part.nodes}
         self._found: dict[str, _Found] = {}
         self._readers: dict[str, set[str]] = {}
@@ -66,7 +70,7 @@ class _Finder:
         rank, channels = size
         found: _Found | None = match_stage(self._model, node, channels, rank)
         if found is None and rank == 4:
-            found = match_mean(self._model, node) or match_move(self._model, self._graph, name)
+            found = match_mean(self._model, node) or match_pool(node) or match_move(self._model, self._graph, name)
         if found is None or (rank == 2 and not self._fed.isdisjoint(_reads(found))):
             return None  # rows that the caller feeds lie elsewhere at each run
         sizes = {size_of(self._model, value) for value in _reads(found)}
@@ -87,11 +91,21 @@ class _Finder:
                     adopted.add(name)
             for name in reversed(order):
                 native = [self._native(value, adopted) for value in _reads(self._found[name])]
-                alone = isinstance(self._found[name], Stage) and len(native) == 1
-                if (alone or any(native)) and self._only_for_natives(name, adopted):
+                if (self._is_alone(name) or any(native)) and self._only_for_natives(name, adopted):
                     adopted.add(name)
             if len(adopted) == before:
                 return adopted
+
+    def _is_alone(self, name: str) -> bool:
+        """Tell whether an operator is better run here though nothing that it reads is native, if all its readers are.
+
+        A pool that onnxruntime does is small when it crosses, and few values of it remain; what only is packed was
+        pooled in packing, and is pooled at once.
+        """
+        found = self._found[name]
+        if isinstance(found, PoolOf):
+            return not found.mean and name not in self._as_floats and not self._readers.get(name)
+        return isinstance(found, Stage) and len(found.reads) == 1
 
     def _native(self, name: str, adopted: set[str]) -> bool:
         return name in self._made or name in adopted
@@ -159,24 +173,46 @@ class _Finder:
                 means.append(Mean(str(node.name or name), source, name, channels, (index,), (node.op_type,)))
         return means
 
+    def pools(self, adopted: set[str]) -> list[Part]:
+        """Return the pools."""
+        pools: list[Part] = []
+        for name in sorted(adopted, key=lambda name: self._graph.producer[name]):
+            if isinstance(found := self._found[name], PoolOf):
+                index = self._graph.producer[name]
+                node, channels = self._graph.nodes[index], channels_of(self._model, name) or 0
+                pools.append(Pool(str(node.name or name), name, channels, found, (index,), (node.op_type,)))
+        return pools
+
     def routes(self, adopted: set[str]) -> list[Part]:
-        """Return a route for each moved value that anybody but further routes reads."""
+        """Return a route for each moved value that others read than moves that take its channels themselves."""
         moves: dict[str, Move] = {}
         routes: list[Part] = []
         for name in sorted(adopted, key=lambda name: self._graph.producer[name]):
             found = self._found[name]
             if not isinstance(found, Move):
                 continue
-            moves[name] = move = compose(found, moves)
-            between = all(
-                reader in adopted and isinstance(self._found[reader], Move) for reader in self._readers.get(name, ())
-            )
-            if between and name not in self._for_parts and name not in self._graph.outputs:
+            move = compose(found, moves)
+            if self._is_between(name, found, adopted):
+                moves[name] = move
                 continue
+            if is_straight(found):
+                moves[name] = move
             index = self._graph.producer[name]
             node, sizes = self._graph.nodes[index], tuple(channels_of(self._model, root) or 0 for root in move.reads)
             routes.append(Route(str(node.name or name), name, move, sizes, (index,), (node.op_type,)))
         return routes
+
+    def _is_between(self, name: str, found: Move, adopted: set[str]) -> bool:
+        """Tell whether a moved value is never made, as further moves alone read it and take its channels themselves.
+
+        What shuffles is made, once and whole, unless the next move shuffles again: to take a few channels out of
+        shuffle behind shuffle is slower than to take them where they lie side by side at last.
+        """
+        readers = self._readers.get(name, set())
+        if name in self._for_parts or name in self._graph.outputs or not readers <= adopted:
+            return False
+        moves = [reader for one in readers if isinstance(reader := self._found[one], Move)]
+        return len(moves) == len(readers) and (is_straight(found) or not any(map(is_straight, moves)))
 
 
 def _reads(found: _Found) -> tuple[str, ...]:

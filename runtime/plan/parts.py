@@ -17,7 +17,7 @@ from ..intake.model import BinaryLayer
 from .thresholds import Thresholds
 from .units import Unit
 
-__all__ = ["Choice", "Chosen", "Part", "Planned"]
+__all__ = ["Choice", "Chosen", "Part", "Place", "Planned"]
 
 
 class Part(Protocol):
@@ -82,6 +82,15 @@ class Choice(Protocol):
         """Tell whether the maker (None: the stem) can write its output as the packed input of the reader."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a value lies in a wider one: from channel ``first`` on among the ``channels`` of ``home``."""
+
+    home: str
+    first: int
+    channels: int
+
+
 PartT = TypeVar("PartT", bound=Part)
 
 
@@ -95,6 +104,7 @@ class Planned(Generic[PartT]):
     ``thresholds`` replace the float arithmetic where bits alone are wanted and it can be replaced.
     ``until`` is the last part that reads the floats, where parts of this segment alone read them: their memory then
     holds one image, and serves another output afterwards.
+    ``place`` is where the floats lie if others lie beside them, or in them; ``until`` is then that of all of them.
     """
 
     part: PartT
@@ -106,3 +116,4 @@ class Planned(Generic[PartT]):
     in_place: bool = False
     thresholds: Thresholds | None = None
     until: Part | None = None
+    place: Place | None = None

@@ -19,6 +19,7 @@ from .natives import find_natives
 from .outputs import find_bit_readers, plan_outputs
 from .parts import Choice, Chosen, Part, Planned
 from .segments import BinarySegment, FloatSegment, float_segments
+from .shared_pools import share_pools
 from .shortcut import find_shortcuts
 from .stem import find_stem
 from .units import find_units
@@ -50,7 +51,7 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     stem = find_stem(model, graph, {unit.source for unit in units})
     firsts: list[Part] = [*units, *([] if stem is None else [stem])]
     covered, made = {node for part in firsts for node in part.nodes}, {part.output for part in firsts}
-    units = take_chains(model, graph, units, covered, made)
+    units, pools = share_pools(graph, take_chains(model, graph, units, covered, made))
     chosen: dict[Part, Chosen] = {unit: choice.unit(unit.layer) for unit in units}
     if stem is not None:
         chosen[stem] = choice.stem(stem.weight)
@@ -60,6 +61,7 @@ def make_plan(model: Model, choice: Choice) -> Plan:
     for dense in find_dense(model):
         if (kernel := choice.dense(dense.rows)) is not None:
             chosen[dense] = kernel
+    chosen |= {pool: choice.native(pool.ops) for pool in pools}
     chosen |= {native: choice.native(native.ops) for native in find_natives(model, graph, list(chosen))}
     parts = sorted(chosen, key=lambda part: max(part.nodes))  # ready once its last node is
     levels = Levels(model, graph, parts)

@@ -113,7 +113,7 @@ class BoundBinarySegment:
         for step in self._watching:
             if step.words[step.nan]:
                 raise InputError(
-                    f"node {step.name.rpartition(':')[0]}: the max-pool before it reads NaN, of which engines make "
+                    f"node {step.name.removesuffix(':pack')}: a max-pool reads NaN, of which engines make "
                     "different maxima; feed smaller values, or look for weights that are no numbers"
                 )
 

@@ -17,7 +17,7 @@ __all__ = ["pack_step"]
 def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
     """Bind the packing of a unit's source to a new image, the unit's input."""
     unit = planned.part
-    source = buffers.floats(unit.source, unit.rank, unit.layer.channels // unit.copies, unit.name)
+    source = buffers.floats(unit.source, unit.rank, unit.layer.channels // unit.copies, unit.name, sliced=True)
     height, width = source.shape[1:3] if unit.pool is None else unit.pool.output_size(*source.shape[1:3])
     if height < 1 or width < 1:
         raise ModelError(f"node {unit.name}: {unit.source} is smaller than the window of the pool before it")

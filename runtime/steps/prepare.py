@@ -15,6 +15,7 @@ from ..plan.dense import Dense
 from ..plan.mean import Mean
 from ..plan.parts import Planned
 from ..plan.plan import Plan
+from ..plan.pool import Pool
 from ..plan.route import Route
 from ..plan.shortcut import Shortcut
 from ..plan.stem import Stem
@@ -22,6 +23,7 @@ from ..plan.units import Unit
 from .buffers import Buffers
 from .dense import PreparedDense
 from .natives import PreparedChain, PreparedMean, PreparedRoute
+from .pool import PreparedPool
 from .shortcut import PreparedShortcut
 from .stem import PreparedStem
 from .step import Bound
@@ -45,6 +47,7 @@ _PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
         Dense: PreparedDense.of,
         Chain: PreparedChain.of,
         Mean: PreparedMean.of,
+        Pool: PreparedPool.of,
         Route: PreparedRoute.of,
     }
 )
