@@ -41,6 +41,7 @@ class BoundBinarySegment:
         self._buffers, self._helpers = buffers, helpers
         self._steps: list[Step] = []
         self._batch = 0
+        buffers.packed.clear()  # another segment finds in them the last image of a batch alone
         for planned in segment.parts:
             bound = prepared[planned].bind(buffers)
             buffers.release(planned.part)

@@ -90,6 +90,7 @@ def forecast(plan: Plan, prepared: Mapping[Planned[Any], Prepared], shapes: Mapp
                 buffers.values[channel_last(name)] = np.moveaxis(sizes.empty(name), 1, -1)
             crossing += sum(map(sizes.bytes_of, (*segment.plain_out, *segment.channel_last_out)))
         else:
+            buffers.packed.clear()
             for planned in segment.parts:
                 prepared[planned].bind(buffers)
                 buffers.release(planned.part)

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
@@ -61,6 +62,8 @@ class Buffers:
     feeds: Arrays = field(default_factory=dict)
     values: Arrays = field(default_factory=dict)
     images: dict[Planned[Unit], tuple[PackedImage, int]] = field(default_factory=dict)
+    packed: dict[Hashable, PackedImage] = field(default_factory=dict)
+    """Packed images of the segment that is bound by what was packed and how: units that pack alike share one."""
     moved: dict[str, set[tuple[str, int, int, int]]] = field(default_factory=dict)
     """By home what was copied into it: channels of which value, from which one on, how many, and where to."""
     _homes: dict[str, NDArray[np.float32]] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from latentbit.runtime.bits import DOMAIN
 from latentbit.runtime.session import InferenceSession
 
 from ...support.graphs import GraphMaker
@@ -128,6 +129,32 @@ def test_a_shuffled_block_moves_channels_once(halves: tuple[int, int]) -> None:
     steps = kernels_timed(model, x)
     moves = [name for name in steps if "reshape" in name.lower() or "concat" in name.lower() or "split" in name.lower()]
     assert len(moves) == blocks + 1
+    assert_as_file(model, x)
+
+
+@pytest.mark.parametrize("pool", [False, True])
+@pytest.mark.parametrize("alike", [True, False])
+def test_layers_that_pack_a_value_alike_share_the_packing(pool: bool, alike: bool) -> None:
+    """The last layer packs it in another segment, when the image holds the last of the batch."""
+    maker = GraphMaker(6)
+    value, threshold = unit(maker, "input", 8, 24), maker.per_channel(24)
+    source = maker.node("MaxPool", [value], kernel_shape=[2, 2]) if pool else value
+
+    def layer(after: str = "") -> str:
+        limit = threshold if alike else maker.per_channel(24)
+        signs = maker.node("Binarize", [source, limit], DOMAIN)
+        if not after:
+            return maker.conv(signs, maker.signs(16, 24, 1, 1), unit=True)
+        summed = maker.conv(signs, maker.signs(24, 24, 3, 3), pads=(1, 1, 1, 1), unit=True)
+        return maker.node("Add", [summed, after])
+
+    first = [layer() for _ in range(3)]
+    far = maker.node("Exp", [source])
+    model = maker.model({"input": [3, 8, *SIZE]}, [*first, layer(far), layer(far)])
+    x = maker.floats(3, 8, *SIZE)
+    packs = [name for name in kernels_timed(model, x) if name.endswith(":pack")]
+    # Of the input; of the first three, one of which may get bits from the layer before; of the two in a later segment.
+    assert len(packs) == 3 * (1 + (1 if alike else 3 - (not pool)) + (1 if alike else 2))
     assert_as_file(model, x)
 
 
