@@ -1,4 +1,4 @@
-"""Moves of channels, channels last: Concat, Split, Slice and shuffles of channels, however many of them follow another.
+"""Moves of channels, channels last: Concat, Split, Slice, shuffles, however many of them follow another; and of pixels.
 
 Where every channel of the result comes from is known when the plan is made, as runs::
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from ..layout.float_words import RouteWord, RunWord
+from ..layout.float_words import RouteWord, RunWord, UpsampleWord
 from .llvm import F32, I32, I64, cg, const, emit_load, emit_store, kernel, load_i64, routine
 
-__all__ = ["route"]
+__all__ = ["route", "upsample"]
 
 _LANES, _HALF = ir.VectorType(F32, 16), ir.VectorType(F32, 8)
 
@@ -87,3 +87,19 @@ def route(words: int, image: int, begin: int, end: int) -> None:
                     _copy(source + place * source_pixel, target + place * pixel, count)
                 else:
                     _scatter(source + place * source_pixel, source_step, target + place * pixel, target_step, count)
+
+
+@kernel
+def upsample(words: int, image: int, begin: int, end: int) -> None:
+    """Write rows ``begin … end − 1`` of an image whose pixels are those of the source, each several times."""
+    source = load_i64(words, UpsampleWord.SOURCE) + image * load_i64(words, UpsampleWord.SOURCE_STRIDE)
+    out = load_i64(words, UpsampleWord.OUT) + image * load_i64(words, UpsampleWord.OUT_STRIDE)
+    times, pixel = load_i64(words, UpsampleWord.FACTOR_X), load_i64(words, UpsampleWord.OUT_PIXEL)
+    for y in range(begin, end):
+        place = source + y // load_i64(words, UpsampleWord.FACTOR_Y) * load_i64(words, UpsampleWord.ROW)
+        target = out + y * load_i64(words, UpsampleWord.OUT_ROW)
+        for _ in range(load_i64(words, UpsampleWord.WIDTH)):
+            for _ in range(times):
+                _copy(place, target, load_i64(words, UpsampleWord.CHANNELS))
+                target += pixel
+            place += load_i64(words, UpsampleWord.PIXEL)

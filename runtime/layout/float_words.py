@@ -15,6 +15,7 @@ __all__ = [
     "ShortcutWord",
     "SignedWord",
     "StageWord",
+    "UpsampleWord",
 ]
 
 MEAN_LANES = 16
@@ -162,6 +163,24 @@ class RunWord(IntEnum):
     SECOND_STRIDE = 8
     SECOND_PIXEL = 9
     SIZE = 10
+
+
+class UpsampleWord(IntEnum):
+    """Words of nearest upsampling (kernels/route.py). Work is counted in rows of the result."""
+
+    SOURCE = 0  # float32 NHWC
+    SOURCE_STRIDE = 1
+    ROW = 2  # bytes from one row to the next, and of pixels
+    PIXEL = 3
+    WIDTH = 4  # of the source
+    CHANNELS = 5
+    FACTOR_Y = 6
+    FACTOR_X = 7
+    OUT = 8  # float32 NHWC
+    OUT_STRIDE = 9
+    OUT_ROW = 10
+    OUT_PIXEL = 11
+    SIZE = 12
 
 
 class SignedWord(IntEnum):

@@ -7,8 +7,8 @@
     unit ─► b ─┘
 
 In a DenseNet each layer reads a longer Concat than the one before it: all of them lie in the longest. Whoever reads a
-value by the channels of a wider one must know how far apart its pixels lie: packing, moves and pools do. A value that
-anybody else reads keeps memory of its own, and a Concat copies it.
+value by the channels of a wider one must know how far apart its pixels lie: packing, moves, pools and upsampling do. A
+value that anybody else reads keeps memory of its own, and a Concat copies it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,6 +18,7 @@ from .parts import Part, Place
 from .pool import Pool
 from .route import Route, runs
 from .units import Unit
+from .upsample import Upsample
 
 __all__ = ["find_places"]
 
@@ -39,7 +40,7 @@ class _Finder:
     """Walks over the routes from the last to the first, so that the longest of growing values is seen first."""
 
     def __init__(self, parts: Sequence[Part], levels: Levels) -> None:
-        self._writers = {part.output for part in parts if isinstance(part, Pool | Route | Unit)}
+        self._writers = {part.output for part in parts if isinstance(part, Pool | Route | Unit | Upsample)}
         self._whole = {*levels.outputs, *(name for names in levels.reads.values() for name in names)}
         """Values that somebody reads as they lie in memory of their own."""
         for part in parts:
@@ -92,6 +93,6 @@ class _Finder:
 
 def _whole_reads(part: Part) -> Iterable[str]:
     """Return the values that a part reads as they lie in memory of their own."""
-    if isinstance(part, Pool | Route):
+    if isinstance(part, Pool | Route | Upsample):
         return ()
     return part.reads[1:] if isinstance(part, Unit) else part.reads

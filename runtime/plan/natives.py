@@ -16,11 +16,12 @@ from .parts import Part
 from .pool import Pool, PoolOf, match_pool
 from .route import Move, Route, channels_of, compose, is_straight, match_move, size_of
 from .units import Unit
+from .upsample import Upsample, UpsampleOf, match_upsample
 
 __all__ = ["find_natives"]
 
-_Found = Stage | Move | PoolOf | str
-"""What makes a value: a stage of a chain, a move of channels, a pool, or the mean of the value of this name."""
+_Found = Stage | Move | PoolOf | UpsampleOf | str
+"""What makes a value: a stage of a chain, a move, a pool, nearest upsampling, or the mean of the value of this name."""
 
 
 def find_natives(model: Model, graph: Graph, parts: Sequence[Part]) -> list[Part]:
@@ -71,6 +72,7 @@ class _Finder:
         found: _Found | None = match_stage(self._model, node, channels, rank)
         if found is None and rank == 4:
             found = match_mean(self._model, node) or match_pool(node) or match_move(self._model, self._graph, name)
+            found = found or match_upsample(self._model, self._graph, node)
         if found is None or (rank == 2 and not self._fed.isdisjoint(_reads(found))):
             return None  # rows that the caller feeds lie elsewhere at each run
         sizes = {size_of(self._model, value) for value in _reads(found)}
@@ -174,13 +176,15 @@ class _Finder:
         return means
 
     def pools(self, adopted: set[str]) -> list[Part]:
-        """Return the pools."""
+        """Return the pools, and what is upsampled."""
         pools: list[Part] = []
         for name in sorted(adopted, key=lambda name: self._graph.producer[name]):
-            if isinstance(found := self._found[name], PoolOf):
-                index = self._graph.producer[name]
-                node, channels = self._graph.nodes[index], channels_of(self._model, name) or 0
+            index, found = self._graph.producer[name], self._found[name]
+            node, channels = self._graph.nodes[index], channels_of(self._model, name) or 0
+            if isinstance(found, PoolOf):
                 pools.append(Pool(str(node.name or name), name, channels, found, (index,), (node.op_type,)))
+            elif isinstance(found, UpsampleOf):
+                pools.append(Upsample(str(node.name or name), name, channels, found, (index,), (node.op_type,)))
         return pools
 
     def routes(self, adopted: set[str]) -> list[Part]:

@@ -20,6 +20,7 @@ from ..plan.route import Route
 from ..plan.shortcut import Shortcut
 from ..plan.stem import Stem
 from ..plan.units import Unit
+from ..plan.upsample import Upsample
 from .buffers import Buffers
 from .dense import PreparedDense
 from .natives import PreparedChain, PreparedMean, PreparedRoute
@@ -28,6 +29,7 @@ from .shortcut import PreparedShortcut
 from .stem import PreparedStem
 from .step import Bound
 from .unit import PreparedUnit
+from .upsample import PreparedUpsample
 
 __all__ = ["Prepared", "prepare"]
 
@@ -48,6 +50,7 @@ _PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
         Chain: PreparedChain.of,
         Mean: PreparedMean.of,
         Pool: PreparedPool.of,
+        Upsample: PreparedUpsample.of,
         Route: PreparedRoute.of,
     }
 )
