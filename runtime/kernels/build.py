@@ -24,7 +24,8 @@ from ..machine.library import CLASSES, IDENTITY, sealed, source_digest
 from ..machine.objects import emit_object, kernel_ir
 from ..terminal import Step, no_progress
 from .dense import SIGNED
-from .registry import KERNELS, SUMS, can_project
+from .registry import KERNELS, can_project
+from .sums import SUMS
 
 __all__ = ["build_libraries", "write_ir"]
 
@@ -33,6 +34,7 @@ _TARGETS = {
     "x86-64-v4": (*_X86, "x86-64-v4", "+avx512vpopcntdq,+avx512vnni,+avx512vbmi"),
     "x86-64-v3": (*_X86, "x86-64-v3", ""),
     "x86-64-v2": (*_X86, "x86-64-v2", ""),
+    "aarch64-dotprod": (*_ARM, "generic", "+dotprod"),
     "aarch64": (*_ARM, "generic", ""),
 }
 """Class -> LLVM's triple, the linker's name of the target, LLVM's CPU and what it has besides."""
@@ -91,7 +93,7 @@ def _modules_beyond(name: str) -> set[str]:
     """Return the kernel modules that need more than this class of CPU has."""
     features = CLASSES[name][1]
     beyond = {kernel.module for kernel in (*KERNELS, *SUMS, *SIGNED) if not kernel.features <= features}
-    return beyond if can_project(features) else beyond | {"shortcut"}
+    return beyond if can_project(features) else beyond | {"linear", "shortcut"}
 
 
 def _compile(name: str, folder: Path) -> bytes:

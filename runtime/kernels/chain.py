@@ -122,8 +122,12 @@ _EMIT: dict[ChainOp, Callable[[Any, Any, Any, Any], Any]] = {
     ChainOp.HARD_SWISH: _emit_hard_swish,
     ChainOp.SIGMOID: _emit_sigmoid,
     ChainOp.ERF: _emit_erf,
+    ChainOp.SILU: lambda b, x, y, z: b.fmul(_emit_sigmoid(b, x, y, z), x),
 }
-_OPERANDS = {ChainOp.CLIP: 2, ChainOp.HARD_SIGMOID: 2, ChainOp.HARD_SWISH: 2, ChainOp.SIGMOID: 0, ChainOp.ERF: 0}
+_OPERANDS = {
+    **dict.fromkeys((ChainOp.CLIP, ChainOp.HARD_SIGMOID, ChainOp.HARD_SWISH), 2),
+    **dict.fromkeys((ChainOp.SIGMOID, ChainOp.ERF, ChainOp.SILU), 0),
+}
 """How many operands a stage has besides x, where it is not one."""
 
 

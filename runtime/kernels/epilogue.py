@@ -11,6 +11,7 @@ of the CPU hold as many::
     out = y                                                        STORE
     bit = y · turn ≥ threshold                                     BITS: turn is 1 or −1
     bit = mismatches < limit[class, c]                             LIMITS: no float at all
+    bit = mismatches − limit[class, c] < width[class, c]           LIMITS | INTERVALS: the difference may overflow
 
 A Relu is a slope of −0, which makes 0 of what is below. It would make NaN of −∞, which only a residual can bring, so
 behind one a Relu is RELU. A NaN stays one in every stage, and reaches no threshold.
@@ -58,6 +59,7 @@ _VARIANTS = [
         for output in (Flag.STORE, Flag.BITS, Flag.STORE | Flag.BITS)
     ),
     Flag.LIMITS,
+    Flag.LIMITS | Flag.INTERVALS,
 ]
 
 
@@ -76,9 +78,10 @@ class _Emitter:
     """Emits one variant: the loop over the channels of a block, all pixels of the tile in each turn."""
 
     def __init__(
-        self, b: Any, constants: Any, first: Any, pixels: list[_Pixel], nibbles: Any, width: int, counts: Any
-    ) -> None:
-        self.b, self.constants, self.first, self.nibbles = b, constants, first, nibbles
+        self, b: Any, constants: Any, first: Any, pixels: list[_Pixel], nibbles: Any, width: int, counts: Any,
+        widths: Any,
+    ) -> None:  # fmt: skip
+        self.b, self.constants, self.first, self.nibbles, self.widths = b, constants, first, nibbles, widths
         self.all_pixels, self.pixels = pixels, pixels
         self.width, self.counts = width, vector(counts, width)
         self.floats, self.integers = vector(F32, width), vector(I32, width)
@@ -121,7 +124,10 @@ class _Emitter:
                 count = b.zext(count, self.integers)
             by_class = self.at(pixel.in_class, channel, 4)
             if flags & Flag.LIMITS:
-                self.write(pixel, channel, b.icmp_signed("<", count, self.load(by_class, self.integers, mask)), mask)
+                limit = self.load(by_class, self.integers, mask)
+                if flags & Flag.INTERVALS:
+                    count, limit = b.sub(count, limit), self.load(b.add(by_class, self.widths), self.integers, mask)
+                self.write(pixel, channel, b.icmp_signed("<", count, limit), mask)
                 continue
             half = b.fsub(self.load(by_class, floats, mask), b.sitofp(count, floats))
             y = b.fadd(b.fmul(half, constants[Constant.SCALE]), constants[Constant.BIAS])
@@ -171,7 +177,7 @@ def make_epilogue(pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = 
 
         residual = moved(ConvWord.RESIDUAL, ConvWord.RESIDUAL_STRIDE)
         out, bits = moved(ConvWord.OUT, ConvWord.OUT_STRIDE), moved(ConvWord.BITS, ConvWord.BITS_STRIDE)
-        limits = b.icmp_signed("==", value[ConvWord.FLAGS], const(int(Flag.LIMITS)))
+        limits = b.icmp_signed("!=", b.and_(value[ConvWord.FLAGS], const(int(Flag.LIMITS))), const(0))
         by_class = b.select(limits, value[ConvWord.LIMITS], value[ConvWord.BASE])
         first, channels, constants = (
             emit_word(b, block, word) for word in (BlockWord.FIRST, BlockWord.CHANNELS, BlockWord.CONSTANTS)
@@ -208,7 +214,7 @@ def make_epilogue(pixels: int, lanes: int, *, width: int = 8, counts: ir.Type = 
             variant = b.append_basic_block(f"variant_{int(flags)}")
             switch.add_case(const(int(flags)), variant)
             b.position_at_end(variant)
-            _Emitter(b, constants, first, places, nibbles, width, counts).emit(flags, channels)
+            _Emitter(b, constants, first, places, nibbles, width, counts, value[ConvWord.WIDTHS]).emit(flags, channels)
             b.branch(done)
         b.position_at_end(done)
 

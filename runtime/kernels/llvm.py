@@ -6,7 +6,7 @@ function of a builder emits it, and :func:`routine` makes of such a function one
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import llvmlite.ir as ir
@@ -36,6 +36,7 @@ __all__ = [
     "kernel",
     "load_i64",
     "pointer",
+    "portable",
     "prefetch",
     "routine",
     "scratch",
@@ -146,6 +147,23 @@ def keep_short(builder: ir.IRBuilder, loop: Any) -> None:
     if name not in name.operands:
         name.operands = (name, *name.operands)  # a loop is named by a node that begins with itself
     loop.index.incomings[-1][1].terminator.set_metadata("llvm.loop", name)
+
+
+def portable(module: Any, name: str, result: ir.Type, kinds: Sequence[ir.Type], emit: Callable[..., Any]) -> ir.Value:
+    """Return a function of these types that ``emit(builder, *arguments)`` makes in plain LLVM.
+
+    It stands in for an instruction that LLVM cannot be told portably: :mod:`..machine.objects` puts another definition
+    of the same name in its place on a machine that has it.
+    """
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(result, kinds), name)
+    function.linkage = "weak"
+    for attribute in ("noinline", "nounwind", "readnone"):
+        function.attributes.add(attribute)
+    b = ir.IRBuilder(function.append_basic_block())
+    b.ret(emit(b, *function.args))
+    return function
 
 
 def routine(emit: Callable[..., None]) -> Any:

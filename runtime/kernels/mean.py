@@ -43,15 +43,16 @@ def _means(b: Any, source: Any, rows: Any, columns: Any, pixel: Any, target: Any
 
 @kernel
 def mean(words: int, image: int, begin: int, end: int) -> None:
-    """Write the means of blocks ``begin … end − 1`` of channels of one image."""
-    source = load_i64(words, MeanWord.SOURCE) + image * load_i64(words, MeanWord.SOURCE_STRIDE)
-    out = load_i64(words, MeanWord.OUT) + image * load_i64(words, MeanWord.OUT_STRIDE)
+    """Write the means of blocks ``begin … end − 1`` of channels, counted through this image and those behind it."""
     channels, height, width = (
         load_i64(words, MeanWord.CHANNELS),
         load_i64(words, MeanWord.HEIGHT),
         load_i64(words, MeanWord.WIDTH),
     )
-    for block in range(begin, end):
-        first = block * MEAN_LANES
+    blocks = (channels + MEAN_LANES - 1) // MEAN_LANES
+    for work in range(begin, end):
+        which, first = image + work // blocks, work % blocks * MEAN_LANES
+        source = load_i64(words, MeanWord.SOURCE) + which * load_i64(words, MeanWord.SOURCE_STRIDE)
+        out = load_i64(words, MeanWord.OUT) + which * load_i64(words, MeanWord.OUT_STRIDE)
         some = min(MEAN_LANES, channels - first)
         _means(source + 4 * first, height, width, 4 * channels, out + 4 * first, some)

@@ -40,7 +40,7 @@ def _load(b: Any, address: Any, mask: Any) -> Any:
 
 
 def _emit_reached(b: Any, source: Any, limits: tuple[Any, Any], mask: Any) -> Any:
-    """Emit which values reach the limits, two places: thresholds, and bytes from there to factors of 1 or −1, or 0."""
+    """Emit which values reach the limits, two places: thresholds, and bytes from there to factors, or 0."""
     threshold, turn = limits
     value = cg.alloca_once_value(b, _load(b, source, mask))
     with b.if_then(b.icmp_signed("!=", turn, const(0)), likely=False):
@@ -119,10 +119,15 @@ _pool_many, _pool_eight, _pool_some = _make_pool(_MANY), _make_pool(1), _make_po
 
 @kernel
 def pack_floats(words: int, image: int, begin: int, end: int) -> None:
-    """Pack rows ``begin … end − 1`` of one image by ``value · turn[c] >= threshold[c]`` (NaN gives 0)."""
+    """Pack rows ``begin … end − 1`` of one image by ``value · turn[c] >= threshold[c]`` (NaN gives 0).
+
+    A turn is 1 or −1, or the gate of the image and channel.
+    """
     source = load_i64(words, PackWord.SOURCE) + image * load_i64(words, PackWord.SOURCE_STRIDE)
     target = load_i64(words, PackWord.TARGET) + image * load_i64(words, PackWord.TARGET_STRIDE)
     threshold, turn = load_i64(words, PackWord.THRESHOLD), load_i64(words, PackWord.TURN)
+    if turn != 0:
+        turn += image * load_i64(words, PackWord.TURN_STRIDE)
     row_stride, pixel_stride = 4 * load_i64(words, PackWord.ROW_STRIDE), 4 * load_i64(words, PackWord.PIXEL_STRIDE)
     groups, channels = load_i64(words, PackWord.GROUPS), load_i64(words, PackWord.GROUP_CHANNELS)
     row_bytes, pixel_bytes = load_i64(words, PackWord.ROW_BYTES), load_i64(words, PackWord.PIXEL_BYTES)

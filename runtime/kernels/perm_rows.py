@@ -1,11 +1,11 @@
-"""The counting of kernel perm (:mod:`.perm`): up to four codes of tiles one under the other, for all blocks.
+"""The counting of kernel perm (:mod:`.perm`): up to eight codes of tiles one under the other, for all blocks.
 
-:func:`count_tiles` is the one entry. A step looks up one code or two under the three taps of a window's row::
+:func:`count_tiles` is the one entry. A step looks up four codes, or what is left, under three taps of a window::
 
     for each tile:
         for each block:                       S, H = 0
             for each row of the window:       the last row's table rows are built while the first block counts them
-                for each step:                21 sums of two look-ups
+                for each step:                21 sums of four look-ups
             sums += S, H
 """
 
@@ -18,13 +18,16 @@ from .llvm import I8, I16, I32, I64, cg, const, emit_intrinsic, emit_load, emit_
 
 __all__ = ["CODES", "PAIRS", "RING_BYTES", "SUMS_BYTES", "Plan", "count_tiles"]
 
-PAIRS, CODES = 7, 4
+PAIRS, CODES = 7, 8
 """Pairs of pixels of a tile; codes of six bits, at most, that are counted before byte counters are widened."""
+
+STEP_CODES = 4
+"""Codes whose look-ups are added before the nibbles are taken apart."""
 
 _KERNEL, _ROW = 3, 64
 _POSITIONS = PAIRS + _KERNEL - 1  # of pixels under the windows of a tile, in a row
-_STEP = 2 * _ROW * _POSITIONS  # bytes of the table rows of a step: [position, code]
-_SLOT = CODES // 2 * _STEP
+_STEP = STEP_CODES * _ROW * _POSITIONS  # bytes of the table rows of a step: [position, code]
+_SLOT = CODES // STEP_CODES * _STEP
 RING_BYTES = _KERNEL * _SLOT
 """Bytes of the table rows of three rows of the image."""
 
@@ -34,8 +37,8 @@ SUMS_BYTES = PAIRS * 4 * 64
 _BYTES, _WORDS = ir.VectorType(I8, 64), ir.VectorType(I16, 32)
 
 _SUM, _BOTH, _HIGH = 24, 27, 29
-"""Where the operations of a sum stand, counted in operations from its look-ups: x, then S and x >> 4, then H. LLVM
-keeps to this order as far as it likes. Every operation beside its operands costs 3%."""
+"""When the operations of a sum follow, in sixths of a sum after its look-ups: x, then S and x >> 4, then H. LLVM
+keeps to this order as far as it likes."""
 
 
 class Plan(IntEnum):
@@ -46,12 +49,13 @@ class Plan(IntEnum):
     PIXEL = auto()  # bytes of a pixel
     PARTNER = auto()  # bytes from a pixel to its partner
     MASK = auto()  # of the bits that there are
-    TWOS = auto()  # steps of two codes
-    ONES = auto()  # steps of one code, after them: one or none
+    STEPS = auto()  # whole steps
+    REST = auto()  # codes of a last step, less than a whole one's
     TILES = auto()
     BLOCKS = auto()
     WEIGHTS = auto()
     WEIGHT_BYTES = auto()  # from one block to the next
+    NEXT = auto()  # bytes from the weights of the last block to those of the first one's next chunk
     SUMS = auto()
     BEFORE = auto()  # what they are added to: themselves, or zeros
     BEFORE_STEP = auto()  # bytes from those of one tile and block to the next
@@ -73,6 +77,7 @@ class _Counter:
         self.plan: dict[int, Any] = {word: emit_word(b, plan, word) for word in list(Plan)[: Plan.SIZE]}
         self.S, self.H = ([cg.alloca_once(b, _BYTES) for _ in range(PAIRS)] for _ in range(2))
         self.lanes = cg.alloca_once(b, I64)  # the weights that are read next
+        self.ahead = cg.alloca_once(b, I64)  # bytes from them to those of the next block, or of the next chunk
         self.sums, self.before, self.source = (cg.alloca_once(b, I64) for _ in range(3))
         self.slots = [cg.alloca_once(b, I64) for _ in range(_KERNEL)]  # table rows under each row of the window
 
@@ -94,6 +99,8 @@ class _Counter:
             b.store(plan[Plan.WEIGHTS], lanes)
             with cg.for_range(b, plan[Plan.BLOCKS]) as blocks:
                 b.store(b.load(lanes), self.lanes)
+                last = b.icmp_signed("==", blocks.index, b.sub(plan[Plan.BLOCKS], const(1)))
+                b.store(b.select(last, plan[Plan.NEXT], plan[Plan.WEIGHT_BYTES]), self.ahead)
                 self.block(b.icmp_signed("==", blocks.index, const(0)))
                 self.widen()
                 self.move(lanes, plan[Plan.WEIGHT_BYTES])
@@ -107,10 +114,17 @@ class _Counter:
     def steps(self, emit: Any) -> None:
         """Emit ``emit(number of the step, its codes)`` for all steps."""
         b, plan = self.b, self.plan
-        with cg.for_range(b, plan[Plan.TWOS]) as twos:
-            emit(twos.index, 2)
-        with b.if_then(b.icmp_signed("!=", plan[Plan.ONES], const(0))):
-            emit(plan[Plan.TWOS], 1)
+        with cg.for_range(b, plan[Plan.STEPS]) as whole:
+            emit(whole.index, STEP_CODES)
+        done = b.append_basic_block("steps_done")
+        switch = b.switch(plan[Plan.REST], done)
+        for codes in range(1, STEP_CODES):
+            variant = b.append_basic_block(f"rest_{codes}")
+            switch.add_case(const(codes), variant)
+            b.position_at_end(variant)
+            emit(plan[Plan.STEPS], codes)
+            b.branch(done)
+        b.position_at_end(done)
 
     def build(self, slot: Any, source: Any) -> None:
         """Emit the building of the table rows of a row of the image, without counting."""
@@ -120,16 +134,16 @@ class _Counter:
             b.store(source, place)
             first = b.add(slot, b.mul(number, const(_STEP)))
             with cg.for_range(b, const(_POSITIONS)) as at:
-                self.fresh(b.load(place), number, b.add(first, b.mul(at.index, const(2 * _ROW))), codes)
+                self.fresh(b.load(place), number, b.add(first, b.mul(at.index, const(STEP_CODES * _ROW))), codes)
                 self.move(place, self.plan[Plan.PIXEL])
 
         self.steps(step)
 
     def fresh(self, source: Any, number: Any, target: Any, codes: int) -> list[Any]:
-        """Emit the building of the table rows of a position, from three bytes of two pixels; they are kept too."""
+        """Emit the building of the table rows of a position, from the bits of two pixels; they are kept too."""
         b, plan = self.b, self.plan
-        pixels = [emit_load(b, place, I32) for place in (source, b.add(source, plan[Plan.PARTNER]))]
-        bits = [b.lshr(b.and_(b.zext(pixel, I64), plan[Plan.MASK]), b.mul(number, const(12))) for pixel in pixels]
+        pixels = [emit_load(b, place, I64) for place in (source, b.add(source, plan[Plan.PARTNER]))]
+        bits = [b.lshr(b.and_(pixel, plan[Plan.MASK]), b.mul(number, const(6 * STEP_CODES))) for pixel in pixels]
         rows = []
         for code in range(codes):
             offsets = [b.and_(b.lshr(b.shl(value, const(6)), const(6 * code)), const(63 * _ROW)) for value in bits]
@@ -160,6 +174,11 @@ class _Counter:
         b, S, H = self.b, [self.b.load(one) for one in self.S], [self.b.load(one) for one in self.H]
         lanes, first = b.load(self.lanes), b.add(slot, b.mul(number, const(_STEP)))
         weights = [emit_load(b, b.add(lanes, const(_ROW * i)), _BYTES, 64) for i in range(_KERNEL * codes)]
+        ahead = b.add(lanes, b.load(self.ahead))
+        for i in range(_KERNEL * codes):
+            read, keep, data = (ir.Constant(I32, value) for value in (0, 3, 1))
+            place = b.inttoptr(b.add(ahead, const(_ROW * i)), I8.as_pointer())
+            emit_intrinsic(b, "llvm.prefetch.p0", ir.VoidType(), place, read, keep, data)
         self.move(self.lanes, const(_KERNEL * codes * _ROW))
         rows: dict[int, list[Any]] = {}
         found: dict[tuple[int, int], Any] = {}
@@ -167,7 +186,7 @@ class _Counter:
         for operation, index, at, tap in _order(codes):
             pair = at - tap
             if at not in rows:
-                target = b.add(first, const(2 * _ROW * at))
+                target = b.add(first, const(STEP_CODES * _ROW * at))
                 if source is None:
                     rows[at] = [emit_load(b, b.add(target, const(_ROW * i)), _BYTES, 64) for i in range(codes)]
                 else:
@@ -176,7 +195,10 @@ class _Counter:
             if operation < codes:
                 found[index, operation] = self.look_up(weights[codes * tap + operation], rows[at][operation])
             elif operation == _SUM:
-                x[index] = b.add(found[index, 0], found[index, 1]) if codes == 2 else found[index, 0]
+                some = [found[index, code] for code in range(codes)]
+                while len(some) > 1:
+                    some = [*some[2:], b.add(some[0], some[1])]
+                x[index] = some[0]
             elif operation == _BOTH:
                 S[pair], found[index, 0] = b.add(S[pair], x[index]), self.upper(x[index], pair)
             elif operation == _HIGH:

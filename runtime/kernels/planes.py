@@ -18,7 +18,7 @@ CELLS, COUNTS = ir.VectorType(I64, 8), ir.VectorType(I8, 64)
 def _full_adder(b: Any, one: Any, two: Any, three: Any) -> tuple[Any, Any]:
     """Emit sum and carry of three bits: where the first two differ the third is the carry, else either of them."""
     differ = b.xor(one, two)
-    carry = b.or_(b.and_(differ, three), b.and_(b.not_(differ), one))
+    carry = b.xor(b.and_(b.xor(one, three), differ), one)
     return b.xor(differ, three), carry
 
 

@@ -3,7 +3,6 @@
 To add a kernel of convolutions write its module, which makes it by :func:`.tiles.make_convolution`, and add a row to
 :data:`KERNELS`; tests, ``info`` and benchmarks read the list. The first kernel that fits CPU and layer is taken,
 unless a trial on this machine says that its rival is faster (:mod:`..steps.trial`).
-:data:`SUMS` lists the kernels of the exact stem's sums in the same way.
 """
 
 from collections.abc import Callable
@@ -22,9 +21,9 @@ from ..layout.slices import from_above, gathers, slice_weights, spread_copies, t
 from ..layout.tables import Order, half_order, pair_order, row_order
 from ..layout.weights import interleaved
 from ..machine.library import usable_features
-from .fits import any_layer, convolutions, eight_bits, even_groups, few_pairs, small_groups, square_windows, whole_words
+from .fits import any_layer, convolutions, even_groups, few_pairs, small_groups, square_windows, whole_words
 
-__all__ = ["KERNELS", "SHORTCUT_LANES", "SUMS", "Kernel", "can_project", "find_kernel"]
+__all__ = ["KERNELS", "SHORTCUT_LANES", "Kernel", "can_project", "find_kernel"]
 
 
 @dataclass(frozen=True)
@@ -96,44 +95,14 @@ class Kernel:
         return interleaved(self.lanes) if self.turn_bytes == 1 else np.arange(self.lanes)
 
 
-@dataclass(frozen=True)
-class SumsKernel:
-    """A kernel of the exact stem's sums.
-
-    ============ ========================================================================================
-    name         as ``info`` shows it
-    module       module of ``kernels/``, and in it
-    before       the kernel that fills the image with its border
-    symbol       the kernel that makes a row of sums
-    features     what the CPU must have
-    takes        weight, int16 ``[O, C, kh, kw]`` -> whether the kernel can multiply by it
-    dtype        type of a number of the image
-    weight_dtype type of a weight
-    run          numbers of a window row that are multiplied at once
-    pixels       pixels of a tile
-    lanes        output channels of a block
-    raw          True: the image holds pixels as they are, and each lane starts at −Σ w·zero point. False: pixels
-                 − zero point
-    ============ ========================================================================================
-    """
-
-    name: str
-    module: str
-    before: str
-    symbol: str
-    features: frozenset[str]
-    takes: Callable[[NDArray[np.int16]], bool]
-    dtype: Any
-    weight_dtype: Any
-    run: int
-    pixels: int
-    lanes: int
-    raw: bool
-
-
 def _pair_image(image: PackedImage) -> tuple[int, int]:
     """An entry of two bytes for each byte of the image and those behind it."""
     return 2 * (image.data.shape[1] + image.slack), image.layer.strides[1] * image.pixel_bytes
+
+
+def _a_number_a_pixel(image: PackedImage) -> tuple[int, int]:
+    """Two bytes for each pixel of the image, and for those that are read behind it."""
+    return 2 * (image.data.shape[1] // image.pixel_bytes) + 64, 0
 
 
 _WHOLE = 1 << 30  # bytes of a piece: counters of 32 bits, and bit planes, need no widening
@@ -166,6 +135,7 @@ _PERM = Kernel(
     takes=square_windows,
     table=code_table,
     pack=code_weights,
+    before=Before("perm_odd", "odd_codes", _a_number_a_pixel),
     width=16,
     slow=few_pairs,
     rival="csa",
@@ -235,37 +205,6 @@ _CTP = Kernel(
 )
 KERNELS = (_PERM, _CSA, _SLICE, _SPREAD, _LUT2, _LUT, _TBL, _CTP)
 """The kernels of convolutions; the first that fits CPU and layer is taken."""
-
-_QUADS = SumsKernel(
-    name="quads",
-    module="stem_quads",
-    before="place_pixels",
-    symbol="sums_quads",
-    features=frozenset({"avx512f", "avx512_vnni"}),
-    takes=eight_bits,
-    dtype=np.uint8,
-    weight_dtype=np.int8,
-    run=4,
-    pixels=4,
-    lanes=64,
-    raw=True,
-)
-_PAIRS = SumsKernel(
-    name="pairs",
-    module="stem_pairs",
-    before="centre_pixels",
-    symbol="sums_pairs",
-    features=frozenset(),
-    takes=lambda weight: True,
-    dtype=np.int16,
-    weight_dtype=np.int16,
-    run=2,
-    pixels=2,
-    lanes=32,
-    raw=False,
-)
-SUMS = (_QUADS, _PAIRS)
-"""The kernels of the exact stem's sums; the first that fits CPU and stem is taken. All give the same integers."""
 
 SHORTCUT_LANES = 16
 """A float shortcut has a multiple of so many output channels (kernels/shortcut.py)."""

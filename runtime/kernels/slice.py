@@ -10,7 +10,8 @@ A vector of eight cells of 64 bits holds 8 pixels of up to 64 channels, 4 of 128
 
 Eight taps go through seven full adders (Harley–Seal) and give a carry of eights; the tap left over of 9, 25 or 49
 ripples through the planes. Neighbours of a row are one load; at its end, and with strides, cells are gathered. Then
-the planes meet limits that lie as bits too (LIMITS), and the bits that come out are those that the next layer reads;
+the planes meet limits that lie as bits too (LIMITS), one or, for INTERVALS, two and a bit that turns what lies between;
+the bits that come out are those that the next layer reads;
 or else they are transposed: bit p of a channel's byte is its bit of plane p, the count that the epilogue reads.
 
 An output channel of a group of n reads n inputs. For each of them there is a copy of the image (kernels/copies.py) in
@@ -33,7 +34,7 @@ __all__ = ["conv_slice"]
 
 _PIXELS, _LANES = 8, 512
 _FINISHED = 4  # pixels that the epilogue finishes at once
-_LIMITS = int(Flag.LIMITS)
+_LIMITS, _INTERVALS = int(Flag.LIMITS), int(Flag.INTERVALS)
 
 
 class _Tile:
@@ -116,12 +117,22 @@ class _Tile:
         with cg.for_range_slice(b, whole, count, const(1), I64, inc=True) as (tap, _):
             emit_ripple(b, self.planes, mismatches(tap))
 
-    def below(self, first: Any) -> Any:
-        """Emit the bits of the cells, 1 where the count is below the limit of its pixel's border class."""
-        b, stride = self.b, self.word(ConvWord.LIMITS_STRIDE)
-        limits = b.add(self.word(ConvWord.LIMITS), b.mul(self.of_block(BlockWord.GROUP), const(self.plane_count)))
+    def below(self, first: Any, *, intervals: bool) -> Any:
+        """Emit the bits of the cells by the limits of their pixels' border classes.
+
+        A bit is 1 where the count is below the limit. With ``intervals`` it is 1 where the count is below one of two
+        limits alone, or, as a last bit says, where it is not.
+        """
+        b, stride, count = self.b, self.word(ConvWord.LIMITS_STRIDE), self.plane_count
+        row_count = 2 * count + 1 if intervals else count
+        limits = b.add(self.word(ConvWord.LIMITS), b.mul(self.of_block(BlockWord.GROUP), const(row_count)))
         found = cg.alloca_once(b, CELLS)
         planes = [b.load(plane) for plane in self.planes]
+
+        def compare(rows: list[Any]) -> Any:
+            bits = emit_below(b, planes, rows[:count])
+            return b.xor(b.xor(bits, emit_below(b, planes, rows[count:-1])), rows[-1]) if intervals else bits
+
         classes = [self.of_pixel(self.add(first, i), PixelWord.CLASS) for i in range(8)]
         others = const(0)
         for which in classes[1:]:
@@ -129,12 +140,10 @@ class _Tile:
         with b.if_else(b.icmp_signed("==", others, const(0))) as (same, mixed):
             with same:
                 start = b.add(limits, b.mul(classes[0], stride))
-                rows = [emit_load(b, self.add(start, 64 * p), CELLS) for p in range(self.plane_count)]
-                b.store(emit_below(b, planes, rows), found)
+                b.store(compare([emit_load(b, self.add(start, 64 * row), CELLS) for row in range(row_count)]), found)
             with mixed:
                 starts = [self.add(b.add(limits, b.mul(which, stride)), 8 * i) for i, which in enumerate(classes)]
-                rows = [self.gathered(starts, const(64 * p)) for p in range(self.plane_count)]
-                b.store(emit_below(b, planes, rows), found)
+                b.store(compare([self.gathered(starts, const(64 * row)) for row in range(row_count)]), found)
         return b.load(found)
 
     def write(self, first: Any, bits: Any) -> None:
@@ -166,14 +175,25 @@ class _Tile:
                                 emit_bits(b, b.add(place, bit_place(b, bit, nibbles)), sixteen, nibbles)
 
 
+def _emit_flag(b: Any, words: Any, flag: int) -> Any:
+    """Emit whether a flag is set."""
+    return b.icmp_signed("!=", b.and_(emit_word(b, words, ConvWord.FLAGS, constant=True), const(flag)), const(0))
+
+
 def _emit_tile(b: Any, work: _Tile, tile: Any) -> None:
     """Write bits (LIMITS), or else the mismatches of eight pixels to ``tile``, uint8 [8, cells, 64]."""
-    limits = b.icmp_signed("==", emit_word(b, work.words, ConvWord.FLAGS, constant=True), const(_LIMITS))
+    limits, intervals = _emit_flag(b, work.words, _LIMITS), _emit_flag(b, work.words, _INTERVALS)
     with cg.for_range_slice(b, const(0), b.shl(const(8), work.shift), const(8), I64, inc=True) as (first, _):
         work.count(first)
         with b.if_else(limits) as (then, otherwise):
             with then:
-                work.write(first, work.below(first))
+                found = cg.alloca_once(b, CELLS)
+                with b.if_else(intervals) as (two, one):
+                    with two:
+                        b.store(work.below(first, intervals=True), found)
+                    with one:
+                        b.store(work.below(first, intervals=False), found)
+                work.write(first, b.load(found))
             with otherwise:
                 for i, sixteen in enumerate(emit_counts(b, [b.load(plane) for plane in work.planes])):
                     emit_store(b, b.add(tile, b.add(b.mul(first, const(64)), const(16 * i))), sixteen, 16)
@@ -193,7 +213,7 @@ _finish = make_epilogue(_FINISHED, _LANES, width=16, counts=I8, row=64)
 
 def _epilogue(b: Any, words: Any, image: Any, block: Any, rows: Any, tile: Any) -> None:
     """Emit the epilogue of some pixels after others, none where their bits are written already."""
-    limits = b.icmp_signed("==", emit_word(b, words, ConvWord.FLAGS, constant=True), const(_LIMITS))
+    limits = _emit_flag(b, words, _LIMITS)
     with b.if_then(b.not_(limits)), cg.for_range(b, const(_PIXELS // _FINISHED)) as loop:
         _finish(b, words, image, block, b.add(rows, b.mul(loop.index, const(4 * PixelWord.SIZE * _FINISHED))), tile)
 

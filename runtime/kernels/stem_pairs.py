@@ -1,7 +1,7 @@
 """Sums of the exact stem in pairs of int16, for every CPU.
 
-:func:`centre_pixels` writes pixel − zero point as int16 with its padding, channels last, so a window row of kw pixels
-is one run of kw·C numbers, taken in pairs::
+The image holds pixel − zero point as int16 with its padding, channels last, so a window row of kw pixels is one run of
+kw·C numbers, taken in pairs::
 
     image row   … p0r p0g │ p0b p1r │ p1g p1b │ …          a pair is broadcast to eight lanes,
     weights     [o0 o0│o1 o1│ … │o7 o7]  a pair a lane     vpmaddwd: lane += pair · pair, int32
@@ -17,14 +17,13 @@ from typing import Any
 import llvmlite.ir as ir
 
 from ..layout.words import StemWord
-from .llvm import I8, I16, I32, I64, broadcast, cg, const, emit_load, emit_store, kernel, load_i64, routine, splat
+from .llvm import I16, I32, I64, broadcast, const, emit_load, emit_store, kernel, load_i64, routine, splat
 
-__all__ = ["centre_pixels", "sums_pairs"]
+__all__ = ["sums_pairs"]
 
 _PIXELS, _LANES = 2, 32
 _VECTORS = _LANES // 8
 _SUMS, _PAIRS, _WIDE = ir.VectorType(I32, 8), ir.VectorType(I16, 16), ir.VectorType(I32, 16)
-_BYTES16 = ir.VectorType(I8, 16)
 _EVEN, _ODD = (ir.Constant(_SUMS, list(range(first, 16, 2))) for first in (0, 1))
 
 
@@ -32,22 +31,6 @@ def _multiply(b: Any, one: Any, other: Any) -> Any:
     """Emit the sums of neighbouring products: LLVM makes it vpmaddwd, or the like of another CPU."""
     product = b.mul(b.sext(one, _WIDE), b.sext(other, _WIDE))
     return b.add(b.shuffle_vector(product, product, _EVEN), b.shuffle_vector(product, product, _ODD))
-
-
-@routine
-def _centre(b: Any, source: Any, zero: Any, target: Any, count: Any) -> None:
-    """Write ``count`` numbers byte − zero as int16, sixteen at a time, the rest one by one."""
-
-    def some(index: Any, of_bytes: Any, of_words: Any) -> None:
-        pixel = b.zext(emit_load(b, b.add(source, index), of_bytes), of_words)
-        twice = b.add(index, index)
-        emit_store(b, b.add(target, twice), b.sub(pixel, emit_load(b, b.add(zero, twice), of_words)))
-
-    whole = b.and_(count, const(-16))
-    with cg.for_range_slice(b, const(0), whole, const(16), I64, inc=True) as (index, _):
-        some(index, _BYTES16, _PAIRS)
-    with cg.for_range_slice(b, whole, count, const(1), I64, inc=True) as (index, _):
-        some(index, I8, I16)
 
 
 @routine
@@ -90,15 +73,6 @@ def _tile(
     for p, offset in enumerate((const(0), stride)):
         for v in range(_VECTORS):
             emit_store(b, b.add(b.add(target, offset), const(32 * v)), sums[p * _VECTORS + v])
-
-
-@kernel
-def centre_pixels(words: int, image: int, begin: int, end: int) -> None:
-    """Write rows ``begin … end − 1`` of the centred image."""
-    source = load_i64(words, StemWord.SOURCE) + image * load_i64(words, StemWord.SOURCE_STRIDE)
-    count, row = load_i64(words, StemWord.SOURCE_ROW), load_i64(words, StemWord.ROW)
-    for y in range(begin, end):
-        _centre(source + y * count, load_i64(words, StemWord.ZERO), load_i64(words, StemWord.INSIDE) + y * row, count)
 
 
 @kernel

@@ -2,7 +2,8 @@
 
 ``vpdpbusd`` multiplies four unsigned by four signed bytes and adds all to int32, without saturation: pixels as they are
 times int8 weights. The zero point is taken out of the loop: Σ w·(p − z) = Σ w·p − Σ w·z, so each lane starts at −Σ w·z.
-Padding is stored as the zero point. Zero weights fill a window row of kw·C bytes up to fours::
+Padding is stored as the zero point. Zero weights fill a window row of kw·C bytes up to fours; where one byte is left,
+it is taken in a four with those of the rows below, so a 7×7 of three colours takes 37 fours and not 42::
 
     image row   … p0r p0g p0b p1r │ p1g p1b p2r p2g │ …    four bytes are broadcast from memory to sixteen lanes,
     weights     [o0 o0 o0 o0│ … │o15 o15 o15 o15]          four bytes a lane
@@ -18,7 +19,6 @@ from ..layout.words import StemWord
 from .llvm import (
     I8,
     I32,
-    I64,
     broadcast,
     cg,
     const,
@@ -31,21 +31,11 @@ from .llvm import (
     routine,
 )
 
-__all__ = ["place_pixels", "sums_quads"]
+__all__ = ["sums_quads"]
 
 _PIXELS, _LANES = 4, 64
 _VECTORS = _LANES // 16
-_SUMS, _BYTES = ir.VectorType(I32, 16), ir.VectorType(I8, 32)
-
-
-@routine
-def _copy(b: Any, source: Any, target: Any, count: Any) -> None:
-    """Copy ``count`` bytes, 32 at a time, the rest one by one."""
-    whole = b.and_(count, const(-32))
-    for first, last, kind in ((const(0), whole, _BYTES), (whole, count, I8)):
-        size = 32 if kind is _BYTES else 1
-        with cg.for_range_slice(b, first, last, const(size), I64, inc=True) as (index, _):
-            emit_store(b, b.add(target, index), emit_load(b, b.add(source, index), kind))
+_SUMS = ir.VectorType(I32, 16)
 
 
 @routine
@@ -61,6 +51,13 @@ def _tile(b: Any, words: Any, one: Any, two: Any, three: Any, four: Any, weights
         for p in range(_PIXELS):
             b.store(start, sums[p * _VECTORS + v])
     place = cg.alloca_once_value(b, b.add(weights, const(4 * _LANES)))
+
+    def multiply(p: int, pixels: Any, lanes: list[Any]) -> None:
+        """Emit the products of four bytes of pixel ``p`` with the weights of all lanes."""
+        spread = broadcast(b, pixels, _SUMS.count)
+        for t, lane in zip(sums[p * _VECTORS :], lanes, strict=False):
+            b.store(emit_intrinsic(b, "llvm.x86.avx512.vpdpbusd.512", _SUMS, b.load(t), spread, lane), t)
+
     with cg.for_range(b, rows) as outer:
         sources = [b.add(corner, b.mul(outer.index, row)) for corner in (one, two, three, four)]
         with cg.for_range(b, quads) as inner:
@@ -68,24 +65,25 @@ def _tile(b: Any, words: Any, one: Any, two: Any, three: Any, four: Any, weights
             at = b.load(place)
             lanes = [emit_load(b, b.add(at, const(64 * v)), _SUMS, 64) for v in range(_VECTORS)]
             for p, source in enumerate(sources):
-                spread = broadcast(b, emit_load(b, b.add(source, offset), I32), _SUMS.count)
-                for v in range(_VECTORS):
-                    t = sums[p * _VECTORS + v]
-                    b.store(emit_intrinsic(b, "llvm.x86.avx512.vpdpbusd.512", _SUMS, b.load(t), spread, lanes[v]), t)
+                multiply(p, emit_load(b, b.add(source, offset), I32), lanes)
             b.store(b.add(at, const(4 * _LANES)), place)
+    last = b.sub(rows, const(1))
+    with cg.for_range(b, emit_word(b, words, StemWord.COLUMN_STEPS)) as column:
+        at, offset = b.load(place), b.mul(quads, const(4))
+        lanes = [emit_load(b, b.add(at, const(64 * v)), _SUMS, 64) for v in range(_VECTORS)]
+        steps = [b.add(b.mul(column.index, const(4)), const(i)) for i in range(4)]
+        below = [b.add(offset, b.mul(row, b.select(b.icmp_signed("<", i, last), i, last))) for i in steps]
+        for p, corner in enumerate((one, two, three, four)):
+            four_bytes: Any = ir.Constant(I32, 0)
+            for i, distance in enumerate(below):
+                byte = b.zext(emit_load(b, b.add(corner, distance), I8), I32)
+                four_bytes = b.or_(four_bytes, b.shl(byte, ir.Constant(I32, 8 * i)))
+            multiply(p, four_bytes, lanes)
+        b.store(b.add(at, const(4 * _LANES)), place)
     for p in range(_PIXELS):
         for v in range(_VECTORS):
             at = b.add(target, b.add(b.mul(pixel, const(p)), const(64 * v)))
             emit_store(b, at, b.load(sums[p * _VECTORS + v]))
-
-
-@kernel
-def place_pixels(words: int, image: int, begin: int, end: int) -> None:
-    """Copy rows ``begin … end − 1`` of the pixels into their border."""
-    source = load_i64(words, StemWord.SOURCE) + image * load_i64(words, StemWord.SOURCE_STRIDE)
-    count, row = load_i64(words, StemWord.SOURCE_ROW), load_i64(words, StemWord.ROW)
-    for y in range(begin, end):
-        _copy(source + y * count, load_i64(words, StemWord.INSIDE) + y * row, count)
 
 
 @kernel

@@ -15,7 +15,7 @@ from typing import Any
 import llvmlite.ir as ir
 
 from ..machine.objects import LOOK_UP
-from .llvm import I8, I16, I32, I64, const, emit_load, splat
+from .llvm import I8, I16, I32, I64, const, emit_load, portable, splat
 from .pairs import PAIRS, make_pair_convolution, make_pair_image
 
 __all__ = ["conv_tbl", "offset_image"]
@@ -31,7 +31,8 @@ def _body(
 
     In this order counters and rows take 22 registers of 32. Step after step, as in LUT2, LLVM spills some of them.
     """
-    look_up, low, high = _portable(b.module), list(low), list(high)
+    low, high = list(low), list(high)
+    look_up = portable(b.module, LOOK_UP, _KIND, (_KIND, _KIND), _find)
     rows = [[_row(b, table, b.add(source, const(2 * step))) for step in range(steps)] for source in sources]
     for v in range(_VECTORS):
         lanes = [emit_load(b, b.add(weights, const(_LANES * (step * _VECTORS + v))), _KIND) for step in range(steps)]
@@ -50,22 +51,13 @@ def _row(b: Any, table: Any, entry: Any) -> Any:
     return emit_load(b, b.add(table, b.zext(emit_load(b, entry, I16), I64)), _KIND, 16)
 
 
-def _portable(module: Any) -> Any:
-    """Return the function that looks up 16 bytes in a row, in plain LLVM; another definition may take its place."""
-    if LOOK_UP in module.globals:
-        return module.globals[LOOK_UP]
-    function = ir.Function(module, ir.FunctionType(_KIND, [_KIND, _KIND]), LOOK_UP)
-    function.linkage = "weak"
-    for attribute in ("noinline", "nounwind", "readnone"):
-        function.attributes.add(attribute)
-    row, lanes = function.args
-    b = ir.IRBuilder(function.append_basic_block())
+def _find(b: Any, row: Any, lanes: Any) -> Any:
+    """Emit the bytes of a row at these places."""
     found = ir.Constant(_KIND, ir.Undefined)
     for lane in (ir.Constant(I32, number) for number in range(_LANES)):
         place = b.zext(b.extract_element(lanes, lane), I32)
         found = b.insert_element(found, b.extract_element(row, place), lane)
-    b.ret(found)
-    return function
+    return found
 
 
 offset_image = make_pair_image(_ROW_BYTES // 2)

@@ -10,43 +10,52 @@ from .memory import aligned
 
 __all__ = ["code_table", "code_weights"]
 
-_LANES, _BITS, _CODES = 64, 6, 4
+_LANES, _BITS = 64, 6
+_STEP, _CHUNK = 4, 8  # codes that are looked up together, and that are counted before byte counters are widened
 
 
 @cache
 def code_table() -> NDArray[np.uint8]:
-    """Return uint8 ``[2, 64, 64]``: popcounts of row xor column, and 16 times the same."""
+    """Return uint8 ``[2, 64, 64]``: (popcount(row xor column) + odd(row) − odd(column)) / 2, 16 times the same."""
     codes = np.arange(64, dtype=np.uint8)
     table = aligned(2 * 64 * 64).reshape(2, 64, 64)
-    table[0] = np.unpackbits((codes[:, None] ^ codes)[:, :, None], axis=2).sum(axis=2)
+    mismatches = np.unpackbits((codes[:, None] ^ codes)[:, :, None], axis=2).sum(axis=2)
+    odd = np.unpackbits(codes[:, None], axis=1).sum(axis=1) % 2
+    table[0] = (mismatches + odd[:, None] - odd) // 2
     table[1] = 16 * table[0]
     return table
 
 
 def code_weights(layer: BinaryLayer) -> NDArray[np.uint8]:
-    """Return uint8 ``[blocks, bytes]``: chunks of four codes, rows of the window, two codes or one, taps, codes, lanes.
+    """Return uint8 ``[blocks, bytes]``: steps of four codes or less, in the order of counting; how many codes are odd.
 
-    Even lanes are output channels 0 … 31 of the block, odd ones 32 … 63. Absent channels are zeros.
+    The order is: two steps, rows of the window, steps, taps of the row, codes, lanes. Even lanes are output channels
+    0 … 31 of the block, odd ones 32 … 63. Absent channels are zeros. The last 128 bytes are uint16 ``[64]``: codes of
+    each output channel that have an odd number of ones.
     """
     outputs, inputs, height, width = layer.shape
     blocks, codes = -(-outputs // _LANES), -(-inputs // _BITS)
-    result = aligned(blocks * height * width * codes * _LANES).reshape(blocks, -1)
+    result = aligned(blocks * (height * width * codes + 2) * _LANES).reshape(blocks, -1)
     for block in range(blocks):  # a layer may be most of the file: it is not copied as a whole
-        result[block] = _block(layer.packed[block * _LANES :][:_LANES], codes)
+        _fill(result[block], layer.packed[block * _LANES :][:_LANES], codes)
     return result
 
 
-def _block(packed: NDArray[np.uint8], codes: int) -> NDArray[np.uint8]:
-    """Return a block of packed weights ``[outputs, kh, kw, bytes]`` in the order of counting, uint8 ``[bytes]``."""
+def _fill(result: NDArray[np.uint8], packed: NDArray[np.uint8], codes: int) -> None:
+    """Fill in a block of packed weights ``[outputs, kh, kw, bytes]``."""
     outputs, height, width, _ = packed.shape
-    chunks, left = divmod(codes, _CODES)
-    values = np.zeros((_LANES, height, width, (chunks + 1) * _CODES), np.uint8)
-    values[:outputs] = _codes(packed, chunks + 1)
-    lanes = values.reshape(1, 2, _LANES // 2, height, width, chunks + 1, _CODES)
-    tail, pair = lanes[:, :, :, :, :, chunks:, :left], left // 2 * 2
-    steps = [_turns(tail[..., :pair], 2), _turns(tail[..., pair:], 1)]  # two codes, then the one that is left
-    rows = [step.reshape(height, step.size // height) for step in steps]
-    return np.concatenate([_turns(lanes[..., :chunks, :], 2).reshape(-1), np.concatenate(rows, axis=1).reshape(-1)])
+    values = np.zeros((_LANES, height, width, codes), np.uint8)
+    values[:outputs] = _codes(packed, -(-codes // 4))[..., :codes]
+    lanes = values.reshape(2, _LANES // 2, height, width, codes).transpose(2, 3, 4, 1, 0)
+    place = 0
+    for chunk in range(0, codes, _CHUNK):
+        for row in range(height):
+            for step in range(chunk, min(chunk + _CHUNK, codes), _STEP):
+                part = lanes[row, :, step : min(step + _STEP, codes)].reshape(-1)
+                result[place : place + part.size] = part
+                place += part.size
+    odd = np.unpackbits(values[..., None], axis=-1).sum(axis=-1) % 2
+    result[place:].view(np.uint16)[:] = odd.sum(axis=(1, 2, 3))
 
 
 def _codes(packed: NDArray[np.uint8], chunks: int) -> NDArray[np.uint8]:
@@ -56,9 +65,3 @@ def _codes(packed: NDArray[np.uint8], chunks: int) -> NDArray[np.uint8]:
     one, two, three = (padded[..., byte::3] for byte in range(3))
     codes = [one & 63, one >> 6 | (two & 15) << 2, two >> 4 | (three & 3) << 4, three >> 2]
     return np.stack(codes, axis=-1).reshape(*packed.shape[:-1], -1)
-
-
-def _turns(lanes: NDArray[np.uint8], codes: int) -> NDArray[np.uint8]:
-    """Return ``[blocks, halves, lanes, rows, taps, chunks, codes]`` in the order of counting, ``codes`` in a step."""
-    steps = lanes.reshape(*lanes.shape[:-1], lanes.shape[-1] // codes, codes)
-    return np.ascontiguousarray(steps.transpose(0, 5, 3, 6, 4, 7, 2, 1))

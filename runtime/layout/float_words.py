@@ -3,11 +3,14 @@
 from enum import IntEnum
 
 __all__ = [
+    "LINEAR_BLOCK",
+    "LINEAR_GROUP",
     "MEAN_LANES",
     "SIGNED_BLOCK",
     "SIGNED_LANES",
     "ChainOp",
     "ChainWord",
+    "LinearWord",
     "MeanWord",
     "PoolWord",
     "RouteWord",
@@ -20,6 +23,10 @@ __all__ = [
 
 MEAN_LANES = 16
 """Channels of a block of a mean."""
+
+
+LINEAR_BLOCK, LINEAR_GROUP = 16, 4
+"""Outputs of a block of a float dense layer, whose weights lie together, and blocks that are done together."""
 
 
 SIGNED_BLOCK, SIGNED_LANES = 512, 16
@@ -94,10 +101,27 @@ class ChainOp(IntEnum):
     HARD_SWISH = 8  # x times that
     SIGMOID = 9  # 1 / (1 + exp(−x))
     ERF = 10  # the error function
+    SILU = 11  # x times SIGMOID of x: two stages that go together (steps/natives.py)
+
+
+class LinearWord(IntEnum):
+    """Words of a float dense layer (kernels/linear.py). Work is counted in groups of four blocks of outputs."""
+
+    SOURCE = 0  # float32 [N, K]
+    OUT = 1  # float32 [N, O]
+    ROWS = 2  # N
+    INPUTS = 3  # K
+    OUTPUTS = 4  # O
+    WEIGHT = 5  # float32 [O / 16, K, 16], the last block filled up
+    BIAS = 6  # float32 [O]
+    SIZE = 7
 
 
 class MeanWord(IntEnum):
-    """Words of a mean over images (kernels/mean.py). Work is counted in blocks of 16 channels."""
+    """Words of a mean over images (kernels/mean.py).
+
+    Work is counted in blocks of 16 channels; behind those of an image come those of the next, where they are rows.
+    """
 
     SOURCE = 0  # float32 NHWC
     SOURCE_STRIDE = 1

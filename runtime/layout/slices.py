@@ -10,6 +10,7 @@ All functions here run once per model or shape.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ __all__ = [
     "cells",
     "from_above",
     "gathers",
+    "interval_planes",
     "limit_planes",
     "one_bit_an_output",
     "reach",
@@ -130,13 +132,38 @@ def slice_weights(layer: BinaryLayer) -> NDArray[np.uint8]:
 def limit_planes(limits: NDArray[np.int32], layer: BinaryLayer) -> NDArray[np.uint8]:
     """Return limits int32 ``[classes, O]`` as bits: uint8 ``[classes, blocks · planes · VECTOR bytes, or a few more]``.
 
-    They lie in bit planes as the mismatches do. A row is a multiple of O bytes, because the pixel table stores the
-    border class times O: that number times LIMITS_STRIDE leads to the row of the class.
+    They lie in bit planes as the mismatches do.
     """
+    return _rows(_planes(limits, layer), layer)
+
+
+def interval_planes(
+    lower: NDArray[np.int64], upper: NDArray[np.int64], inside: NDArray[np.bool_], layer: BinaryLayer
+) -> NDArray[np.uint8]:
+    """Return intervals (layout/intervals.py), limits ``[classes, O]`` and bool ``[O]``, as bits in the same order.
+
+    The planes of the lower limit come first, those of the upper next, and last the bits of what is not inside.
+    """
+    outside = np.broadcast_to(~inside, (len(lower), 1, inside.size))
+    return _rows(np.concatenate([_planes(lower, layer), _planes(upper, layer), outside], axis=1), layer)
+
+
+def _planes(limits: NDArray[Any], layer: BinaryLayer) -> NDArray[np.bool_]:
+    """Return the bits of limits ``[classes, O]``, bool ``[classes, planes, O]``."""
     planes = np.arange(4 if layer.window <= FEW_TAPS else 8)
     numbers = limits.clip(0, layer.window + 1)  # of at most ``window`` mismatches all are below the last
-    bits = SLICES.encode(np.where(numbers[:, None] >> planes[:, None] & 1, np.int8(1), np.int8(-1)))
-    rows = _vectors(bits).swapaxes(1, 2).reshape(len(limits), -1)  # of each class: [blocks, planes, VECTOR]
+    bits: NDArray[np.bool_] = (numbers[:, None] >> planes[:, None] & 1).astype(np.bool_)
+    return bits
+
+
+def _rows(bits: NDArray[np.bool_], layer: BinaryLayer) -> NDArray[np.uint8]:
+    """Return bits ``[classes, rows, O]`` as the kernel reads them, a row of ``[blocks, rows, VECTOR]`` for each class.
+
+    A row is a multiple of O bytes, because the pixel table stores the border class times O: that number times
+    LIMITS_STRIDE leads to the row of the class.
+    """
+    vectors = _vectors(SLICES.encode(np.where(bits, np.int8(1), np.int8(-1))))
+    rows = vectors.swapaxes(1, 2).reshape(len(bits), -1)
     return np.pad(rows, [(0, 0), (0, -rows.shape[1] % layer.shape[0])])
 
 

@@ -53,7 +53,8 @@ class ConvWord(IntEnum):
     SCRATCH_PIXEL = 26  # bytes of a pixel of a copy
     GATHERS = 27  # bytes that are gathered for a pixel, all copies
     OUT_PIXEL = 28  # bytes from one pixel of OUT to the next: more than its channels where it lies in a wider value
-    SIZE = 29
+    WIDTHS = 29  # bytes from a number of LIMITS to the width of its interval (layout/intervals.py)
+    SIZE = 30
 
 
 class BlockWord(IntEnum):
@@ -120,9 +121,10 @@ class PackWord(IntEnum):
     POOL_LEFT = 20
     SOURCE_HEIGHT = 21
     SOURCE_WIDTH = 22
-    TURN = 23  # bytes from a threshold to the factor of what is compared with it, 1 or −1; 0 where all are 1
+    TURN = 23  # bytes from a threshold to the factor of what is compared with it: 1 or −1, or a gate; 0 where all are 1
     NAN = 24  # written by the kernel: 1 once there was a NaN in a window, whose maximum is then no definite number
-    SIZE = 25
+    TURN_STRIDE = 25  # of the factors; those of pack_pooled are the same for all images
+    SIZE = 26
 
 
 class StemWord(IntEnum):
@@ -168,7 +170,8 @@ class StemWord(IntEnum):
     SUMS_PIXEL = 37  # bytes from one pixel of sums to the next
     SUMS_ROW = 38  # bytes of a row of sums
     TURN = 39  # factors of what is compared with THRESHOLD
-    SIZE = 40
+    COLUMN_STEPS = 40  # fours of numbers, one under the other, that end the rows of a window, or 0
+    SIZE = 41
 
 
 class Flag(IntFlag):
@@ -180,6 +183,7 @@ class Flag(IntFlag):
     BITS = 8
     LIMITS = 16
     RELU = 32
+    INTERVALS = 64  # besides LIMITS: bit = mismatches − limit < width
 
 
 FEW_TAPS = 14

@@ -20,6 +20,7 @@ from typing import Any
 
 from ..errors import MissingExtraError
 from .cache import keep_object, kept_object
+from .cpu import cpu_features
 from .objects import emit_object, kernel_ir
 
 __all__ = ["compiled_for", "kernel_address"]
@@ -80,15 +81,24 @@ def _machine() -> Any:
     llvm: Any = importlib.import_module("llvmlite.binding")
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features().flatten()
     target = llvm.Target.from_triple(llvm.get_process_triple())
     name = llvm.get_host_cpu_name()
-    return target.create_target_machine(cpu=_RELATED.get(name, name), features=features, opt=3, jit=True)
+    return target.create_target_machine(cpu=_RELATED.get(name, name), features=_features(), opt=3, jit=True)
+
+
+def _features() -> str:
+    """Return what LLVM is told that this CPU has: what it finds, and ARM's dot products, for which kernels may ask.
+
+    On ARM it reads /proc/cpuinfo, which some containers hide and an emulator does not write.
+    """
+    llvm: Any = importlib.import_module("llvmlite.binding")
+    found: str = llvm.get_host_cpu_features().flatten()
+    return f"{found},+dotprod".lstrip(",") if "asimddp" in cpu_features() else found
 
 
 @cache
 def compiled_for() -> str:
     """Return a digest of what compiled kernels depend on besides their sources: the CPU and the compilers."""
     llvm: Any = importlib.import_module("llvmlite.binding")
-    parts = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), version("llvmlite"), version("numba"))
+    parts = (llvm.get_host_cpu_name(), _features(), version("llvmlite"), version("numba"))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

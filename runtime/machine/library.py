@@ -43,12 +43,14 @@ CLASSES = {
     "x86-64-v4": ("x86_64", _V4 | {"avx512_vnni", "avx512_vpopcntdq", "avx512vbmi"}),
     "x86-64-v3": ("x86_64", _V3),
     "x86-64-v2": ("x86_64", _V2),
+    "aarch64-dotprod": ("aarch64", frozenset({"asimd", "asimddp"})),
     "aarch64": ("aarch64", frozenset({"asimd"})),
 }
 """Class -> machine and the features a CPU of it has, the best first: a CPU belongs to the first that fits.
 
 They are all that the compiler may use for it: the levels of the x86-64 psABI. x86-64-v4 is its level with the
 population counts, dot products and byte permutes that came after it: Intel's since Ice Lake, AMD's since Zen 4.
+aarch64-dotprod has the dot products of ARMv8.2: Cortex-A55, A75, A76 and all after them.
 """
 
 VARIABLE = "LATENTBIT_KERNELS"

@@ -10,20 +10,29 @@ the C library (``memset`` and the like).
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["LOOK_UP", "emit_object", "kernel_ir", "link"]
+__all__ = ["DOT", "LOOK_UP", "emit_object", "kernel_ir", "link"]
 
-LOOK_UP = "latentbit_look_up"
-"""Function of kernels (:mod:`..kernels.tbl`) that is one instruction on some machines."""
+LOOK_UP, DOT = "latentbit_look_up", "latentbit_dot"
+"""Functions of kernels (:mod:`..kernels.tbl`, :mod:`..kernels.stem_dots`) that are one instruction on some machines."""
 
 _INSTRUCTIONS = {
-    "aarch64": f"""
+    ("aarch64", LOOK_UP): f"""
 declare <16 x i8> @llvm.aarch64.neon.tbl1.v16i8(<16 x i8>, <16 x i8>)
 define <16 x i8> @{LOOK_UP}(<16 x i8> %row, <16 x i8> %lanes) alwaysinline {{
   %found = call <16 x i8> @llvm.aarch64.neon.tbl1.v16i8(<16 x i8> %row, <16 x i8> %lanes)
   ret <16 x i8> %found
-}}"""
+}}""",
+    ("aarch64", DOT): f"""
+declare <4 x i32> @llvm.aarch64.neon.sdot.v4i32.v16i8(<4 x i32>, <16 x i8>, <16 x i8>)
+define <4 x i32> @{DOT}(<4 x i32> %sums, <16 x i8> %element, <16 x i8> %weights) alwaysinline {{
+  %found = call <4 x i32> @llvm.aarch64.neon.sdot.v4i32.v16i8(<4 x i32> %sums, <16 x i8> %weights, <16 x i8> %element)
+  ret <4 x i32> %found
+}}""",
 }
-"""Machine -> IR of the functions that are one instruction there; it takes the place of what the kernels bring along."""
+"""Machine and function -> its IR there, one instruction. It takes the place of what kernels that call it bring along.
+
+A function that no kernel at hand calls is left out: not every CPU of the machine has the instruction.
+"""
 
 _TRAP = "{\n  call void @llvm.trap()\n  unreachable\n}"
 
@@ -51,7 +60,10 @@ def link(kernels: Mapping[str, str], machine: Any, level: int, texts: Mapping[st
     import llvmlite.binding as llvm
 
     parsed = [llvm.parse_assembly(ir) for ir in kernels.values()]
-    whole = llvm.parse_assembly(_frame(parsed, texts) + _INSTRUCTIONS.get(machine.triple.split("-")[0], ""))
+    called = {value.name for module in parsed for value in module.functions}
+    family = machine.triple.split("-")[0]
+    ours = [text for (of, name), text in _INSTRUCTIONS.items() if of == family and name in called]
+    whole = llvm.parse_assembly("\n".join([_frame(parsed, texts), *ours]))
     for module in (whole, *parsed):
         module.triple, module.data_layout = machine.triple, str(machine.target_data)
     for module in parsed:

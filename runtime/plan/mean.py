@@ -1,7 +1,7 @@
-"""The mean over each image of an NHWC value, where packed layers or gates read it: the pool of squeeze-and-excite.
+"""The mean over each image of an NHWC value that our kernels make: the pool of squeeze-and-excite, and of classifiers.
 
 It sums in the order of the pixels: the same bits on every CPU, though not those of onnxruntime, whose order depends on
-the CPU. A mean that only float operators read stays with them.
+the CPU.
 """
 
 from dataclasses import dataclass
@@ -17,15 +17,19 @@ __all__ = ["Mean", "match_mean"]
 
 @dataclass(frozen=True, eq=False)
 class Mean:
-    """``output[n, c] = mean(source[n, c])``, of ``[N, C, H, W]`` and ``[N, C, 1, 1]``."""
+    """``output[n, c] = mean(source[n, c])``, of ``[N, C, H, W]`` and ``[N, C, 1, 1]``, or ``[N, C]`` with rank 2.
+
+    ``size`` is the height and width of the source where the node takes images of no other.
+    """
 
     kind: ClassVar[str] = "float"
-    rank: ClassVar[int] = 4
 
     name: str
     source: str
     output: str
+    rank: int
     channels: int
+    size: tuple[int, int] | None
     nodes: tuple[int, ...]
     ops: tuple[str, ...]
 
@@ -35,17 +39,35 @@ class Mean:
         return (self.source,)
 
 
-def match_mean(model: Model, node: onnx.NodeProto) -> str | None:
-    """Return the value whose images a node takes the mean of, None for a node that does anything else."""
-    if node.domain not in STANDARD_DOMAINS or node.op_type not in ("GlobalAveragePool", "ReduceMean"):
+def match_mean(model: Model, index: int, rank: int, channels: int) -> Mean | None:
+    """Return the mean over images that node ``index`` is, None for a node that does anything else.
+
+    An AveragePool is one where its window is the image.
+    """
+    node = model.proto.graph.node[index]
+    if node.domain not in STANDARD_DOMAINS or not node.input:
         return None
+    try:
+        given = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+    except ValueError:  # an attribute of a function, outside of one
+        return None
+    source, size = str(node.input[0]), None
     if node.op_type == "ReduceMean":
-        given = {entry.name: list(entry.ints) or entry.i for entry in node.attribute}
         axes = given.get("axes")
         if len(node.input) > 1:
             axes = model.constants[node.input[1]].tolist() if node.input[1] in model.constants else None
-        if not isinstance(axes, list) or given.get("keepdims", 1) != 1:
+        if not isinstance(axes, list) or given.get("keepdims", 1) != (rank == 4):
             return None
         if sorted(axis % 4 for axis in axes) != [2, 3] or len(axes) != 2 or not all(-4 <= axis < 4 for axis in axes):
             return None
-    return str(node.input[0])
+    elif node.op_type == "AveragePool":
+        known = model.types.get(source)
+        size = None if known is None else known.image_size
+        plain = not any(given.get("pads", ())) and given.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID")
+        plain = plain and set(given.get("dilations", ())) <= {1}
+        if size is None or not plain or tuple(given.get("kernel_shape", ())) != size:
+            return None
+    elif node.op_type != "GlobalAveragePool":
+        return None
+    output = str(node.output[0])
+    return Mean(str(node.name or output), source, output, rank, channels, size, (index,), (node.op_type,))

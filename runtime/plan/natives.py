@@ -1,9 +1,9 @@
 """Which float operators our kernels run: those that stand between parts, so that the graph is cut into few segments.
 
-A value is *native* where a part makes it. An operator that can be a stage of a chain, a mean or a move of channels is
-adopted where it only continues what is native already: all that it reads is native, or all its readers are and, unless
-it is a stage that reads one value, some of what it reads. What neither begins nor ends at a part stays with
-onnxruntime, which may fuse it with its neighbours.
+A value is *native* where a part makes it. An operator that can be a stage of a chain, a mean, a move of channels, a
+dense layer or a view of rows is adopted where it only continues what is native already: all that it reads is native, or
+all its readers are and, unless it is a stage that reads one value or a dense layer of rows that the caller feeds, some
+of what it reads. What neither begins nor ends at a part stays with onnxruntime, which may fuse it with its neighbours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,31 +11,33 @@ from collections.abc import Mapping, Sequence
 from ..intake.model import Model
 from .chain import FUSED_BY_ENGINE, Chain, Stage, match_stage
 from .graph import Graph, read_values
+from .linear import Linear, match_linear
 from .mean import Mean, match_mean
 from .parts import Part
 from .pool import Pool, PoolOf, match_pool
 from .route import Move, Route, channels_of, compose, is_straight, match_move, size_of
 from .units import Unit
 from .upsample import Upsample, UpsampleOf, match_upsample
+from .view import View, match_view
 
 __all__ = ["find_natives"]
 
-_Found = Stage | Move | PoolOf | UpsampleOf | str
-"""What makes a value: a stage of a chain, a move, a pool, nearest upsampling, or the mean of the value of this name."""
+_Found = Stage | Move | PoolOf | UpsampleOf | Mean | Linear | View
+"""What makes a value: a stage of a chain, a move of channels, a pool, nearest upsampling, or a part of its own."""
 
 
-def find_natives(model: Model, graph: Graph, parts: Sequence[Part]) -> list[Part]:
-    """Return chains, means and routes around ``parts``, the units, the stem and the shortcuts."""
-    finder = _Finder(model, graph, parts)
+def find_natives(model: Model, graph: Graph, parts: Sequence[Part], *, products: bool) -> list[Part]:
+    """Return chains, routes, means, views and, with ``products``, dense layers around ``parts``, all other parts."""
+    finder = _Finder(model, graph, parts, products)
     adopted = finder.adopt()
-    return [*finder.chains(adopted), *finder.means(adopted), *finder.pools(adopted), *finder.routes(adopted)]
+    return [*finder.chains(adopted), *finder.others(adopted), *finder.pools(adopted), *finder.routes(adopted)]
 
 
 class _Finder:
     """The values that somebody needs, who reads them, and what could make them natively."""
 
-    def __init__(self, model: Model, graph: Graph, parts: Sequence[Part]) -> None:
-        self._model, self._graph = model, graph
+    def __init__(self, model: Model, graph: Graph, parts: Sequence[Part], products: bool) -> None:
+        self._model, self._graph, self._products = model, graph, products
         self._made = {part.output for part in parts}
         self._fed = {info.name for info in model.proto.graph.input}
         self._for_parts = {name for part in parts for name in part.reads}
@@ -59,26 +61,35 @@ class _Finder:
                 reads, reader = read_values(graph.nodes[index]), ""
             else:
                 self._found[name] = found
-                reads, reader = list(_reads(found)), name
+                reads, reader = list(found.reads), name
             for value in reads:
                 self._readers.setdefault(value, set()).add(reader)
             waiting += reads
 
     def _match(self, name: str) -> _Found | None:
-        size, node = size_of(self._model, name), self._graph.nodes[self._graph.producer[name]]
+        size, index = size_of(self._model, name), self._graph.producer[name]
         if size is None:
             return None
         rank, channels = size
-        found: _Found | None = match_stage(self._model, node, channels, rank)
+        found: _Found | None = match_stage(self._model, self._graph.nodes[index], channels, rank)
+        found = found or match_mean(self._model, index, rank, channels)
         if found is None and rank == 4:
-            found = match_mean(self._model, node) or match_pool(node) or match_move(self._model, self._graph, name)
+            node = self._graph.nodes[index]
+            found = match_pool(node) or match_move(self._model, self._graph, name)
             found = found or match_upsample(self._model, self._graph, node)
-        if found is None or (rank == 2 and not self._fed.isdisjoint(_reads(found))):
+        elif found is None:
+            found = match_linear(self._model, index) if self._products else None
+            found = found or match_view(self._model, self._graph, index, channels)
+        if found is None or (isinstance(found, Stage) and rank == 2 and not self._fed.isdisjoint(found.reads)):
             return None  # rows that the caller feeds lie elsewhere at each run
-        sizes = {size_of(self._model, value) for value in _reads(found)}
+        sizes = {size_of(self._model, value) for value in found.reads}
         # A stage has as many channels as it reads: one channel that is spread over several is no work of ours.
         if isinstance(found, Stage):
             return found if sizes == {size} else None
+        if isinstance(found, Linear):
+            return found if sizes == {(2, found.weight.shape[0])} and channels == found.weight.shape[1] else None
+        if not isinstance(found, Move):
+            return found if sizes == {(4, channels)} else None
         return found if all(one is not None and one[0] == 4 for one in sizes) else None
 
     def adopt(self) -> set[str]:
@@ -88,12 +99,12 @@ class _Finder:
         while True:
             before = len(adopted)
             for name in order:
-                native = [self._native(value, adopted) for value in _reads(self._found[name])]
-                if all(native) and not isinstance(self._found[name], str):
+                if all(self._native(value, adopted) for value in self._found[name].reads):
                     adopted.add(name)
             for name in reversed(order):
-                native = [self._native(value, adopted) for value in _reads(self._found[name])]
-                if (self._is_alone(name) or any(native)) and self._only_for_natives(name, adopted):
+                native = [self._native(value, adopted) for value in self._found[name].reads]
+                alone = self._is_alone(name) or self._of_the_caller(name)
+                if (alone or any(native)) and self._only_for_natives(name, adopted):
                     adopted.add(name)
             if len(adopted) == before:
                 return adopted
@@ -112,6 +123,11 @@ class _Finder:
     def _native(self, name: str, adopted: set[str]) -> bool:
         return name in self._made or name in adopted
 
+    def _of_the_caller(self, name: str) -> bool:
+        """Tell whether a value is made by a dense layer of rows that the caller feeds."""
+        found = self._found.get(name)
+        return isinstance(found, Linear) and found.source in self._fed
+
     def _only_for_natives(self, name: str, adopted: set[str]) -> bool:
         """Tell whether parts and adopted operators alone read a value that onnxruntime would not make in passing.
 
@@ -125,8 +141,10 @@ class _Finder:
             return False
         if self._graph.nodes[index].op_type not in FUSED_BY_ENGINE:
             return True
-        maker = self._graph.producer.get(_reads(self._found[name])[0])
-        return maker is None or self._graph.nodes[maker].op_type not in ("Conv", "Gemm", "MatMul")
+        source = self._found[name].reads[0]
+        maker = self._graph.producer.get(source)
+        behind = maker is not None and self._graph.nodes[maker].op_type in ("Conv", "Gemm", "MatMul")
+        return not behind or self._of_the_caller(source)
 
     def chains(self, adopted: set[str]) -> list[Part]:
         """Return the chains, each as long as nobody else reads what is between its stages."""
@@ -165,15 +183,10 @@ class _Finder:
         after = next(iter(readers))
         return after if after in stages and stages[after].may_read(name) else None
 
-    def means(self, adopted: set[str]) -> list[Part]:
-        """Return the means."""
-        means: list[Part] = []
-        for name in sorted(adopted, key=lambda name: self._graph.producer[name]):
-            if isinstance(source := self._found[name], str):
-                index = self._graph.producer[name]
-                node, channels = self._graph.nodes[index], channels_of(self._model, name) or 0
-                means.append(Mean(str(node.name or name), source, name, channels, (index,), (node.op_type,)))
-        return means
+    def others(self, adopted: set[str]) -> list[Part]:
+        """Return what is a part by itself: means, dense layers, views."""
+        found = [self._found[name] for name in sorted(adopted, key=lambda name: self._graph.producer[name])]
+        return [one for one in found if isinstance(one, (Mean, Linear, View))]
 
     def pools(self, adopted: set[str]) -> list[Part]:
         """Return the pools, and what is upsampled."""
@@ -217,7 +230,3 @@ class _Finder:
             return False
         moves = [reader for one in readers if isinstance(reader := self._found[one], Move)]
         return len(moves) == len(readers) and (is_straight(found) or not any(map(is_straight, moves)))
-
-
-def _reads(found: _Found) -> tuple[str, ...]:
-    return (found,) if isinstance(found, str) else found.reads

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..intake.model import BinaryLayer
+from .chain import Chain
+from .intervals import Intervals
 from .thresholds import Thresholds
 from .units import Unit
 
@@ -75,8 +77,14 @@ class Choice(Protocol):
     def dense(self, rows: int | None) -> Chosen | None:
         """Return the kernel of dense layers over ``rows`` rows (None: unknown); None leaves them to onnxruntime."""
 
+    def linear(self, outputs: int) -> Chosen | None:
+        """Return the kernel of float dense layers with so many outputs; None leaves them to onnxruntime."""
+
     def native(self, ops: Sequence[str]) -> Chosen:
         """Return the kernel of float operators between parts, by their names."""
+
+    def follow(self, chains: Sequence[Chain], source: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what chains make of ``values`` ``[rows, C]`` of their source, by the kernel that would run them."""
 
     def bits_fit(self, maker: BinaryLayer | None, reader: BinaryLayer) -> bool:
         """Tell whether the maker (None: the stem) can write its output as the packed input of the reader."""
@@ -101,7 +109,7 @@ class Planned(Generic[PartT]):
     ``bits_for`` is the unit that takes the output as bits, written in the same pass; ``bits_kept`` says that this unit
     runs in a later segment, so that the bits of the whole batch are kept. ``stored`` says that somebody needs the
     floats. ``in_place`` says that nobody reads the residual afterwards, so that they may be written where it lies.
-    ``thresholds`` replace the float arithmetic where bits alone are wanted and it can be replaced.
+    ``thresholds``, or ``intervals``, replace the float arithmetic where bits alone are wanted and it can be replaced.
     ``until`` is the last part that reads the floats, where parts of this segment alone read them: their memory then
     holds one image, and serves another output afterwards.
     ``place`` is where the floats lie if others lie beside them, or in them; ``until`` is then that of all of them.
@@ -115,5 +123,6 @@ class Planned(Generic[PartT]):
     bits_kept: bool = False
     in_place: bool = False
     thresholds: Thresholds | None = None
+    intervals: Intervals | None = None
     until: Part | None = None
     place: Place | None = None

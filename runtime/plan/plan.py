@@ -12,9 +12,12 @@ from typing import Any
 
 from ..intake.model import Model
 from .before import take_chains
+from .curves import find_curves
 from .dense import find_dense
+from .gates import find_gates
 from .graph import Graph
 from .levels import Levels
+from .linear import Linear
 from .natives import find_natives
 from .outputs import find_bit_readers, plan_outputs
 from .parts import Choice, Chosen, Part, Planned
@@ -22,7 +25,8 @@ from .segments import BinarySegment, FloatSegment, float_segments
 from .shared_pools import share_pools
 from .shortcut import find_shortcuts
 from .stem import find_stem
-from .units import find_units
+from .units import Unit, find_units
+from .wiring import Wiring
 
 __all__ = ["Plan", "make_plan"]
 
@@ -62,15 +66,26 @@ def make_plan(model: Model, choice: Choice) -> Plan:
         if (kernel := choice.dense(dense.rows)) is not None:
             chosen[dense] = kernel
     chosen |= {pool: choice.native(pool.ops) for pool in pools}
-    chosen |= {native: choice.native(native.ops) for native in find_natives(model, graph, list(chosen))}
+    products = choice.linear(1) is not None
+    for native in find_natives(model, graph, list(chosen), products=products):
+        its = choice.linear(native.weight.shape[1]) if isinstance(native, Linear) else None
+        chosen[native] = its or choice.native(native.ops)
     parts = sorted(chosen, key=lambda part: max(part.nodes))  # ready once its last node is
     levels = Levels(model, graph, parts)
-    planned = plan_outputs(parts, chosen, levels, find_bit_readers(units, stem, choice))
+    wiring = Wiring.of(parts, levels)
+    replaced, intervals = find_curves(wiring, choice)
+    if replaced := replaced | find_gates(wiring):
+        places = [(part, replaced.get(part, part)) for part in parts]
+        chosen = {new: chosen[part] for part, new in places if new is not None}
+        parts = sorted(chosen, key=lambda part: max(part.nodes))
+        levels = Levels(model, graph, parts)
+    readers = find_bit_readers([part for part in parts if isinstance(part, Unit)], stem, choice)
+    planned = plan_outputs(parts, chosen, levels, readers, intervals)
     floats = float_segments(model, graph, parts, levels)
     segments: list[FloatSegment | BinarySegment] = []
     for level in sorted({*floats, *levels.of_part.values()}):
         here = [planned[part] for part in parts if levels.of_part[part] == level]
-        for rank in (4, 2):  # images and rows never read each other
+        for rank in (4, 2):  # rows may be read from images, images never from rows
             if same := tuple(entry for entry in here if entry.part.rank == rank):
                 segments.append(BinarySegment(same))
         if not here:

@@ -12,7 +12,9 @@ from ..errors import ModelError
 from ..intake.model import Model
 from .graph import Graph
 from .levels import Levels
+from .mean import Mean
 from .parts import Part, Planned
+from .view import View
 
 __all__ = ["BinarySegment", "FloatSegment", "float_segments"]
 
@@ -114,10 +116,9 @@ class _Cutter:
 
     def _hand_to_a_part(self, name: str, part: Part) -> None:
         """Let a float segment give what a part reads, unless a part makes it or the caller feeds it as it is read."""
-        if self._rank(name) != part.rank:
-            raise ModelError(
-                f"node {part.name}: {name} has rank {self._rank(name)}, it reads values of rank {part.rank}"
-            )
+        rank = 4 if isinstance(part, (Mean, View)) else part.rank
+        if self._rank(name) != rank:
+            raise ModelError(f"node {part.name}: {name} has rank {self._rank(name)}, it reads values of rank {rank}")
         if name in self._made:
             return
         if self._rank(name) == 4:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .monotone import Threshold
 from .units import Unit
 
-__all__ = ["Thresholds", "find_thresholds"]
+__all__ = ["Thresholds", "accumulated", "find_thresholds"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +48,13 @@ def find_thresholds(unit: Unit, threshold: Threshold) -> Thresholds | None:
     low, high = np.full(sign.shape, -window), np.full(sign.shape, window + 1)  # the step lies in [low, high]
     while np.any(low < high):
         middle = (low + high) // 2  # below high, so within [−K, K]
-        found = _output(unit, sign * middle) * threshold.turn >= threshold.value
+        found = accumulated(unit, sign * middle) * threshold.turn >= threshold.value
         low, high = np.where(found, low, np.minimum(middle + 1, high)), np.where(found, middle, high)
     return Thresholds(low, falling)
 
 
-def _output(unit: Unit, sums: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Evaluate the float32 graph at one accumulator per channel."""
+def accumulated(unit: Unit, sums: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the output of a unit without residual at accumulators ``[…, O]`` or ``[…, 1]``: its float32 steps."""
     y: NDArray[np.float32] = sums.astype(np.float32) * unit.layer.scale + unit.layer.bias
     if unit.shift_in is not None:
         y = y - unit.shift_in

@@ -22,6 +22,7 @@ from ..bits import DOMAIN
 from ..intake.model import BinaryLayer, Model
 from ..intake.windows import Window, pool_window
 from ..operators import STANDARD_DOMAINS, channel_vector
+from .chain import Chain
 from .graph import Graph, same_shape
 from .monotone import Threshold
 
@@ -39,6 +40,9 @@ class Unit:
 
     The kernel packs the bits of ``threshold`` (the bit of a pool is 1 where any under its window is), convolves, and
     applies the stages; ``output`` is the last value reached. Constants of stages are ``[O]``.
+    The source is multiplied by the ``gate``, a number per image and channel, before it is compared (:mod:`.gates`).
+    Of the source the ``curve`` is taken before it is compared: chains that keep no order, which only the unit that
+    makes the source can answer for (:mod:`.curves`).
     The C channels are those of the source, ``copies`` times one behind the other. ``pools_floats`` says that the pool
     stands before the Binarize in the file: what is largest where there is a NaN differs from engine to engine.
     """
@@ -54,6 +58,8 @@ class Unit:
     pool: Window | None = None
     pools_floats: bool = False
     copies: int = 1
+    gate: str | None = None
+    curve: tuple[Chain, ...] = ()
     residual: str | None = None
     shift_in: NDArray[np.float32] | None = None
     slope: NDArray[np.float32] | None = None
@@ -66,8 +72,8 @@ class Unit:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The source, and the residual if there is one."""
-        return (self.source,) if self.residual is None else (self.source, self.residual)
+        """The source, and the gate and the residual if there are."""
+        return (self.source, *(name for name in (self.gate, self.residual) if name is not None))
 
     @property
     def relu(self) -> bool:

@@ -1,12 +1,13 @@
 """What the plan decided, in words: one line for every part and every float segment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
 from ..bits import DOMAIN
 from ..plan.plan import Plan
 from ..plan.segments import FloatSegment
+from ..plan.view import View
 
 __all__ = ["StepInfo", "describe"]
 
@@ -30,14 +31,21 @@ class StepInfo:
 
 
 def describe(plan: Plan) -> list[StepInfo]:
-    """Return the steps of a plan in order of execution."""
-    steps = []
+    """Return the steps of a plan in order of execution; a view is no work, and belongs to what makes its source."""
+    steps: list[StepInfo] = []
+    makers: dict[str, int] = {}
     for segment in plan.segments:
         if isinstance(segment, FloatSegment):
             steps.append(_describe_floats(plan, segment))
             continue
         for planned in segment.parts:
             part, packs = planned.part, () if planned.bits_for is None else ("Binarize",)
+            if isinstance(part, View):
+                place = makers[part.output] = makers[part.source]
+                step = steps[place]
+                steps[place] = replace(step, ops=(*step.ops, *part.ops), nodes=(*step.nodes, part.name))
+                continue
+            makers[part.output] = len(steps)
             ops, kernel = (*part.ops, *packs), planned.kernel.name
             steps.append(StepInfo(part.name, part.kind, ops, kernel, planned.reason, (part.name,)))
     return steps

@@ -20,6 +20,7 @@ from ..intake.inference import value_types
 from ..intake.limits import current_limits
 from ..intake.model import Model, ValueType
 from ..intake.structure import ITEM_BYTES
+from ..plan.linear import Linear
 from ..plan.parts import Planned
 from ..plan.plan import Plan
 from ..plan.segments import FloatSegment
@@ -29,8 +30,8 @@ from ..steps.prepare import Prepared
 __all__ = ["MemoryUse", "forecast"]
 
 _PACKED, _CONSTANTS, _EXPANDED = 4.5, 6, 8
-"""How often a byte may lie in memory while the file is opened: of weights that our kernels read packed, of all else in
-the file, and of the float32 weights that onnxruntime makes of packed ones.
+"""How often a byte may lie in memory while the file is opened: of weights that our kernels read, packed ones and those
+of float dense layers, of all else in the file, and of the float32 weights that onnxruntime makes of packed ones.
 
 Four (with huge pages), four and six times were seen with onnxruntime 1.32. Of a file of floats 1.19 took one copy more,
 and of the floats of packed weights seven and a half times their bytes.
@@ -111,6 +112,7 @@ def _opened_bytes(plan: Plan) -> int:
     layers = plan.model.layers.items()
     expanded = sum(4 * math.prod(layer.shape) for index, layer in layers if index in floats)
     packed = sum(layer.packed.nbytes for index, layer in layers if index not in floats)
+    packed += sum(planned.part.weight.nbytes for planned in plan.parts if isinstance(planned.part, Linear))
     return int(_PACKED * packed + _CONSTANTS * (plan.model.size - packed) + _EXPANDED * expanded)
 
 

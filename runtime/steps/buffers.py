@@ -17,7 +17,7 @@ from ..layout.memory import aligned
 from ..plan.parts import Part, Place, Planned
 from ..plan.units import Unit
 
-__all__ = ["Arrays", "Buffers", "channel_last", "check_offsets", "shared"]
+__all__ = ["Arrays", "Buffers", "channel_last", "check_offsets", "port", "shared"]
 
 _OFFSETS = 2**31
 Arrays = dict[str, NDArray[Any]]

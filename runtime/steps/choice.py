@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..intake.model import BinaryLayer, Model
 from ..kernels.dense import SIGNED
-from ..kernels.registry import KERNELS, SHORTCUT_LANES, SUMS, Kernel, can_project, find_kernel
+from ..kernels.registry import KERNELS, SHORTCUT_LANES, Kernel, can_project, find_kernel
+from ..kernels.sums import SUMS
+from ..layout.float_words import LINEAR_BLOCK, LINEAR_GROUP
 from ..machine.library import usable_features
+from ..plan.chain import Chain
 from ..plan.parts import Chosen
+from .natives import follow
 from .trial import speed_ratio
 
 __all__ = ["KernelChoice", "choose_kernels"]
@@ -34,8 +38,16 @@ class _ShortcutKernel:
 
 
 @dataclass(frozen=True)
+class _LinearKernel:
+    """A kernel of float dense layers."""
+
+    symbol: str
+    name: str = "linear"
+
+
+@dataclass(frozen=True)
 class _Native:
-    """The kernels of chains, means and routes."""
+    """The kernels of chains, means and routes; a view needs none."""
 
     name: str = "native"
 
@@ -81,9 +93,25 @@ class KernelChoice:
             return None
         return Chosen(kernel, "one bit a weight in memory")
 
+    def linear(self, outputs: int) -> Chosen | None:
+        """Return the kernel of float dense layers with so many outputs.
+
+        None on a CPU without a fused multiply-add, where onnxruntime is as fast.
+        """
+        features = usable_features()
+        if not can_project(features):
+            return None
+        wide = "avx512f" in features and outputs > LINEAR_BLOCK * LINEAR_GROUP // 2
+        kernel = _LinearKernel("products_wide" if wide else "products")
+        return Chosen(kernel, "a float dense layer beside packed ones")
+
     def native(self, ops: Sequence[str]) -> Chosen:
         """Return the kernel of float operators between parts; there is one for each kind, so nothing is chosen."""
         return Chosen(_Native(), "float work between packed layers")
+
+    def follow(self, chains: Sequence[Chain], source: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what chains make of ``values`` ``[rows, C]`` of their source, by the kernel that would run them."""
+        return follow(chains, source, values)
 
     def bits_fit(self, maker: BinaryLayer | None, reader: BinaryLayer) -> bool:
         """Tell whether the maker (None: the stem) can write its output as the packed input of the reader.

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ..kernels.entry import entry_point
 from ..layout.images import PackedImage, decode_image
+from ..layout.intervals import circular
 from ..layout.memory import aligned
-from ..layout.slices import cells, limit_planes, one_bit_an_output, taps
+from ..layout.slices import cells, interval_planes, limit_planes, one_bit_an_output, taps
 from ..layout.tables import border_bases, pieces, pixel_table
 from ..layout.words import Constant, ConvWord, Flag
 from .buffers import Buffers, check_offsets, shared
@@ -167,6 +168,8 @@ def _flags(packed: PackedLayer) -> int:
     planned, unit = packed.planned, packed.unit
     if planned.thresholds is not None:
         return int(Flag.LIMITS)
+    if planned.intervals is not None:
+        return int(Flag.LIMITS | Flag.INTERVALS)
     needed = {
         Flag.RESIDUAL: unit.residual is not None,
         Flag.ACTIVATION: any(stage is not None for stage in (unit.shift_in, unit.slope, unit.shift_out)),
@@ -188,8 +191,20 @@ def _bits_words(target: PackedImage | None) -> _Words:
 
 
 def _limit_words(packed: PackedLayer, base: NDArray[np.int32]) -> _Words:
-    """Return the words of integer thresholds, told as limits of mismatches: accumulator = base − 2 · mismatches."""
-    thresholds = packed.planned.thresholds
+    """Return the words of integer thresholds or intervals, told as limits of mismatches.
+
+    The accumulator is base − 2 · mismatches, so it reaches a number where the mismatches are below a limit.
+    """
+    thresholds, intervals = packed.planned.thresholds, packed.planned.intervals
+    if intervals is not None:
+        upper, lower = (
+            ((base - least) // 2 + 1).clip(0, packed.layer.window + 1) for least in (intervals.first, intervals.behind)
+        )
+        if packed.kernel.format.sliced:
+            planes = interval_planes(lower, upper, intervals.inside, packed.layer)
+            return {ConvWord.LIMITS: planes, ConvWord.LIMITS_STRIDE: planes.strides[0] // packed.unit.channels_out}
+        both = circular(lower, upper, intervals.inside)
+        return {ConvWord.LIMITS: both, ConvWord.WIDTHS: both.strides[0]}
     if thresholds is None:
         return {}
     limits: NDArray[Any] = np.ascontiguousarray((base - thresholds.values) // 2 + 1, np.int32)

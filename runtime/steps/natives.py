@@ -1,23 +1,24 @@
-"""Chains, means and routes, prepared and bound: the float work between packed layers."""
+"""Chains, means, routes and views, prepared and bound: the float work between packed layers."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..kernels.entry import entry_point
-from ..layout.float_words import MEAN_LANES, ChainWord, MeanWord, RouteWord, RunWord, StageWord
+from ..layout.float_words import MEAN_LANES, ChainOp, ChainWord, MeanWord, RouteWord, RunWord, StageWord
 from ..plan.chain import Chain, Stage
 from ..plan.mean import Mean
 from ..plan.parts import Planned
 from ..plan.route import Route, runs
-from .buffers import Buffers
+from ..plan.view import View
+from .buffers import Buffers, port
 from .step import Bound, Step, descriptor, image_stride, pixel_stride
 
-__all__ = ["PreparedChain", "PreparedMean", "PreparedRoute"]
+__all__ = ["PreparedChain", "PreparedMean", "PreparedRoute", "PreparedView", "follow"]
 
 _BLOCK = 1024
 """Floats of a block of pixels, about: with a stage's operands it fits in the first cache."""
@@ -46,7 +47,7 @@ class PreparedChain:
         batch, height, width, channels = source.shape
         per = _per(channels, height * width)
         rows, keep = [], []
-        for stage in chain.stages:
+        for stage in _together(chain.stages):
             keep.append(self._stage(stage, source, per, buffers))
             rows.append(descriptor(StageWord, keep[-1]))
         table = np.stack(rows)
@@ -89,6 +90,30 @@ class PreparedChain:
         }
 
 
+def follow(chains: Sequence[Chain], source: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what chains, in order, make of ``values`` ``[rows, C]`` of ``source``, the one value they begin with."""
+    rank = chains[0].rank
+    buffers = Buffers(values={port(source, rank): values[None, :, None] if rank == 4 else values})
+    for chain in chains:
+        for step in PreparedChain.of(Planned(chain, None, "", stored=True)).bind(buffers).steps:
+            step.run(0)
+    result: NDArray[np.float32] = buffers.take(port(chains[-1].output, rank)).reshape(values.shape)
+    return result
+
+
+_TIMES_ITSELF = {ChainOp.SIGMOID: ChainOp.SILU, ChainOp.HARD_SIGMOID: ChainOp.HARD_SWISH}
+"""What a stage is together with the product of its result and what it read."""
+
+
+def _together(stages: Sequence[Stage]) -> list[Stage]:
+    """Return the stages, the first two as one where they are x · Sigmoid(x): no sigmoid is stored and read again."""
+    first, *rest = stages
+    whole = _TIMES_ITSELF.get(first.op)
+    if whole is not None and rest and (rest[0].op, rest[0].other) == (ChainOp.MULTIPLY, first.source):
+        return [replace(first, op=whole), *rest[1:]]
+    return list(stages)
+
+
 @dataclass(frozen=True, eq=False)
 class PreparedMean:
     """A mean over images."""
@@ -101,22 +126,25 @@ class PreparedMean:
         return cls(planned)
 
     def bind(self, buffers: Buffers) -> Bound:
-        """Return the step."""
+        """Return the step; rows are those of all images. Raises ModelError for images of another size."""
         mean = self.planned.part
-        source = buffers.floats(mean.source, mean.rank, mean.channels, mean.name)
+        source = buffers.floats(mean.source, 4, mean.channels, mean.name)
         batch, height, width, channels = source.shape
-        out = buffers.new_floats(self.planned, (batch, 1, 1, channels))
+        if mean.size not in (None, (height, width)):
+            raise ModelError(f"node {mean.name}: {mean.source} has images of {height}×{width}, not as the file says")
+        rows = mean.rank == 2
+        out = buffers.new_floats(self.planned, (1, batch, 1, channels) if rows else (batch, 1, 1, channels))
         values = {
             MeanWord.SOURCE: source,
             MeanWord.SOURCE_STRIDE: image_stride(source),
             MeanWord.OUT: out,
-            MeanWord.OUT_STRIDE: image_stride(out),
+            MeanWord.OUT_STRIDE: 4 * channels if rows else image_stride(out),
             MeanWord.CHANNELS: channels,
             MeanWord.HEIGHT: height,
             MeanWord.WIDTH: width,
         }
-        words, work = descriptor(MeanWord, values), math.ceil(channels / MEAN_LANES)
-        return Bound([Step(mean.name, entry_point("mean", "mean"), words, work, [values])], batch)
+        words, work = descriptor(MeanWord, values), math.ceil(channels / MEAN_LANES) * (batch if rows else 1)
+        return Bound([Step(mean.name, entry_point("mean", "mean"), words, work, [values])], 1 if rows else batch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,3 +224,27 @@ def _takes_turns(one: Sequence[int], two: Sequence[int]) -> bool:
     """Tell whether the channels of a run go between those of the run before it."""
     (_, _, step, target, target_step, count), (_, _, *others) = one, two
     return (step, target_step) == (1, 2) and others == [1, target + 1, 2, count]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedView:
+    """A view of images of one pixel as rows."""
+
+    planned: Planned[View]
+
+    @classmethod
+    def of(cls, planned: Planned[View]) -> "PreparedView":
+        """Prepare nothing."""
+        return cls(planned)
+
+    def bind(self, buffers: Buffers) -> Bound:
+        """Return no steps. Raises ModelError for images of more pixels, or of another number than the node states."""
+        view = self.planned.part
+        source = buffers.floats(view.source, 4, view.channels, view.name)
+        batch = len(source)
+        if source.shape[1:3] != (1, 1) or view.rows not in (None, batch):
+            raise ModelError(
+                f"node {view.name}: {view.source} is {list(source.shape)}, channels last, not as it states"
+            )
+        buffers.values[view.output] = source.reshape(batch, view.channels)
+        return Bound([], 1)

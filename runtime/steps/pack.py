@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,17 @@ def _likeness(planned: Planned[Unit]) -> Hashable:
     unit, layer = planned.part, planned.part.layer
     limits = tuple(value.tobytes() for value in vars(unit.threshold).values())
     lies = layer.group, layer.shape[1], layer.pads, layer.pad_value, layer.strides
-    return (unit.source, unit.rank, unit.pool, unit.pools_floats, unit.copies, limits, planned.kernel.format, lies)
+    return (
+        unit.source,
+        unit.rank,
+        unit.pool,
+        unit.pools_floats,
+        unit.copies,
+        unit.gate,
+        limits,
+        planned.kernel.format,
+        lies,
+    )
 
 
 def _pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
@@ -54,6 +65,7 @@ def _pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
     if unit.copies > 1:  # one group of the image, filled copy by copy: whole bytes of the same channels
         groups, channels, group_stride = unit.copies, channels // unit.copies, 0
         group_bytes = channels // image.format.per_byte
+    keep: list[Any] = [thresholds, image]
     values: dict[PackWord, int | NDArray[np.float32]] = {
         PackWord.SOURCE: source,
         PackWord.SOURCE_STRIDE: image_stride(source),
@@ -72,6 +84,16 @@ def _pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
         PackWord.GROUP_STRIDE: group_stride,
         PackWord.NIBBLES: image.format.per_byte == 4,
     }
+    if unit.gate is not None:
+        gate = buffers.floats(unit.gate, unit.rank, unit.layer.channels, unit.name)
+        if gate.shape != (len(source), 1, 1, unit.layer.channels):
+            raise ModelError(
+                f"node {unit.name}: the gate {unit.gate} is {list(gate.shape)}, channels last; "
+                f"it is no number for each of {len(source)} images and {unit.layer.channels} channels"
+            )
+        values[PackWord.TURN] = gate.ctypes.data - thresholds.ctypes.data
+        values[PackWord.TURN_STRIDE] = image_stride(gate)
+        keep.append(gate)
     if (pool := unit.pool) is not None:
         values |= {
             PackWord.SOURCE_HEIGHT: source.shape[1],
@@ -87,4 +109,4 @@ def _pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
     words = descriptor(PackWord, values)
     fed = (int(PackWord.SOURCE), unit.source) if buffers.fed(unit.source, unit.rank) else None
     nan = int(PackWord.NAN) if unit.pools_floats else None
-    return Step(f"{unit.name}:pack", call, words, image.height, [values, image], fed, nan)
+    return Step(f"{unit.name}:pack", call, words, image.height, [values, *keep], fed, nan)

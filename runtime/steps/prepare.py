@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ..plan.chain import Chain
 from ..plan.dense import Dense
+from ..plan.linear import Linear
 from ..plan.mean import Mean
 from ..plan.parts import Planned
 from ..plan.plan import Plan
@@ -21,9 +22,11 @@ from ..plan.shortcut import Shortcut
 from ..plan.stem import Stem
 from ..plan.units import Unit
 from ..plan.upsample import Upsample
+from ..plan.view import View
 from .buffers import Buffers
 from .dense import PreparedDense
-from .natives import PreparedChain, PreparedMean, PreparedRoute
+from .linear import PreparedLinear
+from .natives import PreparedChain, PreparedMean, PreparedRoute, PreparedView
 from .pool import PreparedPool
 from .shortcut import PreparedShortcut
 from .stem import PreparedStem
@@ -47,11 +50,13 @@ _PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
         Stem: PreparedStem.of,
         Shortcut: PreparedShortcut.of,
         Dense: PreparedDense.of,
+        Linear: PreparedLinear.of,
         Chain: PreparedChain.of,
         Mean: PreparedMean.of,
         Pool: PreparedPool.of,
         Upsample: PreparedUpsample.of,
         Route: PreparedRoute.of,
+        View: PreparedView.of,
     }
 )
 """How each kind of part is prepared."""

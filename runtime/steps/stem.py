@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..intake.windows import Window
 from ..kernels.entry import entry_address, entry_point
+from ..kernels.sums import SumsKernel
 from ..layout.images import PackedImage
 from ..layout.memory import aligned
 from ..layout.words import StemWord
@@ -27,28 +28,36 @@ _Words = dict[StemWord, int | NDArray[Any] | None]
 class PreparedStem:
     """A stem with its weights, a row of bytes for each block of channels, and its constants.
 
-    ``run_steps`` is how often a kernel takes its run of neighbours from a window row.
+    ``run_steps`` is how often a kernel takes its run of neighbours from a window row, ``column_steps`` how often from
+    the last column, one number of each row.
     """
 
     planned: Planned[Stem]
     weights: NDArray[np.uint8]
     run_steps: int
+    column_steps: int
     constants: _Words
 
     @classmethod
     def of(cls, planned: Planned[Stem]) -> "PreparedStem":
-        """Lay out the weights: runs of neighbours in a window row, zeros at an odd end, absent channels zero."""
+        """Lay out the weights: runs of neighbours in a window row, zeros at an odd end, absent channels zero.
+
+        Where a row of a window leaves one number, the last column may be laid out in runs of its own.
+        """
         stem, kernel = planned.part, planned.kernel
         outputs, channels, height, width = stem.weight.shape
         rows = stem.weight.transpose(0, 2, 3, 1).reshape(outputs, height, width * channels)
-        blocks, steps = -(-outputs // kernel.lanes), -(-width * channels // kernel.run)
-        full = np.zeros((blocks * kernel.lanes, height, kernel.run * steps), kernel.weight_dtype)
-        full[:outputs, :, : width * channels] = rows
-        ordered = full.reshape(blocks, kernel.lanes, height, steps, kernel.run).transpose(0, 2, 3, 1, 4)
-        parts = [np.ascontiguousarray(ordered).reshape(blocks, -1).view(np.uint8)]
+        blocks, column_steps = -(-outputs // kernel.lanes), 0
+        parts = []
+        if kernel.column and width * channels % kernel.run == 1:
+            column_steps = -(-height // kernel.run)
+            parts.append(_runs(rows[:, None, :, -1], kernel))
+            rows = rows[:, :, :-1]
+        parts.insert(0, _runs(rows, kernel))
         if kernel.raw:
             start = np.zeros(blocks * kernel.lanes, np.int32)
-            start[:outputs] = -np.einsum("ochw,c->o", stem.weight.astype(np.int64), stem.zero_point.astype(np.int64))
+            zero = stem.zero_point.astype(np.int64) - kernel.less
+            start[:outputs] = -np.einsum("ochw,c->o", stem.weight.astype(np.int64), zero)
             parts.insert(0, start.reshape(blocks, -1).view(np.uint8))
         size = sum(part.shape[1] for part in parts)
         weights = aligned(blocks * size).reshape(blocks, size)
@@ -58,7 +67,7 @@ class PreparedStem:
             threshold = planned.bits_for.part.threshold
             constants |= {StemWord.THRESHOLD: threshold.value, StemWord.TURN: threshold.turn}
         constants = {word: np.ascontiguousarray(value, np.float32) for word, value in constants.items()}
-        return cls(planned, weights, steps, constants)
+        return cls(planned, weights, -(-rows.shape[2] // kernel.run), column_steps, constants)
 
     def bind(self, buffers: Buffers) -> Bound:
         """Return the two steps. Raises ModelError for images that are smaller than the window."""
@@ -97,7 +106,7 @@ class PreparedStem:
         values |= {StemWord.CHANNELS: stem.channels_out, StemWord.OUT_WIDTH: width, **self.constants}
         words, keep = descriptor(StemWord, values), [values, self, target]
         fed = (int(StemWord.SOURCE), stem.source)
-        before, rows = entry_point(kernel.module, kernel.before), entry_point("stem", "stem_rows")
+        before, rows = entry_point("stem_image", kernel.before), entry_point("stem", "stem_rows")
         return [
             Step(f"{stem.name}:{kernel.before}", before, words, pixels.shape[1], keep, fed),
             Step(stem.name, rows, words, height, keep, fed),
@@ -112,7 +121,7 @@ class PreparedStem:
         item = np.dtype(kernel.dtype).itemsize
         image = aligned(rows * columns * channels + 64, kernel.dtype)
         if kernel.raw:
-            image[: rows * columns * channels] = np.tile(stem.zero_point, rows * columns)
+            image[: rows * columns * channels] = np.tile(stem.zero_point - kernel.less, rows * columns)
         return {
             StemWord.SOURCE: pixels,
             StemWord.SOURCE_STRIDE: pixels.strides[0],
@@ -135,6 +144,7 @@ class PreparedStem:
         return {
             StemWord.KERNEL_HEIGHT: stem.window.kernel[0],
             StemWord.KERNEL_STEPS: self.run_steps,
+            StemWord.COLUMN_STEPS: self.column_steps,
             StemWord.WEIGHT: self.weights,
             StemWord.WEIGHT_STRIDE: self.weights.shape[1],
             StemWord.BLOCKS: len(self.weights),
@@ -164,3 +174,13 @@ class PreparedStem:
                 StemWord.NIBBLES: target.format.per_byte == 4,
             }
         return words
+
+
+def _runs(rows: NDArray[np.int16], kernel: SumsKernel) -> NDArray[np.uint8]:
+    """Return rows of weights ``[O, rows, numbers]`` as bytes ``[blocks, …]``: rows, runs, lanes, neighbours."""
+    outputs, height, numbers = rows.shape
+    blocks, steps = -(-outputs // kernel.lanes), -(-numbers // kernel.run)
+    full = np.zeros((blocks * kernel.lanes, height, kernel.run * steps), kernel.weight_dtype)
+    full[:outputs, :, :numbers] = rows
+    ordered = full.reshape(blocks, kernel.lanes, height, steps, kernel.run).transpose(0, 2, 3, 1, 4)
+    return np.ascontiguousarray(ordered).reshape(blocks, -1).view(np.uint8)

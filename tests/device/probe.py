@@ -47,7 +47,8 @@ def conformance(folder: Path, kernel: str | None = None) -> dict[str, Any]:
 def answers(path: Path) -> dict[str, Any]:
     """Check a bundle, and add what it does not report.
 
-    ``integers``, the sha256 of each layer's accumulators on all images, ``logits``, and the ``reasons`` of its kernels.
+    ``integers``, the sha256 of each layer's accumulators on all images, ``logits``, the kernel of an exact stem's
+    ``sums`` and the ``reasons`` of the others.
     """
     report = check_bundle(path, oracle_samples=8, latency_runs=3).to_json()
     with open_bundle(path) as bundle:
@@ -57,6 +58,7 @@ def answers(path: Path) -> dict[str, Any]:
         traces = session.trace(feeds)
         report["integers"] = {layer.name: _digest(layer.accumulators) for layer in traces}
         report["logits"] = session.run(None, feeds)[0].tolist()
+        report["sums"] = sorted({step.kernel for step in session.get_steps() if step.kind == "integer"})
         report["reasons"] = sorted({step.reason for step in session.get_steps() if step.kind == "binary"})
     return report
 

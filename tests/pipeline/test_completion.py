@@ -67,7 +67,7 @@ def test_bash_completes(place: Path) -> None:
         (["run-all", "-s"], "fold.int8_weights=t", ["fold.int8_weights=true"]),
         (["bench", "zoo:digits"], "--thr", ["--threads"]),
         (["bench", "zoo:digits", "--peers"], "onnxruntime,o", ["onnxruntime,onnxruntime-int8", "onnxruntime,openvino"]),
-        (["bundle", "runs/digits", "--target"], "x86-64-v4,a", ["x86-64-v4,aarch64"]),
+        (["bundle", "runs/digits", "--target"], "x86-64-v4,a", ["x86-64-v4,aarch64-dotprod", "x86-64-v4,aarch64"]),
         (["build-kernels", "--target"], "x86-64-v4,x86-64-v3,x", ["x86-64-v4,x86-64-v3,x86-64-v2"]),
         (["run-all", "-s"], "train.stem=c", ["train.stem=cheap", "train.stem=cifar"]),
         (["run-all", "-s"], "train.compile=", ["train.compile=true", "train.compile=false"]),

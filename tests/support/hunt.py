@@ -22,7 +22,8 @@ from pathlib import Path
 
 from latentbit.runtime.kernels.dense import SIGNED
 from latentbit.runtime.kernels.entry import entry_point
-from latentbit.runtime.kernels.registry import KERNELS, SUMS
+from latentbit.runtime.kernels.registry import KERNELS
+from latentbit.runtime.kernels.sums import SUMS
 from latentbit.runtime.machine.library import usable_features
 
 __all__ = ["Found", "hunt", "say", "watch"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from latentbit.runtime.errors import ModelError
 from latentbit.runtime.kernels import registry
 from latentbit.runtime.machine import cores, jit
-from latentbit.runtime.machine.objects import LOOK_UP, kernel_ir, link
+from latentbit.runtime.machine.objects import DOT, LOOK_UP, kernel_ir, link
 from latentbit.runtime.session.session import InferenceSession
 from latentbit.runtime.steps import choice
 
@@ -92,17 +92,28 @@ def test_the_names_of_cores_are_those_that_are_read() -> None:
     assert {name for pair in jit._RELATED.items() for name in pair} <= set(cores._CORES.values())
 
 
-def test_on_arm_it_is_one_instruction() -> None:
+@pytest.mark.parametrize(
+    ("module", "symbols", "name", "instructions"),
+    [
+        ("tbl", {"conv_tbl", "offset_image"}, LOOK_UP, {"tbl": 24, "usra": 8}),
+        ("stem_dots", {"sums_dots"}, DOT, {"sdot": 48}),
+        ("stem_singles", {"sums_singles"}, None, {"smlal": 40, "smlal2": 40}),
+    ],
+)
+def test_on_arm_it_is_one_instruction(
+    module: str, symbols: set[str], name: str | None, instructions: dict[str, int]
+) -> None:
     """Neither the portable form nor a call of it is left in what LLVM makes for AArch64 of the same IR."""
     llvm = importlib.import_module("llvmlite.binding")
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     target = llvm.Target.from_triple("aarch64-unknown-linux-gnu")
     machine = target.create_target_machine(cpu="neoverse-n1", opt=3, reloc="pic", codemodel="default")
-    kernels = kernel_ir(importlib.import_module("latentbit.runtime.kernels.tbl"))
-    assert set(kernels) == {"conv_tbl", "offset_image"}
-    assert LOOK_UP in kernels["conv_tbl"]
+    kernels = kernel_ir(importlib.import_module(f"latentbit.runtime.kernels.{module}"))
+    assert set(kernels) == symbols
     assembly = machine.emit_assembly(link(kernels, machine, 0, {}))
-    assert LOOK_UP not in assembly
-    assert assembly.count("\ttbl\t") >= 24
-    assert assembly.count("\tusra\t") >= 8
+    if name is not None:
+        assert name in "".join(kernels.values())
+        assert name not in assembly
+    for instruction, count in instructions.items():
+        assert assembly.count(f"\t{instruction}\t") >= count

@@ -15,7 +15,8 @@ from latentbit.runtime import InferenceSession
 from latentbit.runtime.errors import ConfigError, MissingExtraError, ModelError
 from latentbit.runtime.kernels.build import build_libraries
 from latentbit.runtime.kernels.dense import SIGNED
-from latentbit.runtime.kernels.registry import KERNELS, SUMS
+from latentbit.runtime.kernels.registry import KERNELS
+from latentbit.runtime.kernels.sums import SUMS
 from latentbit.runtime.machine import library
 from latentbit.runtime.machine.library import (
     CLASSES,

@@ -23,7 +23,8 @@ from ...support.early import needs_sound_infinities
 from ...support.graphs import GraphMaker
 
 Floats = NDArray[np.float32]
-OPS = [op for op in ChainOp if op not in (ChainOp.HARD_SWISH, ChainOp.SIGMOID, ChainOp.ERF)]
+CURVES = (ChainOp.HARD_SWISH, ChainOp.SIGMOID, ChainOp.ERF, ChainOp.SILU)
+OPS = [op for op in ChainOp if op not in CURVES]
 NODES: dict[ChainOp, str] = {
     ChainOp.ADD: "Add",
     ChainOp.SUBTRACT: "Sub",
@@ -90,7 +91,7 @@ def test_a_threshold_gives_the_bit_of_every_number(
     np.testing.assert_array_equal(x * found.turn >= found.value, expected)
 
 
-@pytest.mark.parametrize("op", [ChainOp.HARD_SWISH, ChainOp.SIGMOID, ChainOp.ERF])
+@pytest.mark.parametrize("op", CURVES)
 def test_what_keeps_no_order_has_no_threshold(op: ChainOp) -> None:
     stage = Stage(op, "x", floats(1 / 6), floats(0.5))
     assert find_threshold(stage, Threshold.at(np.zeros(1, np.float32))) is None

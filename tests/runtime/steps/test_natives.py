@@ -102,7 +102,7 @@ def test_a_mean_for_a_gate_is_as_near_as_its_sums_allow(seed: int, channels: int
     model = maker.model({"input": ["N", 8, *size]}, [value, mean, gate])
     x = maker.floats(3, 8, *size)
     mine, theirs = answers(model, x), ort.InferenceSession(model.SerializeToString()).run(None, {"input": x})
-    np.testing.assert_allclose(mine[1], theirs[1], rtol=0, atol=1e-6 * max(1.0, float(np.abs(theirs[1]).max())))
+    np.testing.assert_allclose(mine[1], theirs[1], rtol=0, atol=4e-6 * max(1.0, float(np.abs(theirs[1]).max())))
     np.testing.assert_allclose(mine[2], theirs[2], rtol=0, atol=1e-6)
     np.testing.assert_array_equal(answers(model, x, threads=2)[1], mine[1])
     assert "Mul" not in float_steps(model)

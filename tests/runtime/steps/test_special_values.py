@@ -158,6 +158,21 @@ def test_a_float_shortcut_takes_any_value() -> None:
     assert "AveragePool" not in float_ops(session)
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_float_dense_layer_takes_any_value(rows: int) -> None:
+    maker = GraphMaker(rows)
+    value = maker.node("Add", [maker.dense(maker.binarize("input", 20, 2), maker.signs(20, 20), unit=True), "residual"])
+    weight = maker.constant(maker.rng.integers(-1, 2, (20, 35)).astype(np.float32))  # zeros too: 0 · ∞ is NaN
+    bias = maker.rng.choice(np.array([0, 1, -2, np.inf, -np.inf], np.float32), 35)
+    out = maker.node("Gemm", [value, weight, maker.constant(bias)])
+    signs = maker.dense(maker.binarize(out, 35, 2), maker.signs(8, 35), unit=True)
+    model = maker.model({"input": ["N", 20], "residual": ["N", 20]}, [out, signs])
+    x = maker.floats(rows, 20)
+    residual = maker.rng.choice(np.array([0, -0.0, 1, -2, np.inf, -np.inf], np.float32), (rows, 20))
+    for some in (residual, np.where(np.isinf(residual), 0, residual), np.zeros_like(residual)):
+        assert_same(model, {"input": x, "residual": some})
+
+
 @needs_sound_infinities
 @pytest.mark.parametrize("op", ["Sigmoid", "Erf"])
 def test_functions_of_our_own_of_what_is_infinite(op: str) -> None:
