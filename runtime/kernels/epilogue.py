@@ -213,12 +213,13 @@ def make_epilogue(
             )
             live = b.icmp_signed(">=", index, const(0))
             offset = b.mul(b.mul(index, value[ConvWord.CHANNELS]), const(4))
+            place = b.add(out, b.mul(index, value[ConvWord.OUT_PIXEL]))
             places.append(
                 _Pixel(
                     counts=b.add(tile, b.mul(lane, const(row_bytes))),
                     twice=None if second is None else b.add(tile, b.mul(second, const(row_bytes))),
                     residual=b.add(residual, b.select(live, offset, const(0))),
-                    out=b.select(live, b.add(out, offset), floats_aside),
+                    out=b.select(live, place, floats_aside),
                     bits=b.select(live, b.add(bits, target), bits_aside),
                     in_class=b.add(by_class, b.mul(in_class, const(4))),
                 )

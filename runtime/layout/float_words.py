@@ -15,12 +15,14 @@ __all__ = [
     "LinearWord",
     "MeanWord",
     "NormWord",
+    "PoolWord",
     "RegroupWord",
     "RouteWord",
     "RunWord",
     "ShortcutWord",
     "SignedWord",
     "StageWord",
+    "UpsampleWord",
 ]
 
 MEAN_LANES = 16
@@ -219,6 +221,33 @@ class RegroupWord(IntEnum):
     SIZE = 8
 
 
+class PoolWord(IntEnum):
+    """Words of a pool (kernels/pool.py). Work is counted in rows of the result."""
+
+    SOURCE = 0  # float32 NHWC
+    SOURCE_STRIDE = 1
+    ROW = 2  # bytes from one row to the next, and of pixels
+    PIXEL = 3
+    HEIGHT = 4  # of the source
+    WIDTH = 5
+    CHANNELS = 6
+    POOL_HEIGHT = 7
+    POOL_WIDTH = 8
+    STRIDE_Y = 9
+    STRIDE_X = 10
+    TOP = 11
+    LEFT = 12
+    DIVISOR = 13  # of an average; 0: the pixels of the window that lie in the image
+    OUT = 14  # float32 NHWC
+    OUT_STRIDE = 15
+    OUT_ROW = 16
+    OUT_PIXEL = 17
+    OUT_WIDTH = 18
+    NAN = 19  # written by the kernel: 1 once there was a NaN in a window, whose maximum is then no definite number
+    MEAN = 20  # 1: the means, 0: the largest
+    SIZE = 21
+
+
 class RouteWord(IntEnum):
     """Words of a move of channels (kernels/route.py). Work is counted in blocks of PER pixels."""
 
@@ -242,7 +271,28 @@ class RunWord(IntEnum):
     TARGET = 4  # from the beginning of a pixel
     TARGET_STEP = 5
     COUNT = 6  # channels
-    SIZE = 7
+    SECOND = 7  # a source whose channels go between them, at steps of one channel as well; 0 for none
+    SECOND_STRIDE = 8
+    SECOND_PIXEL = 9
+    SIZE = 10
+
+
+class UpsampleWord(IntEnum):
+    """Words of nearest upsampling (kernels/route.py). Work is counted in rows of the result."""
+
+    SOURCE = 0  # float32 NHWC
+    SOURCE_STRIDE = 1
+    ROW = 2  # bytes from one row to the next, and of pixels
+    PIXEL = 3
+    WIDTH = 4  # of the source
+    CHANNELS = 5
+    FACTOR_Y = 6
+    FACTOR_X = 7
+    OUT = 8  # float32 NHWC
+    OUT_STRIDE = 9
+    OUT_ROW = 10
+    OUT_PIXEL = 11
+    SIZE = 12
 
 
 class SignedWord(IntEnum):

@@ -52,8 +52,9 @@ class ConvWord(IntEnum):
     ACT_PIXEL = 25  # bytes of a pixel of the packed image
     SCRATCH_PIXEL = 26  # bytes of a pixel of a copy
     GATHERS = 27  # bytes that are gathered for a pixel, all copies
-    WIDTHS = 28  # bytes from a number of LIMITS to the width of its interval (layout/intervals.py)
-    SIZE = 29
+    OUT_PIXEL = 28  # bytes from one pixel of OUT to the next: more than its channels where it lies in a wider value
+    WIDTHS = 29  # bytes from a number of LIMITS to the width of its interval (layout/intervals.py)
+    SIZE = 30
 
 
 class BlockWord(IntEnum):

@@ -18,21 +18,24 @@ from .linear import Linear, match_linear
 from .mean import Mean, match_mean
 from .norm import Norm, match_norm
 from .parts import Part
+from .pool import Pool, PoolOf, match_pool
 from .regroup import Regroup
-from .route import Move, Route, channels_of, compose, match_move
+from .route import Move, Route, channels_of, compose, is_straight, match_move
+from .units import Unit
+from .upsample import Upsample, UpsampleOf, match_upsample
 from .view import View, match_view
 
 __all__ = ["find_natives"]
 
-_Found = Stage | Move | Mean | Linear | View | Norm | Alias | Regroup
-"""What makes a value: a stage of a chain, a move of channels, or a part of its own."""
+_Found = Stage | Move | PoolOf | UpsampleOf | Mean | Linear | View | Norm | Alias | Regroup
+"""What makes a value: a stage of a chain, a move of channels, a pool, nearest upsampling, or a part of its own."""
 
 
 def find_natives(model: Model, graph: Graph, parts: Sequence[Part], *, products: bool) -> list[Part]:
     """Return chains, routes, means, views and, with ``products``, dense layers around ``parts``, all other parts."""
     finder = _Finder(model, graph, parts, products)
     adopted = finder.adopt()
-    return [*finder.chains(adopted), *finder.others(adopted), *finder.routes(adopted)]
+    return [*finder.chains(adopted), *finder.others(adopted), *finder.pools(adopted), *finder.routes(adopted)]
 
 
 class _Finder:
@@ -45,6 +48,8 @@ class _Finder:
         self._layouts = Layouts(model, graph, parts)
         self._for_parts = {name for part in parts for name in part.reads}
         self._read_as = {(name, part.rank) for part in parts for name in part.reads}
+        self._as_floats = {name for part in parts for name in part.reads[isinstance(part, Unit) :]}
+        """What parts read, other than to pack it."""
         covered = {index for part in parts for index in part.nodes}
         self._found: dict[str, _Found] = {}
         self._readers: dict[str, set[str]] = {}
@@ -78,7 +83,9 @@ class _Finder:
             return None  # constants of [N, C, T] are others than those of images
         found = found or self._of_its_own(name, layout)
         if found is None and rank == 4:
-            found = match_move(self._model, self._graph, name)
+            node = self._graph.nodes[index]
+            found = match_pool(node) or match_move(self._model, self._graph, name)
+            found = found or match_upsample(self._model, self._graph, node)
         if found is None or (not isinstance(found, Linear) and self._reads_fed_rows(found)):
             return None  # rows that the caller feeds lie elsewhere at each run
         sizes = {self._layouts.size(value) for value in found.reads}
@@ -118,11 +125,22 @@ class _Finder:
                     adopted.add(name)
             for name in reversed(order):
                 native = [self._native(value, adopted) for value in self._found[name].reads]
-                alone = isinstance(self._found[name], (Stage, Norm, Alias, Regroup)) and len(native) == 1
-                if (alone or self._of_the_caller(name) or any(native)) and self._only_for_natives(name, adopted):
+                alone = self._is_alone(name) or self._of_the_caller(name)
+                if (alone or any(native)) and self._only_for_natives(name, adopted):
                     adopted.add(name)
             if len(adopted) == before:
                 return adopted
+
+    def _is_alone(self, name: str) -> bool:
+        """Tell whether an operator is better run here though nothing that it reads is native, if all its readers are.
+
+        A pool that onnxruntime does is small when it crosses, and few values of it remain; what only is packed was
+        pooled in packing, and is pooled at once.
+        """
+        found = self._found[name]
+        if isinstance(found, PoolOf):
+            return not found.mean and name not in self._as_floats and not self._readers.get(name)
+        return isinstance(found, (Stage, Norm, Alias, Regroup)) and len(found.reads) == 1
 
     def _native(self, name: str, adopted: set[str]) -> bool:
         return name in self._made or name in adopted
@@ -190,23 +208,47 @@ class _Finder:
     def others(self, adopted: set[str]) -> list[Part]:
         """Return what is a part by itself: means, dense layers, normalizations and what moves no channel."""
         found = [self._found[name] for name in sorted(adopted, key=lambda name: self._graph.producer[name])]
-        return [one for one in found if not isinstance(one, (Stage, Move))]
+        return [one for one in found if not isinstance(one, (Stage, Move, PoolOf, UpsampleOf))]
+
+    def pools(self, adopted: set[str]) -> list[Part]:
+        """Return the pools, and what is upsampled."""
+        pools: list[Part] = []
+        for name in sorted(adopted, key=lambda name: self._graph.producer[name]):
+            index, found = self._graph.producer[name], self._found[name]
+            node, channels = self._graph.nodes[index], channels_of(self._model, name) or 0
+            if isinstance(found, PoolOf):
+                pools.append(Pool(str(node.name or name), name, channels, found, (index,), (node.op_type,)))
+            elif isinstance(found, UpsampleOf):
+                pools.append(Upsample(str(node.name or name), name, channels, found, (index,), (node.op_type,)))
+        return pools
 
     def routes(self, adopted: set[str]) -> list[Part]:
-        """Return a route for each moved value that anybody but further routes reads."""
+        """Return a route for each moved value that others read than moves that take its channels themselves."""
         moves: dict[str, Move] = {}
         routes: list[Part] = []
         for name in sorted(adopted, key=lambda name: self._graph.producer[name]):
             found = self._found[name]
             if not isinstance(found, Move):
                 continue
-            moves[name] = move = compose(found, moves)
-            between = all(
-                reader in adopted and isinstance(self._found[reader], Move) for reader in self._readers.get(name, ())
-            )
-            if between and name not in self._for_parts and name not in self._graph.outputs:
+            move = compose(found, moves)
+            if self._is_between(name, found, adopted):
+                moves[name] = move
                 continue
+            if is_straight(found):
+                moves[name] = move
             index = self._graph.producer[name]
             node, sizes = self._graph.nodes[index], tuple(channels_of(self._model, root) or 0 for root in move.reads)
             routes.append(Route(str(node.name or name), name, move, sizes, (index,), (node.op_type,)))
         return routes
+
+    def _is_between(self, name: str, found: Move, adopted: set[str]) -> bool:
+        """Tell whether a moved value is never made, as further moves alone read it and take its channels themselves.
+
+        What shuffles is made, once and whole, unless the next move shuffles again: to take a few channels out of
+        shuffle behind shuffle is slower than to take them where they lie side by side at last.
+        """
+        readers = self._readers.get(name, set())
+        if name in self._for_parts or name in self._graph.outputs or not readers <= adopted:
+            return False
+        moves = [reader for one in readers if isinstance(reader := self._found[one], Move)]
+        return len(moves) == len(readers) and (is_straight(found) or not any(map(is_straight, moves)))

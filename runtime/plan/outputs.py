@@ -7,8 +7,9 @@ from typing import Any
 from .alias import Alias
 from .integers import IntegerConv
 from .intervals import Intervals, find_intervals
+from .joins import find_places
 from .levels import Levels
-from .parts import Choice, Chosen, Part, Planned
+from .parts import Choice, Chosen, Part, Place, Planned
 from .stem import Stem
 from .thresholds import find_thresholds
 from .units import Unit
@@ -49,7 +50,8 @@ def plan_outputs(
     ``curves`` are the intervals of units whose readers have a curve, by value.
     """
     stored = _values_as_floats(parts, levels, readers)
-    in_place, until = _in_place(parts, levels), _last_readers(parts, levels)
+    places = find_places(parts, levels)
+    in_place, until = _in_place(parts, levels, places), _last_readers(parts, levels, places)
     planned: dict[Part, Planned[Any]] = {}
     for part in reversed(parts):  # for each holds the reader of its bits, which comes later
         reader, kernel = readers.get(part.output), chosen[part]
@@ -71,6 +73,7 @@ def plan_outputs(
             thresholds=thresholds,
             intervals=intervals,
             until=until.get(part),
+            place=places.get(part.output),
         )
     return planned
 
@@ -84,32 +87,45 @@ def _values_as_floats(parts: Sequence[Part], levels: Levels, readers: Mapping[st
     return values
 
 
-def _in_place(parts: Sequence[Part], levels: Levels) -> set[Part]:
-    """Return the units after which nobody reads their residual.
+def _in_place(parts: Sequence[Part], levels: Levels, places: Mapping[str, Place]) -> set[Part]:
+    """Return the units after which nobody reads their residual, and that lie in no other value's memory, nor it.
 
     What a view or an alias reads, and what it gives, is one memory of two names: it stays.
     """
-    places = {part: (float(levels.of_part[part]), index) for index, part in enumerate(parts)}
+    order = {part: (float(levels.of_part[part]), index) for index, part in enumerate(parts)}
     reads = [((math.inf, 0), name) for name in levels.outputs]
     reads += [((float(levels.of_node[node]), 0), name) for node in levels.floats for name in levels.reads[node]]
-    reads += [(place, name) for part, place in places.items() for name in part.reads]
-    last = {name: place for place, name in sorted(reads)}
+    reads += [(when, name) for part, when in order.items() for name in part.reads]
+    last = {name: when for when, name in sorted(reads)}
     for part in parts:
         if isinstance(part, (Alias, View)):
             last |= dict.fromkeys((part.source, part.output), (math.inf, 0))
-    return {part for part, place in places.items() if isinstance(part, Unit) and last.get(part.residual or "") == place}
+    units = [part for part in parts if isinstance(part, Unit) and last.get(part.residual or "") == order[part]]
+    return {unit for unit in units if not {unit.output, unit.residual} & {*places}}
 
 
-def _last_readers(parts: Sequence[Part], levels: Levels) -> dict[Part, Part]:
-    """Return by part the last one that reads its output, where parts of its own segment alone do."""
-    outside = {*levels.outputs, *(name for names in levels.reads.values() for name in names)}
-    makers = {part.output: part for part in parts if part.output not in outside}
-    last: dict[Part, Part] = {}
-    elsewhere: set[Part] = set()
+def _last_readers(parts: Sequence[Part], levels: Levels, places: Mapping[str, Place]) -> dict[Part, Part]:
+    """Return by part the last one that reads its output, or what lies in one memory with it.
+
+    Only where parts of its own segment alone make and read all of that.
+    """
+
+    def memory(name: str) -> str:
+        return places[name].home if name in places else name
+
+    outside = {memory(name) for names in ([*levels.outputs], *levels.reads.values()) for name in names}
+    makers: dict[str, list[Part]] = {}
     for part in parts:
-        for name in part.reads:
-            if (maker := makers.get(name)) is not None:
-                last[maker] = part
-                if levels.of_part[part] != levels.of_part[maker] or isinstance(part, Alias):
-                    elsewhere.add(maker)
-    return {maker: part for maker, part in last.items() if maker not in elsewhere and not isinstance(maker, Alias)}
+        if memory(part.output) not in outside:
+            makers.setdefault(memory(part.output), []).append(part)
+    last: dict[str, Part] = {}
+    used = {name: {levels.of_part[part] for part in made} for name, made in makers.items()}
+    named_twice: set[str] = set()
+    for part in parts:
+        for name in {memory(name) for name in part.reads} & makers.keys():
+            last[name] = part
+            used[name].add(levels.of_part[part])
+        if isinstance(part, Alias):
+            named_twice |= {memory(name) for name in (*part.reads, part.output)}
+    inside = {name for name, where in used.items() if name in last and len(where) == 1} - named_twice
+    return {maker: last[name] for name in inside for maker in makers[name]}

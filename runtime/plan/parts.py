@@ -19,7 +19,7 @@ from .intervals import Intervals
 from .thresholds import Thresholds
 from .units import Unit
 
-__all__ = ["Choice", "Chosen", "Part", "Planned"]
+__all__ = ["Choice", "Chosen", "Part", "Place", "Planned"]
 
 
 class Part(Protocol):
@@ -99,6 +99,15 @@ class Choice(Protocol):
         """Tell whether the maker (None: the stem) can write its output as the packed input of the reader."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a value lies in a wider one: from channel ``first`` on among the ``channels`` of ``home``."""
+
+    home: str
+    first: int
+    channels: int
+
+
 PartT = TypeVar("PartT", bound=Part)
 
 
@@ -112,6 +121,7 @@ class Planned(Generic[PartT]):
     ``thresholds``, or ``intervals``, replace the float arithmetic where bits alone are wanted and it can be replaced.
     ``until`` is the last part that reads the floats, where parts of this segment alone read them: their memory then
     holds one image, and serves another output afterwards.
+    ``place`` is where the floats lie if others lie beside them, or in them; ``until`` is then that of all of them.
     """
 
     part: PartT
@@ -124,3 +134,4 @@ class Planned(Generic[PartT]):
     thresholds: Thresholds | None = None
     intervals: Intervals | None = None
     until: Part | None = None
+    place: Place | None = None

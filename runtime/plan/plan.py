@@ -25,6 +25,7 @@ from .natives import find_natives
 from .outputs import find_bit_readers, plan_outputs
 from .parts import Choice, Chosen, Part, Planned
 from .segments import BinarySegment, FloatSegment, float_segments
+from .shared_pools import share_pools
 from .shortcut import find_shortcuts
 from .stem import Stem, find_stem
 from .units import Unit, find_units
@@ -91,7 +92,7 @@ def _chosen(
     """Return every part with its kernel: the first layers, the units, and what is found around them."""
     firsts: list[Part] = [*units, *stems]
     covered, made = {node for part in firsts for node in part.nodes}, {part.output for part in firsts}
-    units = take_chains(model, graph, units, covered, made)
+    units, pools = share_pools(graph, take_chains(model, graph, units, covered, made))
     chosen: dict[Part, Chosen] = {
         unit: (None if unit.copy is None else choice.planes(unit.copy)) or choice.unit(unit.layer) for unit in units
     }
@@ -102,6 +103,7 @@ def _chosen(
     for dense in find_dense(model):
         if (kernel := choice.dense(dense.rows)) is not None:
             chosen[dense] = kernel
+    chosen |= {pool: choice.native(pool.ops) for pool in pools}
     products = choice.linear(1) is not None
     for native in find_natives(model, graph, list(chosen), products=products):
         its = choice.linear(native.weight.shape[1]) if isinstance(native, Linear) else None

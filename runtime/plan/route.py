@@ -23,7 +23,7 @@ from ..intake.model import Model
 from ..operators import STANDARD_DOMAINS
 from .graph import Graph
 
-__all__ = ["Move", "Route", "channels_of", "compose", "match_move", "runs", "size_of"]
+__all__ = ["Move", "Route", "channels_of", "compose", "is_straight", "match_move", "runs", "size_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,21 @@ class Route:
     def reads(self) -> tuple[str, ...]:
         """The values whose channels it moves."""
         return self.move.reads
+
+    @property
+    def straight(self) -> bool:
+        """Whether channels that lie side by side go side by side."""
+        return is_straight(self.move)
+
+    @property
+    def slices(self) -> bool:
+        """Whether it only takes neighbouring channels of one value."""
+        return self.straight and len(runs(self.move)) == 1
+
+
+def is_straight(move: Move) -> bool:
+    """Tell whether a move takes channels that lie side by side and puts them side by side."""
+    return all(count == 1 or (step, target_step) == (1, 1) for _, _, step, _, target_step, count in runs(move))
 
 
 def compose(move: Move, inner: Mapping[str, Move]) -> Move:

@@ -41,6 +41,7 @@ class BoundBinarySegment:
         self._buffers, self._helpers = buffers, helpers
         self._steps: list[Step] = []
         self._batch = 0
+        buffers.packed.clear()  # another segment finds in them the last image of a batch alone
         for planned in segment.parts:
             bound = prepared[planned].bind(buffers)
             buffers.release(planned.part)
@@ -113,7 +114,7 @@ class BoundBinarySegment:
         for step in self._watching:
             if step.nan is not None and step.words[step.nan[0]]:
                 raise InputError(
-                    f"node {step.name.rpartition(':')[0]}: {step.nan[1]}; "
+                    f"node {step.name.removesuffix(':pack').removesuffix(':place_floats')}: {step.nan[1]}; "
                     "feed smaller values, or look for weights that are no numbers"
                 )
 

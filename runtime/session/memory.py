@@ -96,6 +96,7 @@ def forecast(plan: Plan, prepared: Mapping[Planned[Any], Prepared], shapes: Mapp
             handed = (*segment.plain_out, *segment.channel_last_out, *segment.rows_out)
             crossing += sum(map(sizes.bytes_of, handed))
         else:
+            buffers.packed.clear()
             for planned in segment.parts:
                 prepared[planned].bind(buffers)
                 buffers.release(planned.part)

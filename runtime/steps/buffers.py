@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
@@ -9,11 +10,11 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..intake.limits import current_limits
 from ..layout.images import PackedImage, new_image
 from ..layout.memory import aligned
-from ..plan.parts import Part, Planned
+from ..plan.parts import Part, Place, Planned
 from ..plan.units import Unit
 
 __all__ = ["Arrays", "Buffers", "as_rows", "channel_last", "check_offsets", "port", "shared"]
@@ -66,6 +67,12 @@ class Buffers:
     feeds: Arrays = field(default_factory=dict)
     values: Arrays = field(default_factory=dict)
     images: dict[Planned[Unit], tuple[PackedImage, int]] = field(default_factory=dict)
+    packed: dict[Hashable, PackedImage] = field(default_factory=dict)
+    """Packed images of the segment that is bound by what was packed and how: units that pack alike share one."""
+    moved: dict[str, set[tuple[str, int, int, int]]] = field(default_factory=dict)
+    """By home what was copied into it: channels of which value, from which one on, how many, and where to."""
+    _homes: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    _slices: set[str] = field(default_factory=set)
     _held: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     _free: list[NDArray[np.float32]] = field(default_factory=list)
     _ending: dict[Part, list[str]] = field(default_factory=dict)
@@ -88,13 +95,15 @@ class Buffers:
         """Tell whether the caller feeds a value of this rank in the layout of the kernels."""
         return port(name, rank) in self.feeds
 
-    def floats(self, name: str, rank: int, channels: int, reader: str) -> NDArray[np.float32]:
+    def floats(self, name: str, rank: int, channels: int, reader: str, *, sliced: bool = False) -> NDArray[np.float32]:
         """Return a value of this rank as ``[N, H, W, C]``; InputError where it is not what its reader indexes.
 
         Rows ``[R, C]`` are the pixels of one image, ``[1, R, 1, C]``: a kernel takes them together.
+        ``sliced``: the reader minds the strides, so that the value may be channels of a wider one (plan/joins.py).
         """
         wanted = np.dtype(np.float32), 4 if rank == 4 else 2, channels
         value = self._checked(name, self.take(port(name, rank)), wanted, reader)
+        assert sliced or port(name, rank) not in self._slices, f"{reader} takes {name} as if it had its memory alone"
         return value if rank == 4 else value[None, :, None, :]
 
     def pixels(self, name: str, channels: int, reader: str) -> NDArray[np.uint8]:
@@ -123,17 +132,39 @@ class Buffers:
         """
         part, out = planned.part, place
         name = port(part.output, part.rank)
-        size = math.prod(shape[1:])
-        if planned.until is not None:
+        if out is None and planned.place is not None:
+            out = self._in_home(planned, planned.place, shape)
+        elif out is None:
+            out = self._memory(planned, name, shape)
+        elif planned.until is not None:
             self._ending.setdefault(planned.until, []).append(name)
-            if out is None:
-                self._held[name] = block = self._block(size, part.name)
-                out = np.broadcast_to(block[:size].reshape(1, *shape[1:]), shape)
-        elif out is None:  # never in memory that served another value: that one comes again with the next image
-            self.reserve(4 * shape[0] * size, part.name)
-            out = aligned(shape[0] * size, np.float32).reshape(shape)
+        if planned.place is not None and not out[0].flags.c_contiguous:
+            self._slices.add(name)
         self.values[name] = out if part.rank == 4 else out[0, :, 0]
         return out
+
+    def _memory(self, planned: Planned[Any], name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Return memory of this shape, held under ``name`` until its last reader is bound if there is one."""
+        reader, size = planned.part.name, math.prod(shape[1:])
+        if planned.until is not None:
+            self._ending.setdefault(planned.until, []).append(name)
+            self._held[name] = block = self._block(size, reader)
+            return np.broadcast_to(block[:size].reshape(1, *shape[1:]), shape)
+        self.reserve(4 * shape[0] * size, reader)  # never in memory that served another value: see the next image
+        return aligned(shape[0] * size, np.float32).reshape(shape)
+
+    def _in_home(self, planned: Planned[Any], place: Place, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Return the channels of a wider value that an output is, with the memory of that value if it is the first."""
+        home = self._homes.get(place.home)
+        if home is None:
+            whole = (*shape[:3], place.channels)
+            home = self._homes[place.home] = self._memory(planned, port(place.home, 4), whole)
+        if home.shape[:3] != shape[:3]:
+            raise ModelError(
+                f"node {planned.part.name}: its output is {list(shape)}, channels last, and is joined with images of "
+                f"{home.shape[1]}×{home.shape[2]}"
+            )
+        return home[..., place.first : place.first + shape[3]]
 
     def _block(self, size: int, reader: str) -> NDArray[np.float32]:
         """Return memory of at least so many floats: what was given back last and is large enough, or new."""

@@ -16,7 +16,7 @@ from ..layout.slices import cells, interval_planes, limit_planes, one_bit_an_out
 from ..layout.tables import border_bases, pieces, pixel_table, plane_rows
 from ..layout.words import Constant, ConvWord, Flag
 from .buffers import Buffers, check_offsets, shared
-from .step import Step, descriptor, image_stride
+from .step import Step, descriptor, image_stride, pixel_stride
 from .weights import PackedLayer
 
 __all__ = ["ConvStep", "conv_steps"]
@@ -68,6 +68,7 @@ class ConvStep(Step):
         words = self.words.copy()
         words[ConvWord.BLOCKS], words[ConvWord.FLAGS] = identity.blocks.ctypes.data, int(Flag.STORE)
         words[ConvWord.OUT], words[ConvWord.OUT_STRIDE] = out.ctypes.data, 0
+        words[ConvWord.OUT_PIXEL] = 4 * outputs
         Step(self.name, self.call, words, self.work, [self, identity]).run(image)
         return np.moveaxis(out, -1, 0).astype(np.int32)
 
@@ -123,6 +124,7 @@ def conv_steps(
         ConvWord.RESIDUAL_STRIDE: image_stride(residual),
         ConvWord.OUT: out,
         ConvWord.OUT_STRIDE: image_stride(out),
+        ConvWord.OUT_PIXEL: 0 if out is None else pixel_stride(out),
         ConvWord.CHANNELS: unit.channels_out,
         ConvWord.FLAGS: _flags(packed),
         ConvWord.TABLE: None if kernel.table is None else kernel.table(),

@@ -16,7 +16,7 @@ from ..plan.parts import Planned
 from ..plan.route import Route, runs
 from ..plan.view import View
 from .buffers import Buffers, port
-from .step import Bound, Step, descriptor, image_stride
+from .step import Bound, Step, descriptor, image_stride, pixel_stride
 
 __all__ = [
     "PreparedChain",
@@ -180,31 +180,28 @@ class PreparedRoute:
         route = self.planned.part
         move = route.move
         sources = [
-            buffers.floats(name, route.rank, size, route.name)
+            buffers.floats(name, route.rank, size, route.name, sliced=True)
             for name, size in zip(move.reads, route.sizes, strict=True)
         ]
         batch, height, width, _ = sources[0].shape
         for name, source in zip(move.reads, sources, strict=True):
             if source.shape[:3] != (batch, height, width):
                 raise ModelError(f"node {route.name}: {name} has images of another size than {move.reads[0]}")
-        channels = len(move.which)
-        table = np.array(
-            [
-                (
-                    *(sources[which].ctypes.data + 4 * first, image_stride(sources[which])),
-                    *(4 * route.sizes[which], 4 * step, 4 * target, 4 * target_step, count),
-                )
-                for which, first, step, target, target_step, count in runs(move)
-            ],
-            np.int64,
-        )
-        assert table.shape[1] == RunWord.SIZE
-        out = buffers.new_floats(self.planned, (batch, height, width, channels))
+        channels, place = len(move.which), self.planned.place
+        shape = batch, height, width, channels
+        if route.slices and place is not None:
+            first = int(move.channel[0])
+            buffers.new_floats(self.planned, shape, sources[0][..., first : first + channels])
+            return Bound([], batch)
+        out = buffers.new_floats(self.planned, shape)
+        table = self._table(sources, out, buffers)
+        if not len(table):
+            return Bound([], batch)
         per = pixels_per_block(channels, height * width)
         values = {
             RouteWord.OUT: out,
             RouteWord.OUT_STRIDE: image_stride(out),
-            RouteWord.OUT_PIXEL: 4 * channels,
+            RouteWord.OUT_PIXEL: pixel_stride(out),
             RouteWord.PIXELS: height * width,
             RouteWord.PER: per,
             RouteWord.RUNS: table,
@@ -212,6 +209,38 @@ class PreparedRoute:
         }
         words, work = descriptor(RouteWord, values), math.ceil(height * width / per)
         return Bound([Step(route.name, entry_point("route", "route"), words, work, [values, sources])], batch)
+
+    def _table(
+        self, sources: Sequence[NDArray[np.float32]], out: NDArray[np.float32], buffers: Buffers
+    ) -> NDArray[np.int64]:
+        """Return the runs that are not where they belong already, a row each."""
+        route, place = self.planned.part, self.planned.place
+        there = buffers.moved.setdefault(route.output if place is None else place.home, set())
+        rows: list[list[int]] = []
+        before = None
+        for run in runs(route.move):
+            which, first, step, target, target_step, count = run
+            source = sources[which]
+            begin = source.ctypes.data + 4 * first
+            if route.straight and place is not None:
+                entry = (route.reads[which], first, count, place.first + target)
+                if entry in there or begin == out.ctypes.data + 4 * target:
+                    continue
+                there.add(entry)
+            if before is not None and _takes_turns(before, run):
+                rows[-1][RunWord.SECOND :] = begin, image_stride(source), pixel_stride(source)
+                before = None
+                continue
+            sizes = 4 * step, 4 * target, 4 * target_step, count, 0, 0, 0
+            rows.append([begin, image_stride(source), pixel_stride(source), *sizes])
+            before = run
+        return np.array(rows, np.int64).reshape(-1, RunWord.SIZE)
+
+
+def _takes_turns(one: Sequence[int], two: Sequence[int]) -> bool:
+    """Tell whether the channels of a run go between those of the run before it."""
+    (_, _, step, target, target_step, count), (_, _, *others) = one, two
+    return (step, target_step) == (1, 2) and others == [1, target + 1, 2, count]
 
 
 @dataclass(frozen=True, eq=False)

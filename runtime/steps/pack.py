@@ -1,5 +1,7 @@
 """The step that packs floats to bits, max-pooled before if the unit says so."""
 
+from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,45 @@ from ..plan.units import Unit
 from .buffers import Buffers
 from .step import NAN_IN_POOL, Step, descriptor, image_stride
 
-__all__ = ["pack_step"]
+__all__ = ["pack_steps"]
 
 
-def pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
-    """Bind the packing of a unit's source to a new image, the unit's input."""
+def pack_steps(planned: Planned[Unit], buffers: Buffers) -> list[Step]:
+    """Bind the packing of a unit's source to a new image, the unit's input.
+
+    None where a unit of this segment packs the same value alike: its image serves both.
+    """
+    unit, key = planned.part, _likeness(planned)
+    if (image := buffers.packed.get(key)) is not None:
+        batch = len(buffers.floats(unit.source, unit.rank, unit.layer.channels // unit.copies, unit.name, sliced=True))
+        buffers.images[planned] = replace(image, layer=unit.layer), batch
+        return []
+    step = _pack_step(planned, buffers)
+    buffers.packed[key] = buffers.images[planned][0]
+    return [step]
+
+
+def _likeness(planned: Planned[Unit]) -> Hashable:
+    """Return all that says what a unit's packed input holds, and where."""
+    unit, layer = planned.part, planned.part.layer
+    limits = tuple(value.tobytes() for value in vars(unit.threshold).values())
+    lies = layer.group, layer.shape[1], layer.pads, layer.pad_value, layer.strides
+    return (
+        unit.source,
+        unit.rank,
+        unit.pool,
+        unit.pools_floats,
+        unit.copies,
+        unit.gate,
+        limits,
+        planned.kernel.format,
+        lies,
+    )
+
+
+def _pack_step(planned: Planned[Unit], buffers: Buffers) -> Step:
     unit = planned.part
-    source = buffers.floats(unit.source, unit.rank, unit.layer.channels // unit.copies, unit.name)
+    source = buffers.floats(unit.source, unit.rank, unit.layer.channels // unit.copies, unit.name, sliced=True)
     height, width = source.shape[1:3] if unit.pool is None else unit.pool.output_size(*source.shape[1:3])
     if height < 1 or width < 1:
         raise ModelError(f"node {unit.name}: {unit.source} is smaller than the window of the pool before it")

@@ -20,11 +20,13 @@ from ..plan.mean import Mean
 from ..plan.norm import Norm
 from ..plan.parts import Planned
 from ..plan.plan import Plan
+from ..plan.pool import Pool
 from ..plan.regroup import Regroup
 from ..plan.route import Route
 from ..plan.shortcut import Shortcut
 from ..plan.stem import Stem
 from ..plan.units import Unit
+from ..plan.upsample import Upsample
 from ..plan.view import View
 from .buffers import Buffers
 from .dense import PreparedDense
@@ -32,10 +34,12 @@ from .float_stem import PreparedFloatStem
 from .linear import PreparedLinear
 from .natives import PreparedChain, PreparedMean, PreparedRoute, PreparedView
 from .norms import PreparedAlias, PreparedNorm, PreparedRegroup
+from .pool import PreparedPool
 from .shortcut import PreparedShortcut
 from .stem import PreparedStem
 from .step import Bound
 from .unit import PreparedUnit
+from .upsample import PreparedUpsample
 
 __all__ = ["Prepared", "prepare"]
 
@@ -58,6 +62,8 @@ _PREPARE: Mapping[type, Callable[[Planned[Any]], Prepared]] = MappingProxyType(
         Linear: PreparedLinear.of,
         Chain: PreparedChain.of,
         Mean: PreparedMean.of,
+        Pool: PreparedPool.of,
+        Upsample: PreparedUpsample.of,
         Route: PreparedRoute.of,
         Norm: PreparedNorm.of,
         Alias: PreparedAlias.of,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..kernels.entry import entry_address
 
-__all__ = ["NAN_IN_POOL", "Bound", "Step", "descriptor", "image_stride"]
+__all__ = ["NAN_IN_POOL", "Bound", "Step", "descriptor", "image_stride", "pixel_stride"]
 
 NAN_IN_POOL = "a max-pool reads NaN, of which engines make different maxima"
 """What is said of a NaN in a max-pool of floats: :attr:`Step.nan`."""
@@ -71,3 +71,8 @@ def descriptor(kind: type[IntEnum], values: Mapping[Any, int | NDArray[Any] | No
 def image_stride(buffer: NDArray[Any] | None) -> int:
     """Return the bytes from one image to the next, 0 for no buffer and for one of one image that all share."""
     return 0 if buffer is None or len(buffer) == 1 else buffer.strides[0]
+
+
+def pixel_stride(value: NDArray[Any]) -> int:
+    """Return the bytes from one pixel of ``[N, H, W, C]`` to the next; numpy says none along an axis of one."""
+    return int(next((value.strides[axis] for axis in (2, 1) if value.shape[axis] > 1), value.strides[3]))

@@ -10,7 +10,7 @@ from ..plan.parts import Planned
 from ..plan.units import Unit
 from .buffers import Buffers
 from .conv import conv_steps
-from .pack import pack_step
+from .pack import pack_steps
 from .step import Bound, Step
 from .weights import PackedLayer, pack_layer
 
@@ -33,7 +33,7 @@ class PreparedUnit:
         planned, unit = self.packed.planned, self.packed.unit
         steps: list[Step] = []
         if planned not in buffers.images:
-            steps.append(pack_step(planned, buffers))
+            steps += pack_steps(planned, buffers)
         image, batch = buffers.images[planned]
         height, width = unit.layer.output_size(image.height, image.width)
         if height < 1 or width < 1:
