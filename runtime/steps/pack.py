@@ -26,7 +26,7 @@ def pack_steps(planned: Planned[Unit], buffers: Buffers) -> list[Step]:
     unit, key = planned.part, _likeness(planned)
     if (image := buffers.packed.get(key)) is not None:
         batch = len(buffers.floats(unit.source, unit.rank, unit.layer.channels // unit.copies, unit.name, sliced=True))
-        buffers.images[planned] = replace(image, layer=unit.layer), batch
+        buffers.images[planned] = replace(image, layer=unit.counted(planned.kernel.planes)), batch
         return []
     step = _pack_step(planned, buffers)
     buffers.packed[key] = buffers.images[planned][0]
@@ -47,6 +47,7 @@ def _likeness(planned: Planned[Unit]) -> Hashable:
         unit.gate,
         limits,
         planned.kernel.format,
+        planned.kernel.planes,
         lies,
     )
 

@@ -123,7 +123,7 @@ def test_a_process_grows_by_no_more_than_was_told(model: str, shape: Sequence[in
     told, looking, grown = json.loads(done.stdout)
     assert grown <= told, f"told {told / 2**20:.1f} MiB, grew by {grown / 2**20:.1f}"
     # onnxruntime makes no copies of bits; of resnet18 more than half of what is told is the bound for the opened file.
-    least = {"weights as bits": 0.4, "resnet18": 0.45}.get(model, 0.6)
+    least = {"weights as bits": 0.4, "resnet18": 0.35}.get(model, 0.6)
     assert grown > least * told, f"told {told / 2**20:.1f} MiB, grew by {grown / 2**20:.1f} only"
     assert looking < 0.6 * grown or model in (
         "constants",
