@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..layout.float_words import RegroupWord
+from ..layout.move_words import RegroupWord
 from .llvm import const, emit_load, emit_store, kernel, load_i64, routine
 from .norm import emit_over
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from ..layout.float_words import RouteWord, RunWord, UpsampleWord
+from ..layout.move_words import RouteWord, RunWord, UpsampleWord
 from .llvm import F32, I32, I64, cg, const, emit_load, emit_store, kernel, load_i64, routine
 
 __all__ = ["route", "upsample"]

@@ -113,10 +113,8 @@ class BoundBinarySegment:
         """Raise InputError where a NaN left a step no answer; the session does not use these buffers again."""
         for step in self._watching:
             if step.nan is not None and step.words[step.nan[0]]:
-                raise InputError(
-                    f"node {step.name.removesuffix(':pack').removesuffix(':place_floats')}: {step.nan[1]}; "
-                    "feed smaller values, or look for weights that are no numbers"
-                )
+                name = step.name.removesuffix(":pack").removesuffix(":place_floats")
+                raise InputError(f"node {name}: {step.nan[1]}")
 
     def _take_feeds(self) -> None:
         """Put the addresses of fed arrays into the descriptors."""

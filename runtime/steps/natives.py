@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..kernels.entry import entry_point
-from ..layout.float_words import MEAN_LANES, ChainOp, ChainWord, MeanWord, RouteWord, RunWord, StageWord
+from ..layout.float_words import MEAN_LANES, ChainOp, ChainWord, MeanWord, StageWord
+from ..layout.move_words import RouteWord, RunWord
 from ..plan.chain import Chain, Stage
 from ..plan.mean import Mean
 from ..plan.parts import Planned

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..kernels.entry import entry_point
-from ..layout.float_words import NormWord, RegroupWord
+from ..layout.float_words import NormWord
+from ..layout.move_words import RegroupWord
 from ..plan.alias import Alias
 from ..plan.norm import Norm
 from ..plan.parts import Planned

@@ -22,7 +22,7 @@ from .step import Bound, Step, descriptor, image_stride
 __all__ = ["PreparedStem"]
 
 _NO_POOL = Window((1, 1), (1, 1), (0, 0, 0, 0))
-_NAN = "it reads NaN, which is no integer of eight bits"
+_NAN = "it reads NaN, which is no integer of eight bits; feed smaller values, or look for weights that are no numbers"
 _Words = dict[StemWord, int | NDArray[Any] | None]
 
 

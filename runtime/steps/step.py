@@ -13,7 +13,10 @@ from ..kernels.entry import entry_address
 
 __all__ = ["NAN_IN_POOL", "Bound", "Step", "descriptor", "image_stride", "pixel_stride"]
 
-NAN_IN_POOL = "a max-pool reads NaN, of which engines make different maxima"
+NAN_IN_POOL = (
+    "a max-pool reads NaN, of which engines make different maxima; "
+    "feed smaller values, or look for weights that are no numbers"
+)
 """What is said of a NaN in a max-pool of floats: :attr:`Step.nan`."""
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..errors import ModelError
 from ..kernels.entry import entry_point
-from ..layout.float_words import UpsampleWord
+from ..layout.move_words import UpsampleWord
 from ..plan.parts import Planned
 from ..plan.upsample import Upsample
 from .buffers import Buffers

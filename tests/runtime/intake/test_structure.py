@@ -8,7 +8,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from latentbit.runtime import zoo
 from latentbit.runtime.errors import ConfigError, InputError, LatentbitError, ModelError
 from latentbit.runtime.intake import limits
 from latentbit.runtime.intake.limits import Limits, current_limits
@@ -231,7 +230,7 @@ def test_a_model_that_takes_too_long_to_open_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(limits, "monotonic", lambda: 1000.0 * (next(asked) >= late))
     monkeypatch.setenv("LATENTBIT_LIMITS", "build_seconds=7")
     with pytest.raises(ModelError, match=rf"longer than the limit build_seconds of 7 \({said}"):
-        InferenceSession(zoo.path("digits"))
+        InferenceSession(between_signs(1, doubled=True)[0].SerializeToString())
 
 
 def test_limits_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def test_a_process_grows_by_no_more_than_was_told(model: str, shape: Sequence[in
         "constants of ours",
         "weights as floats",
         "weights as bits",
+        "resnet18",  # nothing of it runs in onnxruntime: the file itself is most of it
     ), "asking took what it was asked about"
     if model == "weights as bits":
         assert grown < np.prod(SQUARE) * 4 / 3, "no copy of its weights is float"

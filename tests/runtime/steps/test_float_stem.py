@@ -67,7 +67,7 @@ def stem_model(
     if pool is not None:
         value = maker.node("MaxPool", [value], **options(pool, pool=True))
     signs, nothing = maker.binarize(value, outputs), np.zeros(outputs)
-    plain = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "group": 1, "pad_value": 0.0}
+    plain: dict[str, Any] = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "group": 1, "pad_value": 0.0}
     layer = maker.binary("BinaryConv2d", signs, maker.signs(outputs, outputs, 1, 1), nothing, nothing, **plain)
     return maker.model({"input": ["N", channels, *size]}, [maker.node("Add", [layer, value])])
 
@@ -256,7 +256,8 @@ def test_what_stays_with_onnxruntime(reason: str) -> None:
         weight[0, 0, 0, 0] = np.inf
     source = maker.node("Neg", ["input"]) if reason == "a made source" else "input"
     attributes: dict[str, Any] = {"kernel_shape": [3, 3]}
-    attributes |= {"groups": {"group": 2}, "dilations": {"dilations": [2, 2]}}.get(reason, {})
+    others: dict[str, dict[str, Any]] = {"groups": {"group": 2}, "dilations": {"dilations": [2, 2]}}
+    attributes |= others.get(reason, {})
     value = maker.node("Conv", [source, maker.constant(weight)], **attributes)
     layer = maker.conv(maker.binarize(value, outputs), maker.signs(8, outputs, 1, 1))
     answers = [layer, *{"read by floats": [maker.node("Tan", [value])], "an answer": [value]}.get(reason, [])]

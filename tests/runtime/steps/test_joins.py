@@ -73,8 +73,8 @@ def drawn(draw: st.DataObject, seed: int, batch: int) -> onnx.ModelProto:
             channels[maker.node("Relu", [source])] = width
     values = list(channels)[1:]
     last = [unit(maker, name, channels[name], 8) for name in values[-3:]]
-    outputs = {*last, *draw.draw(st.lists(st.sampled_from(values), max_size=2))}
-    return maker.model({"input": [batch, 8, *SIZE]}, sorted(outputs))
+    answers = {*last, *draw.draw(st.lists(st.sampled_from(values), max_size=2))}
+    return maker.model({"input": [batch, 8, *SIZE]}, sorted(answers))
 
 
 @given(st.data(), st.integers(0, 2**31), st.integers(1, 3), st.sampled_from([1, 1, 2]))

@@ -74,7 +74,7 @@ def shake(network: nn.Module) -> nn.Module:
 
 
 def kinds(path: str) -> str:
-    """Return a letter for each step of a file: ``b`` where it is binary, ``f`` where it is left to onnxruntime."""
+    """Return a letter for each step of a file: ``b`` where it is binary, ``f`` where it is float work."""
     return "".join(step.kind[0] for step in InferenceSession(path).get_steps())
 
 
@@ -157,7 +157,7 @@ class Mixer(nn.Module):
 
 @pytest.mark.parametrize(
     ("network", "shape", "steps"),
-    [(Keywords(), (3, 20, 30), "fbbbf"), (Mixer(), (3, 7, 20), "fbbfbbf")],
+    [(Keywords(), (3, 20, 30), "fbbbff"), (Mixer(), (3, 7, 20), "fffffbbfbbff")],
     ids=["keywords", "mixer"],
 )
 def test_a_binarized_network_over_sequences_has_its_layers_side_by_side(
