@@ -60,7 +60,7 @@ IDENTITY = "latentbit_library"
 """Symbol of the string ``CLASS DIGEST`` in a library."""
 
 _MAGIC = b"latentbit\n"
-_SOURCES = ("kernels/*.py", "layout/float_words.py", "layout/words.py", "machine/jit.py", "machine/objects.py")
+_SOURCES = ("kernels/*.py", "layout/*words.py", "machine/jit.py", "machine/objects.py")
 
 
 @dataclass(frozen=True)
