@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,25 @@ def write_page(entries: Mapping[str, Mapping[str, Any]]) -> None:
     PAGE.write_text(page(entries), encoding="utf-8")
 
 
+def _speed(times: Sequence[Mapping[str, Sequence[float]]]) -> str:
+    """Return a sentence about how many times faster packed networks are, by their medians."""
+    if not times:
+        return ""
+    ratios = [float(np.median(one["onnxruntime float"]) / np.median(one["latentbit"])) for one in times]
+    slower = sum(ratio < 1 for ratio in ratios)
+    return (
+        f"\nAgainst float onnxruntime {slower or 'none'} of {len(ratios)} is slower; the packed networks are"
+        f" {min(ratios):.1f} to {max(ratios):.0f} times as fast, half of them more than {np.median(ratios):.1f} times."
+    )
+
+
 def page(entries: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the page: a summary, and a table for each family."""
     status = Counter(entry["status"] for entry in entries.values())
     through = status["right"]
     summary = f"{len(entries)} were tried, {through} go through ({100 * through / max(1, len(entries)):.0f}%)"
     summary += f"; {status['wrong'] or 'none'} of them answers wrong."
+    summary += _speed([entry["times"] for entry in entries.values() if "times" in entry])
     lines = [_HEAD.format(summary=summary, command="python -m bench.any_network.networks")]
     for family in dict.fromkeys(entry["family"] for entry in entries.values()):
         rows = {name: entry for name, entry in entries.items() if entry["family"] == family}
