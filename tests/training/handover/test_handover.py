@@ -32,6 +32,7 @@ def test_folding_equals_float64(
     data: st.DataObject, channels: int, width: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """scale·acc + bias of the fold, against batch norm of alpha·acc evaluated in float64, for hostile batch norms."""
+    torch.manual_seed(data.draw(st.integers(0, 2**31)))
     conv, norm = BinaryConv2d(channels, 32, 3, padding=1), nn.BatchNorm2d(32)
     for tensor, values in ((norm.weight, GAMMAS), (norm.bias, SHIFTS), (norm.running_mean, SHIFTS)):
         tensor.data.copy_(torch.tensor(data.draw(st.lists(values, min_size=32, max_size=32))))
@@ -46,8 +47,10 @@ def test_folding_equals_float64(
         t.detach().double().view(-1, 1, 1) for t in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
     )
     expected = gamma * (alpha * acc - mean) / torch.sqrt(variance + norm.eps) + beta
-    # scale, bias, product and sum are each rounded once to float32
-    magnitude = (gamma * alpha * acc).abs() / torch.sqrt(variance + norm.eps) + beta.abs() + (gamma * mean).abs() * 400
+    # Scale, bias, product and sum are each rounded once to float32. onnxruntime may put the scale into the weights: then
+    # the terms of the window are rounded, of which a small sum may be left.
+    terms = (gamma * alpha).abs() * conv.weight[0].numel()
+    magnitude = terms / torch.sqrt(variance + norm.eps) + beta.abs() + (gamma * mean).abs() * 400
     found = torch.from_numpy(answers(path, x)).double()
     assert torch.all((found - expected).abs() <= 4 * 2.0**-24 * magnitude + 1e-30)
 
