@@ -47,8 +47,8 @@ def test_folding_equals_float64(
         t.detach().double().view(-1, 1, 1) for t in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
     )
     expected = gamma * (alpha * acc - mean) / torch.sqrt(variance + norm.eps) + beta
-    # Scale, bias, product and sum are each rounded once to float32. onnxruntime may put the scale into the weights: then
-    # the terms of the window are rounded, of which a small sum may be left.
+    # Scale, bias, product and sum are each rounded once to float32. onnxruntime may put the scale into the weights:
+    # then the terms of the window are rounded, of which a small sum may be left.
     terms = (gamma * alpha).abs() * conv.weight[0].numel()
     magnitude = terms / torch.sqrt(variance + norm.eps) + beta.abs() + (gamma * mean).abs() * 400
     found = torch.from_numpy(answers(path, x)).double()
