@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..intake.model import Model
 from ..layout.float_words import ChainOp
 from ..operators import STANDARD_DOMAINS, channel_vector
-from .graph import same_shape
+from .graph import same_shape, stated_attributes
 
 __all__ = ["FUSED_BY_ENGINE", "STAGES", "Chain", "Stage", "match_stage"]
 
@@ -98,9 +98,8 @@ def match_stage(
     if node.domain not in STANDARD_DOMAINS or len(node.output) != 1 or not node.input:
         return None
     match = _MATCH.get(node.op_type)
-    try:
-        given = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-    except ValueError:  # an attribute of a function, outside of one
+    given = stated_attributes(node)
+    if given is None:
         return None
     if node.op_type in _OF_TWO:
         return _of_two(model, node, (rank, channels), alike or partial(same_shape, model))

@@ -8,7 +8,7 @@ from ..bits import DOMAIN
 from ..intake.model import Model
 from ..operators import sign_sources
 
-__all__ = ["Graph", "read_values", "same_shape"]
+__all__ = ["Graph", "read_values", "same_shape", "stated_attributes"]
 
 
 class Graph:
@@ -58,6 +58,14 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
         elif entry.type == onnx.AttributeProto.INT:
             found[entry.name] = entry.i
     return found
+
+
+def stated_attributes(node: onnx.NodeProto) -> dict[str, Any] | None:
+    """Return the attributes of a node by name; None where one is an attribute of a function, outside of one."""
+    try:
+        return {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+    except ValueError:
+        return None
 
 
 def read_values(node: onnx.NodeProto) -> list[str]:

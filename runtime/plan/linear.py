@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from ..intake.model import Model
 from ..operators import STANDARD_DOMAINS, channel_vector
+from .graph import stated_attributes
 
 __all__ = ["Linear", "match_linear"]
 
@@ -46,9 +46,8 @@ def match_linear(model: Model, index: int) -> Linear | None:
     source, weight = str(node.input[0]), model.constants.get(node.input[1])
     if source in model.constants or weight is None or weight.dtype != np.float32 or weight.ndim != 2 or not weight.size:
         return None
-    try:
-        given = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-    except ValueError:  # an attribute of a function, outside of one
+    given = stated_attributes(node)
+    if given is None:
         return None
     if given.pop("transB", 0):
         weight = weight.T

@@ -7,10 +7,9 @@ the CPU.
 from dataclasses import dataclass
 from typing import ClassVar
 
-import onnx
-
 from ..intake.model import Model
 from ..operators import STANDARD_DOMAINS
+from .graph import stated_attributes
 
 __all__ = ["Mean", "match_mean"]
 
@@ -47,9 +46,8 @@ def match_mean(model: Model, index: int, rank: int, channels: int) -> Mean | Non
     node = model.proto.graph.node[index]
     if node.domain not in STANDARD_DOMAINS or not node.input:
         return None
-    try:
-        given = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-    except ValueError:  # an attribute of a function, outside of one
+    given = stated_attributes(node)
+    if given is None:
         return None
     source, size = str(node.input[0]), None
     if node.op_type == "ReduceMean":

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from ..intake.model import Model
 from ..operators import STANDARD_DOMAINS, channel_vector
+from .graph import stated_attributes
 from .layouts import Layout
 
 __all__ = ["Norm", "match_norm"]
@@ -57,9 +57,8 @@ def match_norm(model: Model, index: int, name: str, layout: Layout) -> Norm | No
     node = model.proto.graph.node[index]
     if node.op_type != "LayerNormalization" or node.domain not in STANDARD_DOMAINS or layout.rank == 4:
         return None
-    try:
-        given = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-    except ValueError:  # an attribute of a function, outside of one
+    given = stated_attributes(node)
+    if given is None:
         return None
     known = model.types.get(str(node.input[0]))
     last = () if known is None or known.shape is None else (-1, len(known.shape) - 1)

@@ -9,7 +9,7 @@ import onnx
 
 from ..intake.model import Model
 from ..operators import STANDARD_DOMAINS
-from .graph import Graph
+from .graph import Graph, stated_attributes
 
 __all__ = ["Upsample", "UpsampleOf", "match_upsample"]
 
@@ -54,9 +54,8 @@ def match_upsample(model: Model, graph: Graph, node: onnx.NodeProto) -> Upsample
     """Return what a Resize repeats, None for a node that does anything else, or of sizes that are not known."""
     if node.op_type != "Resize" or node.domain not in STANDARD_DOMAINS or len(node.input) < 3:
         return None
-    try:
-        given = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-    except ValueError:  # an attribute of a function, outside of one
+    given = stated_attributes(node)
+    if given is None:
         return None
     turned = given.get("coordinate_transformation_mode", b"half_pixel")
     rounded = given.get("nearest_mode", b"round_prefer_floor")
